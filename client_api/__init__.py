@@ -1,0 +1,1 @@
+"""The gateway that phones call: validates rows, coalesces them into blocks, hides rollouts."""

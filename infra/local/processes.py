@@ -1,0 +1,108 @@
+"""Starts a real program, waits until it answers, and ends it with all of its children, by the process id it was started with."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class DidNotStart(RuntimeError):
+    """A program ended, or did not answer in time; the message carries the end of its log."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A running program in a process group of its own."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def is_running(self) -> bool:
+        """True until the program itself has ended."""
+        return self.process.poll() is None
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The end of what the program wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, *, grace_seconds: float = 8.0) -> None:
+        """End the whole group: SIGTERM, then SIGKILL to what is left after `grace_seconds`."""
+        self._signal(signal.SIGTERM)
+        try:
+            self.process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Program:
+    """Start a program; `env` is added to ours. It dies with us, even when we are killed with -9."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+    return Program(name, process, log)
+
+
+def wait_until_answers(program: Program, url: str, *, timeout_seconds: float = 90.0) -> None:
+    """Return when `url` answers 2xx.
+
+    Raises:
+        DidNotStart: The program ended, or the time is over.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if not program.is_running:
+            raise DidNotStart(f"{program.name} ended with code {program.process.returncode} before it answered {url}:\n{program.log_tail()}")
+        if _answers(url):
+            return
+        time.sleep(0.1)  # the only way to learn of a foreign program's readiness is to ask again
+    raise DidNotStart(f"{program.name} did not answer {url} within {timeout_seconds:.0f} s:\n{program.log_tail()}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return 200 <= int(response.status) < 300
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""Retrain: rows of a sliding window become a registered challenger."""

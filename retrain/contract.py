@@ -1,0 +1,177 @@
+"""What leaves retrain: a model's schema, the snapshot it saw, its card, and how two models compare. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""A sha256, written `sha256:` and 64 lower-case hexadecimal digits."""
+
+FeatureType = Literal["number", "integer", "boolean", "category"]
+Task = Literal["binary_classification"]
+
+
+class Contract(BaseModel):
+    """A frozen value that crosses a boundary; an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Feature(Contract):
+    """One input of a model, as a client must send it."""
+
+    name: str
+    type: FeatureType
+    required: bool = True
+    unit: str | None = None
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    known_categories: tuple[str, ...] = ()
+    """Seen in training, sorted; documentation only: a category outside it is legal."""
+
+
+class Output(Contract):
+    """One number that a model answers for each row."""
+
+    name: str
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class ModelSchema(Contract):
+    """A model's input and output."""
+
+    features: tuple[Feature, ...]
+    outputs: tuple[Output, ...]
+
+
+class Split(Contract):
+    """The rows whose group is in `groups` and whose event time is in `[start, end)`."""
+
+    groups: tuple[str, ...]
+    start: AwareDatetime
+    end: AwareDatetime
+    rows: int = Field(ge=0)
+
+
+class Partition(Contract):
+    """All rows of one ISO week (`2013-W27`, UTC) as one immutable Parquet file."""
+
+    week: str
+    uri: str
+    rows_digest: Digest
+    rows: int = Field(ge=0)
+
+
+class Snapshot(Contract):
+    """The manifest of a window: its partitions, and which rows train, validate and test.
+
+    `key`, `event_time`, `label` and `groups` are column names.
+    """
+
+    query_digest: Digest
+    key: str
+    event_time: str
+    label: str
+    groups: str
+    train: Split
+    validation: Split
+    test: Split
+    partitions: tuple[Partition, ...]
+
+    @property
+    def snapshot_id(self) -> str:
+        """The digest of the content; where the partitions lie does not count."""
+        content = self.model_dump(mode="json")
+        for partition in content["partitions"]:
+            del partition["uri"]
+        return digest_of_json(content)
+
+
+class ModelCard(Contract):
+    """`model.json` of a model folder: what the model is and the digest of each of its files."""
+
+    format_version: Literal[1] = 1
+    model: str
+    task: Task
+    technique: str
+    io: ModelSchema
+    snapshot_id: Digest
+    recipe_digest: Digest
+    files: dict[str, Digest]
+
+    def to_bytes(self) -> bytes:
+        """The bytes of `model.json`; their sha256 is the model digest."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def model_digest(self) -> str:
+        """The one name of this model's content, wherever it lies."""
+        return digest_of_bytes(self.to_bytes())
+
+
+class Interval(Contract):
+    """A two-sided interval whose each bound holds with the one-sided `confidence`."""
+
+    estimate: float
+    lower: float
+    upper: float
+    confidence: float = Field(gt=0.5, lt=1)
+
+
+class Comparison(Contract):
+    """Champion and challenger on the same rows; `improvement` above 0 means the challenger is better, whatever the metric's direction."""
+
+    metric: str
+    where: str
+    """`all rows`, or a slice such as `origin = JFK`."""
+    champion: float
+    challenger: float
+    improvement: Interval
+    rows: int = Field(ge=0)
+    groups: int = Field(ge=0)
+    effective_groups: float = Field(ge=0)
+
+
+def digest_of_bytes(content: bytes) -> str:
+    """Return the content's address.
+
+    >>> digest_of_bytes(b"")[:19]
+    'sha256:e3b0c44298fc'
+    """
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def canonical_json(content: object) -> bytes:
+    r"""Return the one encoding of a JSON value: sorted keys, no spaces, UTF-8, a final line end.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON does not have.
+
+    >>> canonical_json({"b": 1, "a": "é"})
+    b'{"a":"\\xc3\\xa9","b":1}\\n'
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def digest_of_json(content: object) -> str:
+    """Return the digest of a JSON value's canonical encoding."""
+    return digest_of_bytes(canonical_json(content))
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment as tags and logs write it, to the second.
+
+    >>> from datetime import UTC
+    >>> utc_text(datetime(2013, 7, 8, tzinfo=UTC))
+    '2013-07-08T00:00:00Z'
+    """
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

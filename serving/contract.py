@@ -1,0 +1,53 @@
+"""What a server answers and is asked: blocks of rows in columns. Pure."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from retrain.contract import Contract, Digest, ModelSchema
+
+Cell = float | str | None
+"""A number (booleans are 0 and 1), a category, or missing."""
+
+
+class Block(Contract):
+    """One caller's rows, in columns of equal length."""
+
+    columns: dict[str, list[Cell]]
+
+
+class BlockError(Contract):
+    """Why one block was not answered; its neighbours in the batch were."""
+
+    status: int = Field(ge=400, le=599)
+    detail: str
+
+
+class AnswerBlock(Contract):
+    """The answers to one block, with the release that computed them: a port may change hands during a rollout."""
+
+    columns: dict[str, list[float]]
+    version: int
+    image_digest: str
+
+
+class PredictRequest(Contract):
+    """The body of `POST /predict`."""
+
+    blocks: list[Block]
+
+
+PredictResponse = list[AnswerBlock | BlockError]
+
+
+class Served(Contract):
+    """`GET /metadata`: what this server answers with."""
+
+    model: str
+    version: int
+    image_digest: str
+    model_digest: Digest
+    snapshot_id: Digest
+    io: ModelSchema
+    max_rows: int = Field(ge=1)
+    """Rows a block may have."""
