@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -13,9 +12,6 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
 
 
 class DidNotStart(RuntimeError):
@@ -64,18 +60,20 @@ def free_port() -> int:
 
 
 def start(name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Program:
-    """Start a program; `env` is added to ours. It dies with us, even when we are killed with -9."""
+    """Start a program; `env` is added to ours.
+
+    It gets SIGTERM when the thread that started it ends, so it dies with us even when we are killed with -9: call this from a thread that stays.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         process = subprocess.Popen(
-            list(command),
+            ["setpriv", "--pdeathsig", "TERM", *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
         )
     return Program(name, process, log)
 
@@ -102,7 +100,3 @@ def _answers(url: str) -> bool:
             return 200 <= int(response.status) < 300
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
