@@ -1,0 +1,70 @@
+# One vocabulary for people and CI. `make help` prints it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export UV_PYTHON_DOWNLOADS := never
+export PYTHONHASHSEED := 0
+
+PYTHON ?= python3
+UV := .uv/bin/uv
+BIN := .venv/bin
+GROUPS := retrain promote serving client_api dags mlflow
+READY := .venv/.ready
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
+
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+doctor:  ## what this machine lacks, in plain words
+	@bash infra/local/doctor.sh $(PYTHON)
+
+setup: $(READY)  ## the environment in .venv, exactly as locked
+
+$(UV): infra/locks/uv.txt
+	@bash infra/local/doctor.sh $(PYTHON) --quiet
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/locks/uv.txt
+	@touch $@
+
+$(READY): infra/locks/dev.txt pyproject.toml $(UV)
+	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --require-hashes infra/locks/dev.txt
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+locks: $(UV)  ## rewrite infra/locks from pyproject.toml: dev first, the others within it
+	$(COMPILE) --group dev pyproject.toml --output-file infra/locks/dev.txt
+	@for group in $(GROUPS); do echo "$$group"; $(COMPILE) --group $$group --constraint infra/locks/dev.txt pyproject.toml --output-file infra/locks/$$group.txt || exit 1; done
+
+format: $(READY)  ## rewrite code in our style
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+lint: $(READY)  ## style, docstrings, dead names, and the models' YAML
+	$(BIN)/ruff format --quiet --diff .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/retrain check
+
+types: $(READY)  ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(READY)  ## who may import whom (DESIGN section 3)
+	$(BIN)/lint-imports --no-logo
+
+test: $(READY)  ## every test, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+bench: $(READY)  ## measure every performance claim, both sides in one run; writes tests/bench/RESULTS.md
+	$(BIN)/python -m tests.bench $(ARGS)
+
+demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself
+	$(BIN)/python -m infra.local.demo $(ARGS)
+
+check: lint types imports test  ## all that CI asks
+
+clean:  ## remove what the demo and the tools left, keep .venv
+	rm -rf .demo .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +
