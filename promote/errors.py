@@ -1,0 +1,110 @@
+"""What can go wrong in promote. Only what is below `Unavailable` is worth another try as it is; the rest waits for a person.
+
+PromoteError
+├── Unavailable                 an outside part did not answer; transient, retried with a bound
+│   ├── ModelRegistryUnavailable
+│   ├── ImageRegistryUnavailable
+│   ├── ForgeUnavailable
+│   └── ClusterUnavailable
+├── NotFound                    an outside part answered that it has no such thing
+│   ├── VersionNotFound
+│   └── ArtifactNotFound
+├── Refused                     an outside part understood, and said no (credentials, rights, a conflict)
+│   ├── ModelRegistryRefused
+│   ├── ImageRegistryRefused
+│   ├── ForgeRefused
+│   └── ClusterRefused
+├── Malformed                   bytes that are not what they should be
+│   ├── InvalidName
+│   ├── InvalidImage
+│   └── InvalidRelease
+├── ImageFolderUnwritable       the laptop's image registry cannot be written
+│   └── ImageFolderFull
+└── UnsupportedRegistry         an image registry's URL that promote cannot use
+"""
+
+from __future__ import annotations
+
+
+class PromoteError(Exception):
+    """Root of all errors of this service; the message says what was asked, what was found and what to do."""
+
+
+class Unavailable(PromoteError):
+    """An outside part did not answer, so nothing was observed; the same act may work later."""
+
+
+class ModelRegistryUnavailable(Unavailable):
+    """MLflow did not answer, or answered with a fault of its own."""
+
+
+class ImageRegistryUnavailable(Unavailable):
+    """The image registry did not answer, or could not be read."""
+
+
+class ForgeUnavailable(Unavailable):
+    """The forge did not answer, answered with a fault of its own, or asked to wait."""
+
+
+class ClusterUnavailable(Unavailable):
+    """The cluster did not answer."""
+
+
+class NotFound(PromoteError):
+    """An outside part answered, and has no such thing."""
+
+
+class VersionNotFound(NotFound):
+    """The model registry has no such model or version."""
+
+
+class ArtifactNotFound(NotFound):
+    """A run lacks a file that every run has."""
+
+
+class Refused(PromoteError):
+    """An outside part understood the request and said no; asking again as it is will not help."""
+
+
+class ModelRegistryRefused(Refused):
+    """MLflow refused the request."""
+
+
+class ImageRegistryRefused(Refused):
+    """The image registry refused the request."""
+
+
+class ForgeRefused(Refused):
+    """The forge refused the token, the rights, or the request."""
+
+
+class ClusterRefused(Refused):
+    """The cluster refused the credentials or the request."""
+
+
+class Malformed(PromoteError):
+    """Bytes or names that are not what they should be."""
+
+
+class InvalidName(Malformed):
+    """A name that could mean something else to a file system, a URL or a registry."""
+
+
+class InvalidImage(Malformed):
+    """An image whose bytes do not fit their digests or the OCI layout."""
+
+
+class InvalidRelease(Malformed):
+    """A release file that is not one."""
+
+
+class ImageFolderUnwritable(PromoteError):
+    """The folder of images cannot be written by this user."""
+
+
+class ImageFolderFull(ImageFolderUnwritable):
+    """The disk below the folder of images is full."""
+
+
+class UnsupportedRegistry(PromoteError):
+    """A URL that names no image registry which promote can use."""
