@@ -37,19 +37,28 @@ class Program:
 
     def stop(self, *, grace_seconds: float = 8.0) -> None:
         """End the whole group: SIGTERM, then SIGKILL to what is left after `grace_seconds`."""
-        self._signal(signal.SIGTERM)
-        try:
-            self.process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            pass
-        self._signal(signal.SIGKILL)
-        self.process.wait()
+        stop_all([self], grace_seconds=grace_seconds)
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole group; one that is gone already is fine."""
         try:
             os.killpg(self.process.pid, number)
         except ProcessLookupError:
             pass
+
+
+def stop_all(programs: Sequence[Program], *, grace_seconds: float = 8.0) -> None:
+    """End programs together: SIGTERM to each group, then SIGKILL to what is left after `grace_seconds` for all of them."""
+    deadline = time.monotonic() + grace_seconds
+    for program in programs:
+        program.signal(signal.SIGTERM)
+    for program in programs:
+        try:
+            program.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            pass
+        program.signal(signal.SIGKILL)
+        program.process.wait()
 
 
 def free_port() -> int:

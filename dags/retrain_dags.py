@@ -1,0 +1,136 @@
+"""One DAG per model file: retrain weekly, then ask promotion for its verdict.
+
+Airflow decides when; the retrain command and the promotion service decide what. Neither task holds a forge, registry or cluster credential.
+This file is parsed every few seconds, so it imports Airflow, PyYAML and the standard library only.
+
+Airflow variables: `promote_url` (the promotion service), and for the links `tracking_url` (MLflow), both optional while parsing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Param, Variable, task
+from airflow.sdk.exceptions import AirflowFailException
+
+log = logging.getLogger(__name__)
+
+UNCHANGED = 99
+MODELS = Path(__file__).parent / "models"
+POLL_SECONDS = 1.0
+
+DOC = """
+### {title}
+
+Retrains `{name}` on the window that ends at `window_end` (default: the UTC day the run was due), registers a challenger in MLflow when rows changed,
+then waits for the verdict of the promotion service. Any verdict is a success of this run; a merge of the pull request is a person's decision.
+
+- **skipped** `retrain`: no row of the window changed, nothing was trained
+- a failed `retrain` says why in the last line of its log; running it again is always safe
+- [runs and versions in MLflow]({tracking_url}) · [promotions]({promote_url}/promotions/{name}) · model file `dags/models/{file}`
+"""
+
+
+@task(task_id="promote", trigger_rule="none_failed", retries=2, retry_delay=timedelta(seconds=20), execution_timeout=timedelta(minutes=20))
+def promote(model: str, retrained: str | None) -> dict[str, Any]:
+    """Nudge the promotion service and return the promotion once its verdict stands.
+
+    Args:
+        model: The model's name.
+        retrained: The last line `retrain run --json` printed; None when retraining was skipped.
+    """
+    url = Variable.get("promote_url").rstrip("/")
+    version = json.loads(retrained).get("version") if retrained else None
+    _answer("POST", f"{url}/nudge/{model}")
+    while True:
+        promotion = _answer("GET", f"{url}/promotions/{model}")
+        if _has_verdict(promotion, version):
+            log.info("%s: %s", model, json.dumps(promotion))
+            return promotion
+        time.sleep(POLL_SECONDS)  # bounded by execution_timeout
+
+
+def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
+    if version is None:
+        return promotion["state"] != "unjudged"
+    if promotion["version"] is not None and promotion["version"] > version:
+        return True  # a newer challenger took its place: ours will never be judged
+    return promotion["version"] == version and promotion["verdict"] is not None
+
+
+def _answer(method: str, url: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        return json.load(response)
+
+
+def retrain_dag(model: dict[str, Any], file: str) -> DAG:
+    """Return the DAG of one model."""
+    name = model["name"]
+    links = {"tracking_url": Variable.get("tracking_url", default="#"), "promote_url": Variable.get("promote_url", default="#")}
+    dag = DAG(
+        dag_id=f"retrain-{name}",
+        dag_display_name=f"Retrain {name}",
+        description=model.get("title", ""),
+        doc_md=DOC.format(name=name, title=model.get("title") or name, file=file, **links),
+        schedule=model.get("schedule", "0 6 * * MON"),
+        catchup=False,  # and no start_date: switched on, it waits for its next due time instead of running the last one
+        max_active_runs=1,
+        tags=["retrain", name],
+        default_args={"owner": model["owner"], "retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
+        params={
+            "window_end": Param(
+                None, type=["null", "string"], format="date", title="Window end", description="Rows before this UTC day; empty: the day it was due."
+            ),
+            "reason": Param("", type="string", maxLength=500, title="Reason", description="Why this run was started by hand; kept in MLflow."),
+        },
+    )
+    with dag:
+        retrain = BashOperator(
+            task_id="retrain",
+            bash_command='exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON" --json',
+            env={
+                "RATCHET_MODEL": name,
+                "RATCHET_WINDOW_END": "{{ params.window_end or (dag_run.run_after | ds) }}",
+                "RATCHET_REASON": "{{ params.reason }}",
+            },
+            append_env=True,
+            skip_on_exit_code=UNCHANGED,
+            execution_timeout=timedelta(hours=2),
+        )
+        promotion = promote(name, retrain.output)
+        retrain >> promotion
+    return dag
+
+
+def broken_dag(path: Path, fault: Exception) -> DAG:
+    """Return a DAG that shows and repeats what is wrong with a model file, so that the other models go on."""
+    sentence = f"dags/models/{path.name} cannot be read: {fault!r}. Run `retrain check`."
+    dag = DAG(dag_id=f"broken-{path.stem}", schedule=None, catchup=False, tags=["retrain", "broken"], doc_md=sentence)
+
+    @task(dag=dag, task_id="say_what_is_wrong")
+    def say_what_is_wrong(message: str) -> None:
+        raise AirflowFailException(message)
+
+    say_what_is_wrong(sentence)
+    return dag
+
+
+def _dag_of(path: Path) -> DAG:
+    try:
+        return retrain_dag(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    except Exception as fault:  # noqa: BLE001 - one model's file must not hide the others
+        return broken_dag(path, fault)
+
+
+for _path in sorted(MODELS.glob("*.yaml")):
+    _dag = _dag_of(_path)
+    globals()[_dag.dag_id] = _dag

@@ -1,0 +1,157 @@
+"""A real Airflow on the laptop: scheduler, dag-processor and api-server on SQLite, and the few REST calls that a person's click would make."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.processes import DidNotStart, Program, free_port, start, stop_all, wait_until_answers
+
+_SECRET = "laptop-only-" * 8  # Airflow wants 64 bytes; nothing but this loopback server trusts it
+DONE = ("success", "failed")
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A running Airflow and the calls that a person would make on its pages."""
+
+    url: str
+    programs: tuple[Program, ...]
+
+    def trigger(self, dag: str, *, window_end: str, reason: str) -> str:
+        """Start a run and return its id."""
+        body = {"logical_date": None, "conf": {"window_end": window_end, "reason": reason}}
+        return str(self._call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
+
+    def run_state(self, dag: str, run_id: str) -> str:
+        """`queued`, `running`, `success` or `failed`."""
+        return str(self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}")["state"])
+
+    def task_states(self, dag: str, run_id: str) -> dict[str, str]:
+        """Task id to state, for one run."""
+        found = self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances")
+        return {instance["task_id"]: instance["state"] for instance in found["task_instances"]}
+
+    def log(self, dag: str, run_id: str, task: str, attempt: int = 1) -> str:
+        """What a task wrote."""
+        content = self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}?full_content=true").get("content", [])
+        return "\n".join(str(line.get("event", "")) for line in content if isinstance(line, dict))
+
+    def unpause(self, dag: str, *, timeout_seconds: float = 90) -> None:
+        """Wait until the dag-processor has found the DAG, then let it run."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                self._call("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False})
+            except urllib.error.HTTPError as error:
+                if error.code != 404 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)  # the dag-processor reads files in its own time
+            else:
+                return
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        token = self._fetch("GET", "/auth/token", None, {})["access_token"]
+        return self._fetch(method, path, body, {"Authorization": f"Bearer {token}"})
+
+    def _fetch(self, method: str, path: str, body: Mapping[str, Any] | None, headers: dict[str, str]) -> dict[str, Any]:
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, content, {"Content-Type": "application/json", **headers}, method=method)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+
+    def health(self) -> dict[str, Any]:
+        """Each component's status and last heartbeat."""
+        return self._fetch("GET", "/api/v2/monitor/health", None, {})
+
+    def stop(self) -> None:
+        """End all components."""
+        stop_all(self.programs, grace_seconds=5)
+
+
+def start_airflow(folder: Path, *, dags: Path, variables: Mapping[str, str], env: Mapping[str, str]) -> Airflow:
+    """Start the three components and return when the API answers and the scheduler beats.
+
+    Args:
+        folder: Airflow's home: database, logs, configuration.
+        dags: Folder of the DAG files.
+        variables: Airflow variables, such as `promote_url`.
+        env: Added for the tasks: the retrain settings.
+    """
+    url = f"http://127.0.0.1:{free_port()}"
+    settings = {**_settings(folder, dags, url), **env, **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}}
+    airflow = [sys.executable, "-m", "airflow"]
+    _migrate(airflow, folder, settings)
+    commands = {
+        "api-server": ["--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "1"],
+        "scheduler": ["--skip-serve-logs"],
+        "dag-processor": [],
+    }
+    programs = tuple(
+        start(f"airflow {name}", [*airflow, name, *options], log=folder / "logs" / f"{name}.log", env=settings) for name, options in commands.items()
+    )
+    running = Airflow(url, programs)
+    try:
+        wait_until_answers(programs[0], f"{url}/api/v2/monitor/health")
+        _wait_for_heartbeats(running)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def _migrate(airflow: list[str], folder: Path, settings: Mapping[str, str]) -> None:
+    """Create or migrate the database."""
+    migration = start("airflow db migrate", [*airflow, "db", "migrate"], log=folder / "logs" / "migrate.log", env=settings)
+    try:
+        code = migration.process.wait(120)
+    except subprocess.TimeoutExpired:
+        migration.stop()
+        code = -1
+    if code != 0:
+        raise DidNotStart(f"airflow db migrate ended with {code}:\n{migration.log_tail()}")
+
+
+def _wait_for_heartbeats(airflow: Airflow, *, timeout_seconds: float = 60) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        health = airflow.health()
+        if health["scheduler"]["status"] == "healthy" and health["dag_processor"]["status"] == "healthy":
+            return
+        time.sleep(0.3)  # heartbeats come in their own time
+    raise DidNotStart(f"Airflow's scheduler and dag-processor sent no heartbeat within {timeout_seconds:.0f} s:\n{airflow.programs[1].log_tail()}")
+
+
+def _settings(folder: Path, dags: Path, url: str) -> dict[str, str]:
+    def option(section: str, name: str, value: str) -> tuple[str, str]:
+        return f"AIRFLOW__{section}__{name}", value
+
+    return dict(
+        [
+            ("AIRFLOW_HOME", str(folder)),
+            ("PATH", f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"),
+            option("CORE", "DAGS_FOLDER", str(dags)),
+            option("CORE", "LOAD_EXAMPLES", "False"),
+            option("CORE", "EXECUTOR", "LocalExecutor"),
+            option("CORE", "PARALLELISM", "2"),
+            option("CORE", "SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True"),
+            option("CORE", "EXECUTION_API_SERVER_URL", f"{url}/execution/"),
+            option("DATABASE", "SQL_ALCHEMY_CONN", f"sqlite:///{folder}/airflow.db"),
+            option("API", "BASE_URL", url),
+            option("API_AUTH", "JWT_SECRET", _SECRET),
+            option("API", "SECRET_KEY", _SECRET),
+            option("DAG_PROCESSOR", "REFRESH_INTERVAL", "5"),
+            option("SCHEDULER", "SCHEDULER_IDLE_SLEEP_TIME", "0.2"),
+            option("LOGGING", "LOGGING_LEVEL", "INFO"),
+            option("USAGE_DATA_COLLECTION", "ENABLED", "False"),
+        ]
+    )

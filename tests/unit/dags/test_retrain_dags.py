@@ -1,0 +1,116 @@
+"""The DAG file, parsed by Airflow itself in a process of its own, as the dag-processor does."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+PARSE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+def describe_task(task):
+    return {
+        "owner": task.owner, "retries": task.retries, "rule": str(task.trigger_rule.value), "after": sorted(task.upstream_task_ids),
+        "skip": sorted(getattr(task, "skip_on_exit_code", None) or []), "command": getattr(task, "bash_command", None),
+        "limited": task.execution_timeout is not None,
+    }
+
+def describe(dag):
+    return {
+        "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "doc": dag.doc_md, "start_date": str(dag.start_date),
+        "params": {name: dag.params.get_param(name).schema for name in dag.params},
+        "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
+    }
+
+bag = DagBag(sys.argv[1])
+print(json.dumps({"errors": bag.import_errors, "dags": {name: describe(dag) for name, dag in bag.dags.items()}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("airflow")
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW_VAR_PROMOTE_URL": "http://127.0.0.1:1",
+        "AIRFLOW_VAR_TRACKING_URL": "http://127.0.0.1:2",
+    }
+
+
+def parse(folder: Path, env: dict[str, str]) -> dict:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("dags")
+    shutil.copy(ROOT / "dags" / "retrain_dags.py", folder)
+    (folder / "models").mkdir()
+    for path in (ROOT / "dags" / "models").glob("*.yaml"):
+        shutil.copy(path, folder / "models")
+    (folder / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
+    (folder / "models" / "torn.yaml").write_text("name: [")
+    (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
+    return parse(folder, airflow_env)
+
+
+def test_every_model_file_has_a_dag_named_for_its_model(parsed: dict) -> None:
+    assert parsed["errors"] == {}
+    names = {yaml.safe_load(path.read_text())["name"] for path in (ROOT / "dags" / "models").glob("*.yaml")}
+    assert {f"retrain-{name}" for name in names} <= set(parsed["dags"])
+
+
+def test_a_torn_or_ownerless_model_file_shows_itself_and_hides_no_other(parsed: dict) -> None:
+    assert {"broken-torn", "broken-ownerless", "retrain-minimal"} <= set(parsed["dags"])
+    assert "torn.yaml" in parsed["dags"]["broken-torn"]["doc"]
+    assert "owner" in parsed["dags"]["broken-ownerless"]["doc"]
+
+
+def test_a_run_retrains_then_waits_for_the_verdict_even_when_nothing_changed(parsed: dict) -> None:
+    tasks = parsed["dags"]["retrain-minimal"]["tasks"]
+    assert set(tasks) == {"retrain", "promote"}
+    assert tasks["retrain"]["skip"] == [99]
+    assert tasks["promote"]["rule"] == "none_failed"
+    assert tasks["promote"]["after"] == ["retrain"]
+    assert all(task["owner"] == "@someone" and 0 < task["retries"] <= 3 and task["limited"] for task in tasks.values())
+
+
+def test_nothing_a_person_types_reaches_the_shell_as_code(parsed: dict) -> None:
+    command = parsed["dags"]["retrain-minimal"]["tasks"]["retrain"]["command"]
+    assert "{{" not in command
+    assert '"$RATCHET_REASON"' in command
+
+
+def test_the_form_asks_for_a_date_and_a_reason(parsed: dict) -> None:
+    params = parsed["dags"]["retrain-minimal"]["params"]
+    assert params["window_end"]["format"] == "date"
+    assert params["reason"]["maxLength"] <= 500
+
+
+def test_a_dag_switched_on_late_starts_no_storm(parsed: dict) -> None:
+    dag = parsed["dags"]["retrain-minimal"]
+    assert dag["catchup"] is False
+    assert dag["max_active_runs"] == 1
+    assert dag["start_date"] == "None"
+
+
+def test_parsing_imports_airflow_and_yaml_only() -> None:
+    tree = ast.parse((ROOT / "dags" / "retrain_dags.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"airflow", "yaml"}
