@@ -1,0 +1,89 @@
+"""The BentoML service: gathers blocks of several callers into one call of the model, and says what it serves.
+
+Ready only when the model is verified and has answered. The gateway is its only caller: this is no security boundary.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Annotated
+
+# Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (FACTS.md, BentoML).
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+
+import bentoml
+from bentoml.validators import ContentType
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from serving.contract import AnswerBlock, Block, BlockError, Served
+from serving.model import Model, verify
+from serving.settings import Settings
+
+SHED_AFTER_MS = 60_000
+"""BentoML refuses blocks that would wait longer, a tenth of that refuses half of all under load (FACTS.md): the gateway has the deadline."""
+BLOCKS_AT_ONCE = 256
+Answers = Annotated[list[AnswerBlock | BlockError], ContentType("application/json")]
+"""Named, because BentoML otherwise builds a JSON schema for each answer to guess its content type: two thirds of the time of a call."""
+
+
+async def metadata(request: Request) -> JSONResponse:
+    """`GET /metadata`: which release answers here."""
+    served: Served = request.app.state.served
+    return JSONResponse(served.model_dump(mode="json"))
+
+
+async def schema(request: Request) -> JSONResponse:
+    """`GET /schema`: the model's inputs and outputs."""
+    served: Served = request.app.state.served
+    return JSONResponse(served.io.model_dump(mode="json"))
+
+
+pages = Starlette(routes=[Route("/metadata", metadata, methods=["GET", "POST"]), Route("/schema", schema, methods=["GET", "POST"])])
+
+
+@bentoml.service(name="server", workers=1, traffic={"timeout": 120}, metrics={"enabled": False}, logging={"access": {"enabled": False}})
+@bentoml.asgi_app(pages)
+class Server:
+    """Answers with the one model of its release."""
+
+    def __init__(self) -> None:
+        settings = Settings()
+        self._model = Model.load(settings.model_folder, digest=settings.model_digest)
+        self._settings = settings
+        self._model.warm_up()
+        pages.state.served = _served(self._model, settings)
+        gc.collect()
+        gc.freeze()  # what lives from here to the end need not be looked at again
+
+    @bentoml.on_deployment
+    @staticmethod
+    def refuse_an_altered_model() -> None:
+        """End `bentoml serve` before it starts a worker that would only be restarted for ever."""
+        settings = Settings()
+        verify(settings.model_folder, digest=settings.model_digest)
+
+    @bentoml.api(batchable=True, max_batch_size=BLOCKS_AT_ONCE, max_latency_ms=SHED_AFTER_MS)
+    async def predict(self, blocks: list[Block]) -> Answers:
+        """Answer each block; one that cannot be answered says why."""
+        version, image_digest = self._settings.version, self._settings.image_digest
+        return [
+            answer if isinstance(answer, BlockError) else AnswerBlock(columns=answer, version=version, image_digest=image_digest)
+            for answer in self._model.answer(blocks, max_rows=self._settings.max_rows)
+        ]
+
+
+def _served(model: Model, settings: Settings) -> Served:
+    return Served(
+        model=model.card.model,
+        version=settings.version,
+        image_digest=settings.image_digest,
+        model_digest=settings.model_digest,
+        snapshot_id=model.card.snapshot_id,
+        io=model.card.io,
+        max_rows=settings.max_rows,
+    )
