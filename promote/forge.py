@@ -1,8 +1,10 @@
 """What promote asks of a forge (GitHub), as a port, and the frozen values it answers with. The real one is `github_forge.py`.
 
-GitHub operations behind it, all under `/repos/{owner}/{repo}`: GET git/ref/heads/X, commits (sha, path, per_page), commits/{sha}, commits/{sha}/status (combined), contents/{path}?ref,
-pulls (state, sort=updated, direction, head), pulls/{n}, pulls/{n}/files, issues/{n}/comments; POST git/blobs, git/trees (base_tree), git/commits (author and committer with dates),
-git/refs, pulls, issues/{n}/comments, issues/{n}/labels, statuses/{sha}; PATCH pulls/{n} (state closed).
+GitHub operations behind it, all under `/repos/{owner}/{repo}`:
+GET git/ref/heads/X, git/commits/{sha}, commits (sha, path, per_page), commits/{sha}/status, contents/{path} (ref), pulls/{n}, pulls/{n}/files,
+pulls (state, base, head, sort=updated, direction), issues/{n}/comments;
+POST git/blobs (base64), git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls, issues/{n}/comments, issues/{n}/labels,
+statuses/{sha}; PATCH pulls/{n} (state closed).
 """
 
 from __future__ import annotations
