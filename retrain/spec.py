@@ -2,62 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from retrain.contract import Contract, Digest, Feature, Task, digest_of_json
+from retrain.contract import Contract, Digest, Feature, FeatureType, Task, digest_of_bytes, digest_of_json
+from retrain.errors import InvalidSpec, Mistake
+from retrain.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
+from retrain.mistakes import mistakes_of, nearest
+from retrain.units import Duration, Months, Share
+from retrain.yaml_lines import LocatedYaml, Place, read_yaml
 
-MetricName = str
+MetricName = Literal["log_loss", "brier", "accuracy", "roc_auc"]
 """A name from `retrain.comparison.METRICS`."""
 
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""A plain SQL name: it is also a field in JSON and an input in ONNX."""
 
-class Columns(Contract):
+
+class Section(Contract):
+    """A part of the YAML: no text where a number belongs, no NaN, no infinity."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Columns(Section):
     """Which columns of the query play which part."""
 
-    key: str
-    event_time: str
-    label: str
-    groups: str
+    key: ColumnName
+    event_time: ColumnName
+    label: ColumnName
+    groups: ColumnName
 
 
-class Technique(Contract):
+class Technique(Section):
     """An estimator's import path and parameters."""
 
     estimator: str
     params: dict[str, bool | int | float | str | None] = {}
 
+    @field_validator("estimator")
+    @classmethod
+    def _is_allowed(cls, estimator: str) -> str:
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"must be an estimator that exports exactly, is `{estimator}`; {nearest(estimator, list(ESTIMATORS))}")
+        return estimator
 
-class RefreshRule(Contract):
+    @model_validator(mode="after")
+    def _parameters_are_known(self) -> Technique:
+        chosen, unknown = sorted(set(self.params) & CHOSEN_BY_RATCHET), sorted(set(self.params) - CHOSEN_BY_RATCHET - ESTIMATORS[self.estimator])
+        if chosen:
+            raise ValueError(f"leaves {', '.join(chosen)} to Ratchet: a run must be repeatable and export exactly")
+        if unknown:
+            raise ValueError(f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(ESTIMATORS[self.estimator]))}")
+        return self
+
+
+DEFAULT_TECHNIQUES = {
+    "boosted_trees": Technique(estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 200}),
+    "logistic": Technique(estimator="sklearn.linear_model.LogisticRegression"),
+}
+
+
+class RefreshRule(Section):
     """Same recipe, newer rows: shares of the champion's value."""
 
-    worse_by_at_most: float = Field(default=0.01, ge=0, lt=1)
+    worse_by_at_most: Share = Field(default=0.01, ge=0, lt=1)
     confidence: float = Field(default=0.80, gt=0.5, lt=1)
 
 
-class ChangeRule(Contract):
+class ChangeRule(Section):
     """Another recipe."""
 
     better_with_confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-class SliceRule(Contract):
+class SliceRule(Section):
     """Each column by itself; `max_worsening` in the metric's own unit."""
 
-    by: tuple[str, ...] = ()
+    by: tuple[ColumnName, ...] = Field(default=(), strict=False)
     min_rows: int = Field(default=200, ge=1)
     max_worsening: float = Field(default=0.03, ge=0)
 
 
-class GatePolicy(Contract):
+class GatePolicy(Section):
     """The `gate:` section."""
 
     metric: MetricName = "log_loss"
     refresh: RefreshRule = RefreshRule()
     change: ChangeRule = ChangeRule()
-    worthwhile: float = Field(default=0.01, ge=0, lt=1)
+    worthwhile: Share = Field(default=0.01, ge=0, lt=1)
     """Share of the champion's value."""
-    guardrails: dict[MetricName, float] = {}
+    guardrails: dict[MetricName, Annotated[float, Field(ge=0)]] = {}
     """Metric and how much it may worsen at most, in its own unit."""
     slices: SliceRule = SliceRule()
 
@@ -67,7 +105,7 @@ class GatePolicy(Contract):
         return digest_of_json(self.model_dump(mode="json"))
 
 
-class ServingOptions(Contract):
+class ServingOptions(Section):
     """The `serving:` section."""
 
     replicas: int = Field(default=2, ge=1)
@@ -97,13 +135,91 @@ class ModelSpec(Contract):
     serving: ServingOptions = ServingOptions()
 
     @property
+    def query_digest(self) -> Digest:
+        """The query's content address; how its lines end does not count."""
+        return digest_of_bytes("\n".join(self.query_text.split("\r\n")).encode())
+
+    @property
     def plan_digest(self) -> Digest:
         """Everything but the rows: features, query, techniques, window lengths, metric."""
-        raise NotImplementedError
+        return self._digest_with(self.techniques)
 
     def recipe_digest(self, technique: str) -> Digest:
         """The plan with the one technique that ships."""
-        raise NotImplementedError
+        return self._digest_with({technique: self.techniques[technique]})
+
+    def _digest_with(self, techniques: dict[str, Technique]) -> Digest:
+        """Words for people (title, owner, a feature's unit and description) do not count."""
+        return digest_of_json(
+            {
+                "task": self.task,
+                "query": self.query_digest,
+                "columns": self.columns.model_dump(),
+                "features": [feature.model_dump(include={"name", "type", "required", "minimum", "maximum"}) for feature in self.features],
+                "window_months": self.window_months,
+                "seconds": [length.total_seconds() for length in (self.label_delay, self.validation, self.test)],
+                "metric": self.gate.metric,
+                "techniques": {name: technique.model_dump() for name, technique in techniques.items()},
+            }
+        )
+
+
+class FeatureForm(Section):
+    """A feature's line: `category`, or a mapping with `type`."""
+
+    type: FeatureType
+    required: bool = True
+    unit: str | None = None
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> FeatureForm:
+        bounded = self.minimum is not None or self.maximum is not None
+        if bounded and self.type in ("category", "boolean"):
+            raise ValueError(f"is a {self.type} and has no minimum or maximum")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"has a minimum of {self.minimum} above its maximum of {self.maximum}")
+        return self
+
+
+def _feature_form(written: Any) -> Any:
+    return {"type": written} if isinstance(written, str) else written
+
+
+def _known_task(written: Any) -> Any:
+    if written in ("regression", "multiclass_classification", "ranking"):
+        raise ValueError(f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet")
+    return written
+
+
+class ModelFile(Section):
+    """The YAML as a person writes it; the form behind `retrain schema`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    title: str = ""
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    task: Annotated[Task, BeforeValidator(_known_task)]
+    schedule: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = "0 6 * * MON"
+    source: str = "warehouse"
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
+    columns: Columns
+    label_delay: Duration
+    late_rows: Duration = Field(default=timedelta(days=14))
+    features: Annotated[dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]], Field(min_length=1)]
+    window: Months = 3
+    validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
+    test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
+    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = DEFAULT_TECHNIQUES
+    gate: GatePolicy = GatePolicy()
+    serving: ServingOptions = ServingOptions()
+
+    def to_spec(self, query_text: str) -> ModelSpec:
+        """Return the spec that the rest of Ratchet works with."""
+        features = tuple(Feature(name=name, **form.model_dump()) for name, form in self.features.items())
+        others = {name: getattr(self, name) for name in type(self).model_fields if name not in ("features", "window")}
+        return ModelSpec(features=features, window_months=self.window, query_text=query_text, **others)
 
 
 def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
@@ -117,4 +233,40 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
     Raises:
         retrain.errors.InvalidSpec: With every mistake and its line.
     """
-    raise NotImplementedError
+    located = read_yaml(text)
+    mistakes = [Mistake(path, line, sentence) for line, sentence in located.problems]
+    form: ModelFile | None = None
+    if not mistakes or located.lines:
+        try:
+            form = ModelFile.model_validate(located.value)
+        except ValidationError as error:
+            mistakes += mistakes_of([dict(each) for each in error.errors()], located, ModelFile, path)
+        mistakes += [Mistake(path, located.line_of(place), sentence) for place, sentence in _mistakes_between(located, query_text)]
+    if form is None or query_text is None or mistakes:
+        raise InvalidSpec(mistakes)
+    return form.to_spec(query_text)
+
+
+def published_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a model's YAML; `dags/models/model.schema.json` is this, for editors."""
+    schema = ModelFile.model_json_schema()
+    form = {"$ref": "#/$defs/FeatureForm"}
+    schema["properties"]["features"]["additionalProperties"] = {"anyOf": [{"enum": schema["$defs"]["FeatureForm"]["properties"]["type"]["enum"]}, form]}
+    schema["title"] = "A model of Ratchet"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
+    """Yield what only shows when two fields, or the YAML and the SQL, are seen together; the fields themselves may be wrong."""
+    written = located.value if isinstance(located.value, dict) else {}
+    columns, features = (section if isinstance(section := written.get(name), dict) else {} for name in ("columns", "features"))
+    parts: dict[str, str] = {}
+    for part, column in columns.items():
+        if str(column) in parts:
+            yield ("columns", part), f"`columns.{part}` names the column `{column}`, which is the {parts[str(column)]} already"
+        parts.setdefault(str(column), part)
+    for name in features:
+        if name in parts:
+            yield ("features", name), f"`features.{name}` is the {parts[name]} of the rows and cannot be an input of the model"
+    if query_text is None and "query" in written:
+        yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

@@ -1,0 +1,158 @@
+"""The `retrain` command. Imports live inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from retrain.settings import Settings
+    from retrain.spec import ModelSpec
+
+EXIT_FAILED, EXIT_USAGE, EXIT_TRY_AGAIN, EXIT_UNCHANGED = 1, 2, 75, 99
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Retrain a model on a window of rows and register the challenger.
+
+    Exit codes: 0 done · 1 failed, trying again will not help · 2 usage, or a mistake in the YAML · 75 try again, something was not reachable ·
+    99 unchanged, nothing was trained.
+    """,
+)
+
+ModelName = Annotated[str, typer.Argument(help="The `name:` of a YAML in RETRAIN_MODELS, e.g. flight-delay.")]
+WindowEnd = Annotated[str, typer.Option("--end", help="First day, or moment, that is no longer in the window: 2013-07-08 is midnight UTC.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The last line of stdout is the result as JSON; all else goes to stderr.")]
+
+
+@app.command()
+def run(  # noqa: PLR0917 - Typer passes by keyword
+    model: ModelName,
+    end: WindowEnd,
+    sample: Annotated[int | None, typer.Option(min=1, help="Train on this many rows only; never registered.")] = None,
+    register: Annotated[bool, typer.Option(help="Register the challenger.")] = True,
+    reason: Annotated[str, typer.Option(help="Why this run, for those who read it later.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Build the window's snapshot, train, select, refit and register. Exits 99 when no row changed since the last run."""
+    with _errors_at_the_edge():
+        settings = _settings()
+        spec = _load(settings, model)
+        from retrain.workflow import run_window  # noqa: PLC0415 - heavy: mlflow, sklearn
+
+        outcome = run_window(spec, _moment(end), settings, sample=sample, register=register, reason=reason, progress=_say)
+        if as_json:
+            print(outcome.to_json())
+        else:
+            print(outcome.sentence)
+        if outcome.unchanged:
+            raise typer.Exit(EXIT_UNCHANGED)
+
+
+@app.command()
+def check(
+    model: Annotated[str | None, typer.Argument(help="A model's name; all models when left out.")] = None,
+    with_data: Annotated[bool, typer.Option("--data", help="Run the query on a few rows, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Report all mistakes of the YAML with file and line; without --data nothing but the two files is read."""
+    from retrain.model_folder import check_models  # noqa: PLC0415 - pydantic and PyYAML
+
+    with _errors_at_the_edge():
+        settings = _settings()
+        checked = check_models(settings.models, model)
+        for mistake in checked.mistakes:
+            _say(str(mistake))
+        for spec in checked.specs:
+            rows = f", {_checked_rows(settings, spec)} rows read" if with_data else ""
+            (_say if as_json else print)(f"{spec.name}: no mistakes{rows}")
+        if as_json:
+            print(json.dumps({"models": [spec.name for spec in checked.specs], "mistakes": [asdict(mistake) for mistake in checked.mistakes]}))
+        if checked.mistakes:
+            raise typer.Exit(EXIT_USAGE)
+
+
+@app.command()
+def plan(model: ModelName, end: WindowEnd, as_json: AsJson = False) -> None:
+    """Say what a run would read, train and compare. Reads the YAML and the store's index, neither rows nor MLflow."""
+    with _errors_at_the_edge():
+        settings = _settings()
+        spec = _load(settings, model)
+        from retrain.plan import plan_run  # noqa: PLC0415 - numpy, pyarrow
+
+        planned = plan_run(spec, _moment(end), settings.snapshots)
+        print(planned.model_dump_json() if as_json else planned.as_text())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a model's YAML, with which an editor completes and checks it."""
+    from retrain.spec import published_schema  # noqa: PLC0415 - pydantic
+
+    print(json.dumps(published_schema(), indent=2, ensure_ascii=False))
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError  # noqa: PLC0415 - 0.2 s that --help need not wait for
+
+    from retrain.settings import Settings  # noqa: PLC0415 - as above
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        _fail(f"the settings are wrong: {error}", EXIT_USAGE)
+
+
+def _load(settings: Settings, model: str) -> ModelSpec:
+    from retrain.model_folder import load_model  # noqa: PLC0415 - pydantic and PyYAML
+
+    return load_model(settings.models, model)
+
+
+def _checked_rows(settings: Settings, spec: ModelSpec) -> int:
+    """The query runs, and returns what the YAML names in types that a snapshot holds."""
+    from retrain.source import check_query, open_source  # noqa: PLC0415 - ibis
+
+    with open_source(settings.sources, spec.source) as source:
+        return check_query(source, spec, rows=1000)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        _fail(f"--end must be a day or a moment such as 2013-07-08 or 2013-07-08T06:00:00+00:00, is `{text}`", EXIT_USAGE)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _say(line: str) -> None:
+    """Progress and mistakes go to stderr: stdout is for what was asked."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    _say(sentence)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _errors_at_the_edge() -> Iterator[None]:
+    """Our own errors become a sentence and an exit code; anything else is a fault of ours and keeps its traceback."""
+    from retrain.errors import InvalidSpec, NaiveTimeError, RetrainError, UnknownModel, UnknownSource  # noqa: PLC0415 - nothing heavy, but only needed now
+
+    try:
+        yield
+    except (InvalidSpec, UnknownModel, UnknownSource, NaiveTimeError) as error:
+        _fail(str(error), EXIT_USAGE)
+    except RetrainError as error:
+        _fail(str(error), EXIT_TRY_AGAIN if error.is_transient else EXIT_FAILED)

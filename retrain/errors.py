@@ -1,0 +1,129 @@
+"""What can go wrong in retrain, as one tree. Only a transient error is worth trying again.
+
+RetrainError
+├── InvalidSpec                 a model's YAML has mistakes
+├── UnknownModel                no YAML of that name
+├── NaiveTimeError              a moment without a time zone
+├── WindowTooEmpty              too few groups to train, validate and test
+├── SourceError
+│   ├── UnknownSource           a name that RETRAIN_SOURCES lacks, or an address it cannot open
+│   ├── SourceUnavailable       transient: locked, not there yet, not reachable
+│   ├── QueryFailed             the source refuses the query
+│   ├── MissingColumn           the query does not return what the YAML names
+│   ├── BadColumn               a column has a type or values that a snapshot cannot hold
+│   └── DuplicateKeys           a key names two rows
+├── SnapshotError
+│   ├── PartitionMissing        a manifest names a file that is not there
+│   ├── PartitionCorrupt        a file's rows are not those its name promises
+│   └── StoreUnavailable        transient: the store cannot be written or read
+├── TrainingError               no technique can be trained, or none may ship
+│   └── OneClassLabel           every row of a split has the same label
+└── TrackingUnavailable         transient: MLflow does not answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class RetrainError(Exception):
+    """Root of all errors that retrain raises itself."""
+
+    is_transient: ClassVar[bool] = False
+    """True when the same call may succeed later."""
+
+
+@dataclass(frozen=True, order=True)
+class Mistake:
+    """One thing wrong with a file, as an editor can jump to it."""
+
+    path: str
+    line: int
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.sentence}"
+
+
+class InvalidSpec(RetrainError):
+    """A model's YAML has mistakes; all of them, in the file's order."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(sorted(mistakes))
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+class UnknownModel(RetrainError):
+    """No YAML of that name."""
+
+
+class NaiveTimeError(RetrainError):
+    """A moment without a time zone."""
+
+
+class WindowTooEmpty(RetrainError):
+    """Too few groups to train, validate and test."""
+
+
+class SourceError(RetrainError):
+    """The warehouse did not give the rows asked for."""
+
+
+class UnknownSource(SourceError):
+    """A name that RETRAIN_SOURCES lacks, or an address that no backend opens."""
+
+
+class SourceUnavailable(SourceError):
+    """Locked, not there yet, or not reachable."""
+
+    is_transient = True
+
+
+class QueryFailed(SourceError):
+    """The source refuses the query; the message is the source's."""
+
+
+class MissingColumn(SourceError):
+    """The query does not return a column that the YAML names."""
+
+
+class BadColumn(SourceError):
+    """A column has a type or values that a snapshot cannot hold."""
+
+
+class DuplicateKeys(SourceError):
+    """A key names two rows."""
+
+
+class SnapshotError(RetrainError):
+    """A snapshot cannot be written or read."""
+
+
+class PartitionMissing(SnapshotError):
+    """A manifest names a file that is not there."""
+
+
+class PartitionCorrupt(SnapshotError):
+    """A file's rows are not those its name promises."""
+
+
+class StoreUnavailable(SnapshotError):
+    """The store cannot be written or read: full, read-only, not reachable."""
+
+    is_transient = True
+
+
+class TrainingError(RetrainError):
+    """No technique can be trained, or none may ship."""
+
+
+class OneClassLabel(TrainingError):
+    """Every row of a split has the same label."""
+
+
+class TrackingUnavailable(RetrainError):
+    """MLflow does not answer."""
+
+    is_transient = True

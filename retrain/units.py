@@ -1,0 +1,68 @@
+"""Values as a person writes them in YAML: `3 months`, `14 days`, `1 %`. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+_DURATION = re.compile(r"(\d+) ?(day|hour|minute|week)s?")
+_MONTHS = re.compile(r"(\d+) ?months?")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
+
+
+def duration(written: Any) -> timedelta:
+    """Return the length of time that a text says.
+
+    Raises:
+        ValueError: It is not a whole number and a unit.
+
+    >>> duration("36 hours")
+    datetime.timedelta(days=1, seconds=43200)
+    """
+    if isinstance(written, timedelta):
+        return written
+    match = _DURATION.fullmatch(str(written).strip())
+    if match is None:
+        raise ValueError(f"must be a number with minutes, hours, days or weeks, such as `14 days`, is `{written}`")
+    return timedelta(**{f"{match[2]}s": int(match[1])})
+
+
+def months(written: Any) -> int:
+    """Return the number of calendar months that a text says.
+
+    Raises:
+        ValueError: It is not a whole number of months.
+
+    >>> months("3 months")
+    3
+    """
+    match = _MONTHS.fullmatch(str(written).strip())
+    if match is None or int(match[1]) < 1:
+        raise ValueError(f"must be calendar months, such as `3 months`, is `{written}`")
+    return int(match[1])
+
+
+def share(written: Any) -> Any:
+    """Return `1 %` as 0.01; anything else as it is.
+
+    >>> share("1 %")
+    0.01
+    """
+    match = _SHARE.fullmatch(written.strip()) if isinstance(written, str) else None
+    return float(match[1]) / 100 if match else written
+
+
+def _text_schema(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), _text_schema(_DURATION.pattern, "14 days")]
+Months = Annotated[int, BeforeValidator(months), _text_schema(_MONTHS.pattern, "3 months")]
+Share = Annotated[
+    float,
+    BeforeValidator(share),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_SHARE.pattern}$"}], "examples": ["1 %"]}),
+]
