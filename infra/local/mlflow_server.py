@@ -7,7 +7,6 @@ from pathlib import Path
 
 from infra.local.processes import DidNotStart, Program, start, wait_until_answers
 
-
 _ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # half the memory; we run no jobs
     "MLFLOW_DISABLE_TELEMETRY": "true",
