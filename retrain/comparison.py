@@ -112,7 +112,7 @@ def compare(
 
     >>> found = compare("brier", [1, 0, 1, 0], [0.5] * 4, [0.9, 0.1, 0.7, 0.3], [1, 1, 2, 2], confidence=0.8)
     >>> round(found.improvement.estimate, 9)
-    0.19
+    0.2
     """
     chosen = _metric(metric)
     truth = _labels(labels)
