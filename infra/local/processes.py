@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from pathlib import Path
 
 class DidNotStart(RuntimeError):
     """A program ended, or did not answer in time; the message carries the end of its log."""
+
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,39 @@ def stop_all(programs: Sequence[Program], *, grace_seconds: float = 8.0) -> None
             pass
         program.signal(signal.SIGKILL)
         program.process.wait()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever our programs leave behind, so that `end_descendants` finds it."""
+    if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError("prctl(PR_SET_CHILD_SUBREAPER) was refused")
+
+
+def end_descendants() -> None:
+    """Kill every process below us; complete only after `adopt_orphans`."""
+    while below := _descendants(os.getpid()):
+        for pid in below:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            while os.waitpid(-1, 0)[0]:
+                pass
+        except ChildProcessError:
+            pass
+
+
+def _descendants(root: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{root}/task").glob("*/children"):
+        try:
+            children = [int(pid) for pid in task.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for child in children:
+            found += [child, *_descendants(child)]
+    return found
 
 
 def free_port() -> int:

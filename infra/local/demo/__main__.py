@@ -1,0 +1,65 @@
+"""The demo's command line: starts the story, keeps it up for a look, ends everything."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import traceback
+from datetime import date
+from pathlib import Path
+from types import FrameType
+
+from infra.local.demo.laptop import Laptop
+from infra.local.demo.story import Story
+from infra.local.demo.summary import Summary, say
+from infra.local.processes import adopt_orphans
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Tell the story; return 0 when all of it came true."""
+    options = _options(arguments)
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder: Path = options.folder.absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    summary, laptop = Summary(), Laptop(folder)
+    story = Story(laptop, summary, options.first_week, options.weeks)
+    try:
+        story.tell()
+        say("\nThe loop has turned. Everything is still up:")
+        story.say_addresses()
+        summary.write(folder / "summary.json")
+        if not options.exit:
+            say("\nCtrl-C ends it.")
+            signal.pause()
+    except KeyboardInterrupt:
+        say("\nending")
+        return 0 if (folder / "summary.json").exists() else 130
+    except Exception:  # noqa: BLE001 - the last line: say it, end everything, exit 1
+        traceback.print_exc()
+        say(f"\nThe demo failed; logs lie in {folder}")
+        summary.write(folder / "summary.json")
+        return 1
+    finally:
+        laptop.stop()
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
+    parser.add_argument("--exit", action="store_true", help="end when the story is told, instead of staying up until Ctrl-C")
+    parser.add_argument("--first-week", type=date.fromisoformat, default=date(2013, 7, 1), help="window end of the first run (default: %(default)s)")
+    parser.add_argument("--weeks", type=int, default=7, help="weekly runs, the first one included (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="all state; emptied at the start (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

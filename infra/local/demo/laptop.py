@@ -1,0 +1,149 @@
+"""Every program of the loop on 127.0.0.1: starts them, knows their addresses, ends all of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.local.airflow import Airflow, start_airflow
+from infra.local.demo.web import fetch
+from infra.local.mlflow_server import start_mlflow
+from infra.local.processes import Program, end_descendants, free_port, start, stop_all, wait_until_answers
+
+ROOT = Path(__file__).parents[3]
+REPOSITORY = "acme/ratchet"
+MODEL = "flight-delay"
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Laptop:
+    """Addresses and settings of one demo; everything it writes lies in `folder`."""
+
+    folder: Path
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    programs: list[Program] = field(default_factory=list)
+    airflow: Airflow | None = None
+    mlflow_url: str = ""
+    forge_url: str = ""
+    cluster_url: str = ""
+    promote_url: str = ""
+    gateway_url: str = ""
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file with the flights that have arrived."""
+        return self.folder / "warehouse.duckdb"
+
+    @property
+    def retrain_env(self) -> dict[str, str]:
+        """Settings of the retrain command."""
+        return {
+            "RETRAIN_SOURCES": f'{{"warehouse": "duckdb:///{self.warehouse}"}}',
+            "RETRAIN_SNAPSHOTS": str(self.folder / "snapshots"),
+            "RETRAIN_TRACKING_URL": self.mlflow_url,
+            "RETRAIN_MODELS": str(ROOT / "dags" / "models"),
+            "RETRAIN_LOCK": str(ROOT / "infra" / "locks" / "retrain.txt"),
+            "RETRAIN_GIT_REVISION": _git_revision(),
+        }
+
+    @property
+    def promote_env(self) -> dict[str, str]:
+        """Settings of the promotion service and command."""
+        return {
+            "PROMOTE_TRACKING_URL": self.mlflow_url,
+            "PROMOTE_FORGE_URL": f"{self.forge_url}/api/v3",
+            "PROMOTE_FORGE_TOKEN": self.token,
+            "PROMOTE_REPOSITORY": REPOSITORY,
+            "PROMOTE_IMAGES": f"oci-layout:{self.folder / 'images'}",
+            "PROMOTE_CLUSTER_URL": self.cluster_url,
+            "PROMOTE_INTERVAL_SECONDS": "2",
+            "PROMOTE_ROLLOUT_DEADLINE_SECONDS": "90",
+            "PROMOTE_FORGE_SECONDS_BETWEEN_WRITES": "0",
+            "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
+        }
+
+    def start_stores(self) -> None:
+        """MLflow and the forge, which everything else talks to."""
+        forge_port = free_port()
+        self.forge_url = f"http://127.0.0.1:{forge_port}"
+        forge = self._start(
+            "forge",
+            [sys.executable, "-m", "infra.local.forge", *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=self._seed())],
+            {"FORGE_TOKEN": self.token},
+        )
+        program, self.mlflow_url = start_mlflow(self.folder / "mlflow", free_port())
+        self.programs.append(program)
+        wait_until_answers(forge, f"{self.forge_url}/{REPOSITORY}/pulls")
+
+    def start_services(self) -> None:
+        """The cluster, the promotion service and the gateway."""
+        cluster_port, promote_port, gateway_port = free_port(), free_port(), free_port()
+        endpoints = self.folder / "cluster" / "endpoints.json"
+        self.cluster_url, self.promote_url, self.gateway_url = (f"http://127.0.0.1:{port}" for port in (cluster_port, promote_port, gateway_port))
+        repository = f"{self.forge_url}/{REPOSITORY}.git"
+        options = _options(repository=repository, images=self.folder / "images", folder=self.folder / "cluster", port=cluster_port)
+        more = _options(endpoints=endpoints, min_ready_seconds=3)
+        cluster = self._start("cluster", [sys.executable, "-m", "infra.local.cluster", *options, *more])
+        promote = self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
+        gateway = self._start(
+            "gateway",
+            [sys.executable, "-m", "uvicorn", "client_api.app:create_app", "--factory", "--host", "127.0.0.1", "--port", str(gateway_port), "--no-access-log"],
+            {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": f'["{self.key}"]'},
+        )
+        wait_until_answers(cluster, self.cluster_url)
+        wait_until_answers(promote, f"{self.promote_url}/health")
+        wait_until_answers(gateway, f"{self.gateway_url}/healthz")
+
+    def start_airflow(self) -> None:
+        """Airflow last: its tasks need all the others' addresses."""
+        variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
+        self.airflow = start_airflow(self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
+        self.airflow.unpause(f"retrain-{MODEL}")
+
+    def stop(self) -> None:
+        """End every program and whatever it left, within 10 s."""
+        airflow = list(self.airflow.programs) if self.airflow else []
+        stop_all([*airflow, *reversed(self.programs)], grace_seconds=8)
+        end_descendants()
+
+    def command(self, *arguments: str) -> str:
+        """Run one of our commands as the owner would, and return what it printed."""
+        env = {**os.environ, **self.promote_env, **self.retrain_env}
+        done = subprocess.run([str(BIN / arguments[0]), *arguments[1:]], env=env, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def forge_api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Call the forge as the reviewer."""
+        return fetch(method, f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}", body, {"Authorization": f"token {self.token}"})
+
+    def _start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Program:
+        program = start(name, command, log=self.folder / "logs" / f"{name}.log", env={"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=ROOT)
+        self.programs.append(program)
+        return program
+
+    def _seed(self) -> Path:
+        """A folder with what the repository of a user of Ratchet holds: the models and gitops."""
+        seed = self.folder / "seed"
+        seed.mkdir(parents=True)
+        archive = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z", "--", "dags", "gitops"], capture_output=True, check=True)
+        for name in archive.stdout.decode().split("\0")[:-1]:
+            (seed / name).parent.mkdir(parents=True, exist_ok=True)
+            (seed / name).write_bytes((ROOT / name).read_bytes())
+        return seed
+
+
+def _options(**values: object) -> list[str]:
+    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _git_revision() -> str:
+    return subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -1,0 +1,25 @@
+"""Requests as a phone would send them: real flights, features only."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from infra.local.demo.laptop import ROOT
+
+
+def example_rows(warehouse: Path, *, before: date, count: int = 50) -> list[dict[str, Any]]:
+    """Return `count` instances of the last day before `before`, missing features left out."""
+    spec = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text(encoding="utf-8"))
+    query = (ROOT / "dags/models" / spec["query"]).read_text(encoding="utf-8").rstrip().rstrip(";")
+    features = ", ".join(f'"{name}"' for name in spec["features"])
+    event_time = spec["columns"]["event_time"]
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        found = connection.execute(f"SELECT {features} FROM ({query}) WHERE {event_time} < ? ORDER BY {event_time} DESC LIMIT {count}", [before])  # noqa: S608
+        names = [column[0] for column in found.description]
+        return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in found.fetchall()]
