@@ -1,0 +1,60 @@
+"""The forge, wired: REST, git and pages over one folder."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+
+from infra.local.forge import pages, rest
+from infra.local.forge.pulls import Pulls, person
+from infra.local.forge.repository import ABSENT, Entry, Repository
+from infra.local.forge.smart_http import git_endpoint
+from infra.local.forge.store import Store
+
+
+def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: str = "reviewer") -> Starlette:
+    """Return the application.
+
+    Args:
+        folder: The bare repository; made when nothing is there. The rest of the state lies inside it.
+        full_name: `owner/name`.
+        logins: Who each token belongs to.
+        reviewer: Who acts through the pages: they ask for no sign-in, so only this machine may reach them.
+    """
+    repository = Repository(folder)
+    pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
+    git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins.keys()), methods=["GET", "POST"])
+    local_names = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+    return Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[local_names])
+
+
+def seed(folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer") -> str:
+    """Make main of a repository that is empty, with one commit that holds the files by path; return main's commit either way."""
+    repository = Repository(folder)
+    main = repository.resolve("refs/heads/main")
+    if main is not None:
+        return main
+    entries = [Entry("100644", "blob", repository.write_blob(content), path) for path, content in sorted(files.items())]
+    author = person(login)
+    commit = repository.write_commit(repository.write_tree(None, entries), [], message, author, author)
+    repository.set_ref("refs/heads/main", commit, ABSENT)
+    return commit
+
+
+def files_below(root: Path, *folders: str) -> dict[str, bytes]:
+    """The files of some folders (none named: all) of a working tree, by path; in a git checkout without those that git ignores."""
+    listed = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *folders], capture_output=True, check=False
+    )
+    if listed.returncode == 0:
+        names = sorted(set(listed.stdout.decode().split("\0")[:-1]))
+    else:
+        found = (path for folder in folders or (".",) for path in (root / folder).rglob("*"))
+        names = sorted(str(path.relative_to(root)) for path in found)
+    return {name: (root / name).read_bytes() for name in names if (root / name).is_file() and ".git" not in Path(name).parts}

@@ -1,0 +1,60 @@
+"""Git over HTTP through git's own `http-backend`: anybody reads, a token writes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import subprocess
+from collections.abc import Callable, Collection
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from infra.local.forge.repository import Repository
+
+
+def git_endpoint(repository: Repository, tokens: Collection[str]) -> Callable[[Request], Any]:
+    """The endpoint for what lies below `/<owner>/<repo>.git/`; a push needs one of the tokens as its password."""
+
+    async def answer(request: Request) -> Response:
+        pushes = "git-receive-pack" in f"{request.url.path} {request.url.query}"
+        if pushes and _password(request) not in tokens:
+            return Response("A push needs a token as the password.\n", 401, {"WWW-Authenticate": 'Basic realm="forge"'})
+        return await run_in_threadpool(_serve, repository, request, await request.body())
+
+    return answer
+
+
+def _password(request: Request) -> str:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return secret
+    try:
+        return base64.b64decode(secret).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _serve(repository: Repository, request: Request, body: bytes) -> Response:
+    env = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(repository.folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "GIT_PROTOCOL": request.headers.get("git-protocol", ""),
+        "PATH_INFO": "/" + request.path_params["path"],
+        "QUERY_STRING": request.url.query,
+        "REQUEST_METHOD": request.method,
+        "REMOTE_USER": "forge",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
+    }
+    ended = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=env, check=False)
+    head, _, content = ended.stdout.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+    status = int(headers.pop("Status", "200").split(" ")[0])
+    return Response(content, status if ended.returncode == 0 or head else 500, headers)
