@@ -1,0 +1,54 @@
+"""`make bench`: every `bench_*.py` measures both of its sides in one run; figures end as JSON lines and as RESULTS.md."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    names = sorted(path.stem for path in HERE.glob("bench_*.py"))
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *names], default=[], help=f"which ones (default: all): {', '.join(names)}")
+    chosen = parser.parse_args().names or names
+    figures = []
+    for name in chosen:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"tests.bench.{name}").measure()
+    for figure in figures:
+        print(json.dumps(figure))
+    if chosen == names:
+        (HERE / "RESULTS.md").write_text(report(figures), encoding="utf-8")
+    return 0 if all(figure["ratio"] >= figure["goal"] for figure in figures) else 1
+
+
+def report(figures: list[dict[str, object]]) -> str:
+    """The table that is committed: ratios from one run on one machine; absolute figures move by a third from day to day."""
+    lines = [
+        "# Measured",
+        "",
+        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Both sides of a ratio ran in the same run.",
+        "Each module in `tests/bench/` says what its sides are.",
+        "",
+        "| figure | ratio | goal | the two sides |",
+        "|---|---:|---:|---|",
+    ]
+    for figure in figures:
+        sides = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figure.items() if name not in ("name", "ratio", "goal"))
+        lines.append(f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal']} | {sides} |")
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
