@@ -1,0 +1,34 @@
+"""`python -m client_api`: the gateway under uvicorn, at the address of its settings."""
+
+from __future__ import annotations
+
+import logging
+
+import uvicorn
+
+from client_api.app import create_app
+from client_api.settings import Settings
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers and phones keep an idle connection (60 s is usual): they, not we, choose the moment it ends."""
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it reports every call
+    settings = Settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.deadline_seconds * 2)),
+    )
+
+
+if __name__ == "__main__":
+    main()

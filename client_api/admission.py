@@ -1,0 +1,76 @@
+"""Who may come in, and who is told at once that it cannot be served: bytes, rows, media type, waiting time. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from client_api.errors import BodyTooLarge, MediaTypeRefused, TooManyRows
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+"""What a caller may have echoed: nothing that could end a header, a log line or a quoted string."""
+
+
+def check_media_type(headers: Mapping[bytes, bytes]) -> None:
+    """Accept `application/json` with any parameters.
+
+    Raises:
+        MediaTypeRefused: It says something else, or nothing.
+
+    >>> check_media_type({b"content-type": b"application/json; charset=utf-8"})
+    """
+    declared = headers.get(b"content-type", b"")
+    if declared.partition(b";")[0].strip().lower() != b"application/json":
+        raise MediaTypeRefused(f"send content-type: application/json; it is {declared[:80].decode('ascii', 'replace') or 'missing'}")
+
+
+def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int) -> None:
+    """Refuse a body by its Content-Length, before any of it is read.
+
+    Raises:
+        BodyTooLarge: More bytes are announced than allowed.
+    """
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > max_body_bytes):
+        raise BodyTooLarge(f"a body may have {max_body_bytes} bytes; this one announces {declared[:20].decode()}")
+
+
+def check_bytes(received_bytes: int, *, max_body_bytes: int) -> None:
+    """Refuse a body as soon as it is longer than allowed, whatever it announced.
+
+    Raises:
+        BodyTooLarge: More bytes came than allowed.
+    """
+    if received_bytes > max_body_bytes:
+        raise BodyTooLarge(f"a body may have {max_body_bytes} bytes; this one has more")
+
+
+def check_rows(rows: int, *, max_rows: int) -> None:
+    """Refuse a request that would not fit into one block.
+
+    Raises:
+        TooManyRows: More instances than one request may have.
+    """
+    if rows > max_rows:
+        raise TooManyRows(f"a request may have {max_rows} instances; this one has {rows}: send them in several requests")
+
+
+def seconds_to_answer(call_seconds: float, rows: int, *, max_block_rows: int) -> float:
+    """Estimate when the last of `rows` waiting rows is answered: after the call in flight and the blocks they fill.
+
+    >>> seconds_to_answer(0.1, 250, max_block_rows=100)
+    0.4
+    """
+    return call_seconds * (1 + math.ceil(rows / max_block_rows))
+
+
+def request_id(offered: bytes | None, *, fresh: str) -> str:
+    """Return the caller's request id when it is harmless, else `fresh`.
+
+    >>> request_id(b"a-1", fresh="f"), request_id(b"a b", fresh="f")
+    ('a-1', 'f')
+    """
+    if offered is not None and REQUEST_ID.fullmatch(offered):
+        return offered.decode()
+    return fresh

@@ -1,0 +1,228 @@
+"""One lane per server endpoint: what it serves, its queue, and the table of lanes that follows the endpoints file.
+
+The file says which endpoints there are, each server says itself which release it is. A lane that fails is closed and learnt anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import re
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from client_api.coalescer import Coalescer
+from client_api.errors import AnswerWrong, BlockRefused, DeadlinePassed, ModelUnknown, NoLane, NoResponse, ServerFault
+from client_api.schema import RequestReader, Row
+from client_api.settings import Settings
+from client_api.upstream import Prediction, Upstream, check_answer
+from serving.contract import Served
+
+log = logging.getLogger("client_api.lanes")
+
+LANE_WAIT_SECONDS = 0.5
+"""How long a request waits for a lane when none is open: two readings of the file and the server's metadata."""
+HANDOVER_SECONDS = 5.0
+"""How long a lane that the file no longer names goes on when none that it names answers yet."""
+LONGEST_PAUSE_SECONDS = 2.0
+HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+class Endpoint(BaseModel):
+    """One server of a model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+
+
+class EndpointsFile(BaseModel):
+    """What the cluster writes: the servers of each model."""
+
+    models: dict[str, list[Endpoint]]
+
+
+class Lane:
+    """The way to one server, as long as it serves one release."""
+
+    def __init__(self, upstream: Upstream, served: Served, *, settings: Settings, on_block: Callable[[str, int], None]) -> None:
+        """Open a lane to a server that has said what it serves; `on_block` is told model and rows of each block."""
+        self.served = served
+        self.url = upstream.url
+        self.is_broken = False
+        self.answered_blocks = 0
+        self.delisted_at: float | None = None
+        self.max_rows = min(settings.max_request_rows, served.max_rows)
+        self.reader = RequestReader(served.model, served.io, max_rows=self.max_rows)
+        self.release_headers = ((b"ratchet-model-version", b"%d" % served.version), (b"ratchet-image-digest", served.image_digest.encode()))
+        self.coalescer = Coalescer[Row, Prediction](self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows)
+        self._upstream = upstream
+        self._on_block = on_block
+        self._patience_seconds = settings.deadline_seconds / 2  # a call that was given less says little about the server
+
+    async def close(self) -> None:
+        """Take no new rows, answer those that came, and hang up."""
+        await self.coalescer.drain()
+        await self._upstream.close()
+
+    async def _call(self, blocks: Sequence[Sequence[Row]], deadline: float) -> list[list[Prediction] | BlockRefused]:
+        allowed_seconds = deadline - asyncio.get_running_loop().time()
+        try:
+            answers = await self._upstream.predict([self.reader.columns(rows) for rows in blocks], deadline=deadline)
+            if len(answers) != len(blocks):
+                raise AnswerWrong(f"the server answered {len(answers)} blocks to {len(blocks)}")
+            checked = [
+                answer if isinstance(answer, BlockRefused) else check_answer(answer, len(rows), self.served)
+                for answer, rows in zip(answers, blocks, strict=True)
+            ]
+        except (NoResponse, DeadlinePassed, AnswerWrong) as fault:
+            self.is_broken = not isinstance(fault, DeadlinePassed) or allowed_seconds >= self._patience_seconds
+            log.warning("lane %s version %d: %s", self.url, self.served.version, fault)
+            raise
+        self.answered_blocks += 1
+        for rows in blocks:
+            self._on_block(self.served.model, len(rows))
+        return checked
+
+
+class Lanes:
+    """All lanes, by model."""
+
+    def __init__(self, settings: Settings, *, on_block: Callable[[str, int], None]) -> None:
+        self._settings = settings
+        self._on_block = on_block
+        self._tls = ssl.create_default_context()
+        self._seen: bytes | None = None
+        self._listed: dict[str, tuple[str, ...]] | None = None
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._learners: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._failures: dict[tuple[str, str], int] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._opened = asyncio.Event()
+        self._turn = itertools.count()
+
+    def __iter__(self) -> Iterator[Lane]:
+        """All lanes that take rows."""
+        return iter([lane for lane in self._lanes.values() if not lane.is_broken])
+
+    def is_known(self, model: str) -> bool:
+        """True when the endpoints file names the model."""
+        return model in (self._listed or {})
+
+    async def choose(self, model: str, *, avoid: Lane | None = None) -> Lane:
+        """Return the open lane with the fewest rows before it, in turn among equals; wait a moment when there is none.
+
+        Raises:
+            ModelUnknown: The endpoints file does not name the model.
+            NoLane: None opened in time.
+        """
+        deadline = asyncio.get_running_loop().time() + LANE_WAIT_SECONDS
+        while True:
+            lanes = [lane for lane in self if lane.served.model == model and lane is not avoid]
+            if len(lanes) == 1:
+                return lanes[0]
+            if lanes:
+                turn = next(self._turn)
+                return min((lanes[(turn + n) % len(lanes)] for n in range(len(lanes))), key=lambda lane: lane.coalescer.load_rows)
+            if self._listed is not None and not self.is_known(model):
+                raise ModelUnknown(f"no model {model[:80]!r}; there are: {', '.join(sorted(self._listed)) or 'none'}")
+            opened = self._opened
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await opened.wait()
+            except TimeoutError:
+                raise NoLane(f"no server of {model[:80]} is ready") from None
+
+    async def follow(self) -> None:
+        """Follow the endpoints file until cancelled."""
+        while True:
+            self.observe()
+            await asyncio.sleep(self._settings.poll_seconds)
+
+    def observe(self) -> None:
+        """Read the file if it changed, learn new endpoints, close what is gone or broken."""
+        self._read_file()
+        listed = {(model, url) for model, urls in (self._listed or {}).items() for url in urls}
+        for place, lane in list(self._lanes.items()):
+            if lane.is_broken:
+                self._failures[place] = 1 if lane.answered_blocks else self._failures.get(place, 0) + 1
+                self._close(place)
+            elif place not in listed and self._may_go(lane):
+                self._close(place)
+        for place in self._learners.keys() - listed:
+            self._learners.pop(place).cancel()
+        for place in listed - self._lanes.keys() - self._learners.keys():
+            self._learners[place] = asyncio.get_running_loop().create_task(self._learn(*place))
+        self._failures = {place: count for place, count in self._failures.items() if place in listed}
+
+    async def close(self) -> None:
+        """Answer what is in flight and hang up."""
+        for learner in self._learners.values():
+            learner.cancel()
+        for place in list(self._lanes):
+            self._close(place)
+        await asyncio.gather(*self._learners.values(), *self._closing, return_exceptions=True)
+
+    def _read_file(self) -> None:
+        path: Path = self._settings.endpoints
+        try:
+            content = path.read_bytes()
+        except OSError as problem:
+            content = b""
+            if self._seen != content:
+                log.warning("the endpoints file %s cannot be read, the last good one counts: %s", path, problem)
+        if content == self._seen:
+            return
+        self._seen = content
+        if not content:
+            return
+        try:
+            models = EndpointsFile.model_validate_json(content).models
+        except ValidationError as problem:
+            log.warning("the endpoints file %s is not understood, the last good one counts: %s", path, problem.errors(include_url=False)[0]["msg"])
+            return
+        self._listed = {model: tuple(endpoint.url for endpoint in endpoints) for model, endpoints in models.items()}
+        log.info("endpoints: %s", self._listed)
+
+    def _may_go(self, lane: Lane) -> bool:
+        """A lane that the file no longer names goes when one that it names can take over, or after HANDOVER_SECONDS."""
+        urls = (self._listed or {}).get(lane.served.model, ())
+        if not urls or any(other.url in urls for other in self if other.served.model == lane.served.model):
+            return True
+        now = asyncio.get_running_loop().time()
+        lane.delisted_at = lane.delisted_at or now
+        return now - lane.delisted_at >= HANDOVER_SECONDS
+
+    def _close(self, place: tuple[str, str]) -> None:
+        closing = asyncio.get_running_loop().create_task(self._lanes.pop(place).close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _learn(self, model: str, url: str) -> None:
+        """Ask a server what it serves until it says so, then open its lane."""
+        place = (model, url)
+        while True:
+            failures = self._failures.get(place, 0)
+            if failures:
+                await asyncio.sleep(min(0.05 * 2**failures, LONGEST_PAUSE_SECONDS))
+            upstream = Upstream(url, tls=self._tls)
+            try:
+                served = await upstream.metadata()
+                if served.model != model or not HEADER_SAFE.fullmatch(served.image_digest):
+                    raise AnswerWrong(f"{url} should serve {model} and says {served.model} {served.image_digest[:80]!r}")
+                break
+            except (ServerFault, DeadlinePassed) as fault:
+                await upstream.close()
+                self._failures[place] = failures + 1
+                if failures < 3:
+                    log.warning("endpoint %s of %s: %s", url, model, fault)
+        self._lanes[place] = Lane(upstream, served, settings=self._settings, on_block=self._on_block)
+        self._learners.pop(place, None)
+        log.info("lane open: %s version %d at %s", model, served.version, url)
+        self._opened.set()
+        self._opened = asyncio.Event()
+        self.observe()

@@ -1,0 +1,199 @@
+"""What the gateway answers: predictions as a bare ASGI endpoint (half the cost of a request was routing and wrapping), health and figures as FastAPI routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from client_api.admission import check_bytes, check_declared_bytes, check_media_type, check_rows, request_id
+from client_api.auth import Keyring
+from client_api.errors import CallerLeft, GatewayError, NoResponse, ServerFault
+from client_api.lanes import Lane, Lanes
+from client_api.measures import Measures
+from client_api.problems import Problem, problem, problem_of
+from client_api.settings import Settings
+from client_api.upstream import Prediction
+
+log = logging.getLogger("client_api.requests")
+JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
+UNKNOWN = "unknown"
+
+
+@dataclass
+class Gateway:
+    """The parts that the routes share."""
+
+    settings: Settings
+    keyring: Keyring
+    lanes: Lanes
+    measures: Measures
+    is_draining: bool = False
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way; what is known of it so far goes into the answer's headers, the figures and the log."""
+
+    receive: Receive
+    headers: dict[bytes, bytes]
+    model: str
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    lane: Lane | None = None
+    rows: int = 0
+    caller_left: bool = False
+
+
+class Predict:
+    """`POST /v1/models/{model}:predict`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._keyring, self._lanes, self._settings = gateway.keyring, gateway.lanes, gateway.settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever goes wrong is told as a problem."""
+        headers = dict(scope["headers"])
+        exchange = Exchange(receive, headers, scope["path_params"]["model"], request_id(headers.get(b"x-request-id"), fresh=secrets.token_hex(8)))
+        try:
+            reply = await self._reply(exchange)
+        except CallerLeft:
+            return
+        except GatewayError as error:
+            if isinstance(error, ServerFault):
+                log.warning("request %s of %s: %s", exchange.request_id, exchange.model, error)
+            reply = problem_of(error, request_id=exchange.request_id)
+        except Exception:
+            log.exception("request %s of %s", exchange.request_id, exchange.model)
+            body = problem(500, "a fault of the gateway", "the operator finds the request id in the log", request_id=exchange.request_id)
+            reply = Problem(500, ((b"content-type", b"application/problem+json"),), body)
+        self._account(exchange, reply.status)
+        await self._send(exchange, reply, send)
+
+    async def _reply(self, exchange: Exchange) -> Problem:
+        self._keyring.check(exchange.headers.get(b"authorization"))
+        check_media_type(exchange.headers)
+        body = await self._body(exchange)
+        predictions = await self._while_there(exchange, body)
+        version = exchange.lane.served.version if exchange.lane else 0
+        return Problem(200, (JSON,), to_json({"predictions": predictions, "model_version": version}))
+
+    async def _body(self, exchange: Exchange) -> bytes:
+        limit = self._settings.max_body_bytes
+        check_declared_bytes(exchange.headers, max_body_bytes=limit)
+        parts: list[bytes] = []
+        received_bytes = 0
+        while True:
+            message = await exchange.receive()
+            if message["type"] == "http.disconnect":
+                raise CallerLeft
+            part = message.get("body", b"")
+            received_bytes += len(part)
+            check_bytes(received_bytes, max_body_bytes=limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _while_there(self, exchange: Exchange, body: bytes) -> list[Prediction]:
+        """Ask, and give up as soon as the caller hangs up."""
+        asking = asyncio.current_task()
+        watching = asyncio.get_running_loop().create_task(self._watch(exchange, asking))
+        try:
+            return await self._ask(exchange, body)
+        except asyncio.CancelledError:
+            if exchange.caller_left:
+                raise CallerLeft from None
+            raise
+        finally:
+            watching.cancel()
+
+    @staticmethod
+    async def _watch(exchange: Exchange, asking: asyncio.Task[object] | None) -> None:
+        await exchange.receive()  # after the body there is nothing to come but the disconnection
+        exchange.caller_left = True
+        if asking is not None:
+            asking.cancel()
+
+    async def _ask(self, exchange: Exchange, body: bytes) -> list[Prediction]:
+        """Ask one lane, and another one when not a byte came back: predictions are pure."""
+        deadline = asyncio.get_running_loop().time() + self._settings.deadline_seconds
+        lane = await self._lanes.choose(exchange.model)
+        try:
+            return await self._ask_lane(exchange, lane, body, deadline)
+        except NoResponse:
+            other = await self._lanes.choose(exchange.model, avoid=lane)
+            return await self._ask_lane(exchange, other, body, deadline)
+
+    @staticmethod
+    async def _ask_lane(exchange: Exchange, lane: Lane, body: bytes, deadline: float) -> list[Prediction]:
+        exchange.lane = lane
+        rows = lane.reader.read(body)
+        exchange.rows = len(rows)
+        check_rows(len(rows), max_rows=lane.max_rows)
+        return list(await lane.coalescer.ask(rows, deadline=deadline))
+
+    async def _send(self, exchange: Exchange, reply: Problem, send: Send) -> None:
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"x-request-id", exchange.request_id.encode())]
+        if exchange.lane is not None:
+            headers += exchange.lane.release_headers
+        if self._gateway.is_draining and CLOSE not in headers:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _account(self, exchange: Exchange, status: int) -> None:
+        seconds = time.perf_counter() - exchange.started
+        model = exchange.model if exchange.lane is not None or self._lanes.is_known(exchange.model) else UNKNOWN
+        version = str(exchange.lane.served.version) if exchange.lane else ""
+        self._gateway.measures.count(model, version, status, seconds)
+        share = self._settings.access_log_share
+        if status >= 500 or (share and random.random() < share):
+            line = {
+                "request_id": exchange.request_id,
+                "model": model,
+                "version": version,
+                "status": status,
+                "rows": exchange.rows,
+                "ms": round(seconds * 1e3, 2),
+            }
+            log.info("%s", to_json(line).decode())
+
+
+def health_routes(gateway: Gateway) -> APIRouter:
+    """Return the routes that probes and Prometheus ask."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get("/readyz", summary="May requests be sent here?", responses={503: {"description": "No model can be asked, or the gateway is about to stop."}})
+    async def readyz(response: Response) -> dict[str, object]:
+        models = sorted({lane.served.model for lane in gateway.lanes})
+        if gateway.is_draining or not models:
+            response.status_code = 503
+        return {"status": "draining" if gateway.is_draining else "ready" if models else "no model server is ready", "models": models}
+
+    @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(gateway.measures.to_bytes(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+async def not_an_operation(request: Request, status: int, headers: dict[str, str] | None) -> Response:
+    """Answer what no route takes (404, 405) as a problem too."""
+    offered = request.headers.get("x-request-id")
+    number = request_id(offered.encode("latin-1") if offered else None, fresh=secrets.token_hex(8))
+    path = f"{request.method} {request.url.path[:200]}"
+    body = problem(status, "no such operation", f"{path} is none of this gateway's operations: /docs lists them", request_id=number)
+    return Response(body, status, {**(headers or {}), "x-request-id": number}, "application/problem+json")

@@ -1,0 +1,203 @@
+"""A ModelSchema becomes the pydantic models of its requests and answers; what pydantic refuses becomes pointers with what is allowed. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails, from_json
+
+from client_api.errors import FieldError, RequestInvalid
+from retrain.contract import Feature, ModelSchema, Output
+
+Row = Mapping[str, Any]
+"""One validated instance, by the field's position: `field_0`, `field_1` … (a feature may be named as nothing in Python may)."""
+
+MOST_ERRORS = 20
+LARGEST_INTEGER = 2**53 - 1
+"""Beyond it a JSON number is no longer one whole number to everybody (RFC 8259, section 6)."""
+TYPES: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool, "category": str}
+WORDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "category": "a string"}
+SENTENCES = {
+    "missing": "is required",
+    "greater_than_equal": "must be at least {ge}{unit}, is {given}",
+    "less_than_equal": "must be at most {le}{unit}, is {given}",
+    "too_long": "may have {max_length} instances; send the rest in further requests",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "model_type": "must be an object, is {given}",
+    "list_type": "must be a list of objects, is {given}",
+}
+"""By pydantic's type of error."""
+STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class RequestReader:
+    """Reads request bodies for one model's schema, and turns rows into a server's columns."""
+
+    def __init__(self, model: str, schema: ModelSchema, *, max_rows: int) -> None:
+        self.model = model
+        self.outputs = schema.outputs
+        self._features = {feature.name: feature for feature in schema.features}
+        title = "".join(part.capitalize() for part in model.replace("_", "-").split("-"))
+        fields: dict[str, Any] = {f"field_{number}": _input_field(feature) for number, feature in enumerate(schema.features)}
+        instance: Any = create_model(f"{title}Instance", __config__=STRICT, **fields)
+        self._instance: type[BaseModel] = instance
+        instances = Annotated[list[instance], FailFast(), Field(min_length=1, max_length=max_rows)]
+        self.request_model = create_model(f"{title}Request", __config__=STRICT, instances=(instances, ...))
+        prediction = create_model(f"{title}Prediction", **{output.name: _output_field(output) for output in schema.outputs})
+        version = Field(description="The version in the model registry that answered all instances of this request.", examples=[8])
+        self.answer_model: type[BaseModel] = create_model(f"{title}Answer", predictions=(list[prediction], ...), model_version=(Annotated[int, version], ...))
+
+    def read(self, body: bytes) -> list[Row]:
+        """Return the instances of a request, in order.
+
+        Raises:
+            RequestInvalid: Names up to 20 places, row by row.
+        """
+        try:
+            request: Any = self.request_model.model_validate_json(body)
+        except ValidationError as problem:
+            raise self._explain(problem, body) from None
+        return [instance.__dict__ for instance in request.instances]
+
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
+        """Return rows as columns by feature: booleans are 0 and 1, None is missing."""
+        columns = {name: [row[f"field_{number}"] for row in rows] for number, name in enumerate(self._features)}
+        for name, feature in self._features.items():
+            if feature.type == "boolean":
+                columns[name] = [None if cell is None else float(cell) for cell in columns[name]]
+        return columns
+
+    def _explain(self, problem: ValidationError, body: bytes) -> RequestInvalid:
+        details = problem.errors(include_url=False)[:MOST_ERRORS]
+        if details[0]["type"] == "json_invalid":
+            return RequestInvalid(f"the body is not JSON: {details[0]['ctx']['error']}")
+        if details[0]["loc"][:1] == ("instances",) and len(details[0]["loc"]) > 1:
+            errors = list(self._row_errors(from_json(body)["instances"]))
+        else:
+            errors = [FieldError(_pointer(detail["loc"]), self._sentence(detail)) for detail in details]
+        return RequestInvalid("the request is not what this model takes", errors[:MOST_ERRORS])
+
+    def _row_errors(self, instances: Sequence[object]) -> Iterator[FieldError]:
+        """Yield what is wrong row by row: a caller mends all rows at once, and nobody waits for a million messages."""
+        found = 0
+        for number, instance in enumerate(instances):
+            try:
+                self._instance.model_validate(instance)
+            except ValidationError as problem:
+                for detail in problem.errors(include_url=False)[:MOST_ERRORS]:
+                    yield FieldError(_pointer(("instances", number, *detail["loc"])), self._sentence(detail))
+                    found += 1
+            if found >= MOST_ERRORS:
+                return
+
+    def _sentence(self, detail: ErrorDetails) -> str:
+        place = str(detail["loc"][-1]) if detail["loc"] else ""
+        feature = self._features.get(place)
+        given, limits = _shown(detail["input"]), {name: _number(limit) for name, limit in detail.get("ctx", {}).items()}
+        unit = f" {_plural(feature.unit)}" if feature and feature.unit else ""
+        if detail["type"] == "extra_forbidden":
+            return self._unknown(place)
+        if detail["type"] in SENTENCES:
+            return SENTENCES[detail["type"]].format(**limits, unit=unit, given=given)
+        return f"must be {WORDS[feature.type]}, is {given}" if feature else detail["msg"]
+
+    def _unknown(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:64], self._features, n=1)
+        return f"is not a field of {self.model}; " + (f"did you mean {near[0]}?" if near else f"its fields are {', '.join(self._features)}")
+
+
+def _input_field(feature: Feature) -> Any:
+    """Return the type and field of one feature, as `create_model` takes them."""
+    limits: dict[str, Any] = {"ge": feature.minimum, "le": feature.maximum}
+    if feature.type == "number":
+        limits["allow_inf_nan"] = False
+    elif feature.type == "integer":
+        limits = {"ge": _whole(feature.minimum, -LARGEST_INTEGER), "le": _whole(feature.maximum, LARGEST_INTEGER)}
+    elif feature.type == "boolean":
+        limits = {}
+    else:
+        limits = {"min_length": 1} if feature.required else {}  # an empty category is a missing one
+    plain: Any = TYPES[feature.type]
+    kind: Any = Annotated[plain, Field(**limits)]
+    about = Field(alias=feature.name, title=feature.name, description=_description(feature), examples=_examples(feature), json_schema_extra=_extra(feature))
+    return (Annotated[kind, about], ...) if feature.required else (Annotated[kind | None, about], None)
+
+
+def _output_field(output: Output) -> Any:
+    return (Annotated[float, Field(ge=output.minimum, le=output.maximum, description=output.description or None)], ...)
+
+
+def _whole(limit: float | None, otherwise: int) -> int | float:
+    return otherwise if limit is None else int(limit) if limit == int(limit) else limit
+
+
+def _description(feature: Feature) -> str:
+    parts = [feature.description.rstrip(".")]
+    parts.append(f"In {_plural(feature.unit)}" if feature.unit else "")
+    if feature.known_categories:
+        shown, more = feature.known_categories[:30], len(feature.known_categories) - 30
+        parts.append(f"Known categories: {', '.join(shown)}{f' and {more} more' if more > 0 else ''}; any other is answered too")
+    parts.append("" if feature.required else "May be left out or null")
+    return "".join(f"{part}. " for part in parts if part).strip()
+
+
+def _examples(feature: Feature) -> list[Any]:
+    if feature.type == "category":
+        return list(feature.known_categories[:5]) or ["A"]
+    if feature.type == "boolean":
+        return [True]
+    low = feature.minimum if feature.minimum is not None else min(0.0, feature.maximum or 0.0)
+    middle = low if feature.maximum is None else (low + feature.maximum) / 2
+    return [int(middle) if feature.type == "integer" or middle == int(middle) else middle]
+
+
+def _extra(feature: Feature) -> dict[str, Any]:
+    """Say units and all known categories once more for programs."""
+    extra: dict[str, Any] = {"x-unit": feature.unit} if feature.unit else {}
+    return extra | ({"x-known-categories": list(feature.known_categories)} if feature.known_categories else {})
+
+
+def _pointer(place: Sequence[str | int]) -> str:
+    """Return a place as a JSON pointer.
+
+    >>> _pointer(("instances", 3, "a/b"))
+    '/instances/3/a~1b'
+    """
+    return "".join("/" + str(part)[:200].replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def _shown(given: object) -> str:
+    """Say what was sent, short: a body is not repeated to whoever sent it."""
+    if isinstance(given, dict):
+        return "an object"
+    if isinstance(given, list):
+        return "a list"
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    shown = f'"{given[:40]}{"…" if len(given) > 40 else ""}"' if isinstance(given, str) else _number(given)
+    return shown if len(shown) <= 60 else shown[:40] + "…"
+
+
+def _number(given: object) -> str:
+    """Write a number as a person does.
+
+    >>> _number(0.0), _number(2.5)
+    ('0', '2.5')
+    """
+    if isinstance(given, float):
+        return f"{given:.15g}"
+    return hex(given)[:20] if isinstance(given, int) and abs(given) > 10**40 else str(given)
+
+
+def _plural(unit: str | None) -> str:
+    """Return a unit in the plural.
+
+    >>> _plural("mile"), _plural("mile/hour"), _plural("°C")
+    ('miles', 'miles/hour', '°C')
+    """
+    first, slash, rest = (unit or "").partition("/")
+    return (first if not first.isascii() or not first.isalpha() or first.endswith("s") else first + "s") + slash + rest
