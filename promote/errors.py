@@ -16,6 +16,7 @@ PromoteError
 │   └── ClusterRefused
 ├── Malformed                   bytes that are not what they should be
 │   ├── InvalidName
+│   ├── InvalidArtifact
 │   ├── InvalidImage
 │   └── InvalidRelease
 ├── ImageFolderUnwritable       the laptop's image registry cannot be written
@@ -88,6 +89,10 @@ class Malformed(PromoteError):
 
 class InvalidName(Malformed):
     """A name that could mean something else to a file system, a URL or a registry."""
+
+
+class InvalidArtifact(Malformed):
+    """A run's file that is not what its name says."""
 
 
 class InvalidImage(Malformed):
