@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import github
@@ -173,11 +173,12 @@ class GitHubForge:
         with self._asking("its pull requests"):
             # Open ones first: one that is closed in between is then seen twice, never not at all.
             is_open = {pull.number: _pull_request(pull) for pull in self._repository.get_pulls(state="open", base=self._branch) if self._is_ours(pull)}
-            seen_until = newest = self._closed_until
+            seen_until = newest = self._closed_until or datetime.min.replace(tzinfo=UTC)
             for pull in self._repository.get_pulls(state="closed", sort="updated", direction="desc", base=self._branch):
-                if seen_until is not None and pull.updated_at < seen_until:
+                updated_at = pull.updated_at or seen_until
+                if updated_at < seen_until:
                     break
-                newest = pull.updated_at if newest is None else max(newest, pull.updated_at)
+                newest = max(newest, updated_at)
                 if self._is_ours(pull):
                     self._closed[pull.number] = _pull_request(pull)
             self._closed_until = newest
