@@ -18,7 +18,8 @@ RetrainError
 │   └── StoreUnavailable        transient: the store cannot be written or read
 ├── TrainingError               no technique can be trained, or none may ship
 │   └── OneClassLabel           every row of a split has the same label
-└── TrackingUnavailable         transient: MLflow does not answer
+├── TrackingUnavailable         transient: MLflow does not answer
+└── TrackingRefused             MLflow answers, and refuses
 """
 
 from __future__ import annotations
@@ -127,3 +128,7 @@ class TrackingUnavailable(RetrainError):
     """MLflow does not answer."""
 
     is_transient = True
+
+
+class TrackingRefused(RetrainError):
+    """MLflow answers, and refuses: a permission, a deleted experiment, a value it does not take."""

@@ -33,7 +33,11 @@ class Loaded:
     total_rows: dict[str, int]
 
 
-def load_flights(database: Path, *, until: datetime, say: Callable[[str], None] = str) -> Loaded:
+def _quiet(_: str) -> None:
+    """Progress that nobody wants to see."""
+
+
+def load_flights(database: Path, *, until: datetime, say: Callable[[str], None] = _quiet) -> Loaded:
     """Bring the tables `flights` and `weather` up to `until`: rows from before it that are missing are added, none is taken away.
 
     One transaction: a reader, or a call that was killed, sees the rows of all of it or of none of it.
@@ -63,11 +67,9 @@ def _append(connection: duckdb.DuckDBPyConnection, table: str, moment: str, csv_
     source = f"read_csv('{csv_file}', nullstr='NA', sample_size=-1)"
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * FROM {source} LIMIT 0")  # noqa: S608 - this module's own names
     connection.execute("CREATE TABLE IF NOT EXISTS loaded_until (loaded_table VARCHAR PRIMARY KEY, until TIMESTAMPTZ)")
-    rows = connection.execute(
-        f"INSERT INTO {table} SELECT * FROM {source} WHERE {moment} < $until"
-        f" AND {moment} >= coalesce((SELECT until FROM loaded_until WHERE loaded_table = $table), '-infinity'::TIMESTAMPTZ) ORDER BY {moment}",  # noqa: S608 - this module's own names
-        {"until": until, "table": table},
-    ).fetchone()
+    since = f"coalesce((SELECT until FROM loaded_until WHERE loaded_table = '{table}'), '-infinity'::TIMESTAMPTZ)"  # noqa: S608 - this module's own names
+    insert = f"INSERT INTO {table} SELECT * FROM {source} WHERE {moment} < $until AND {moment} >= {since} ORDER BY {moment}"  # noqa: S608 - as above
+    rows = connection.execute(insert, {"until": until}).fetchone()
     connection.execute(
         "INSERT INTO loaded_until VALUES ($table, $until) ON CONFLICT DO UPDATE SET until = greatest(loaded_until.until, excluded.until)",
         {"until": until, "table": table},

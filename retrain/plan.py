@@ -1,0 +1,60 @@
+"""What a run would read, train and compare, without doing any of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from retrain.contract import Contract, Digest, utc_text
+from retrain.partitions import PartitionStore
+from retrain.snapshot import kept_weeks, spans_to_read
+from retrain.spec import ModelSpec
+from retrain.window import sliding_window
+
+
+class RunPlan(Contract):
+    """A run, before it starts."""
+
+    model: str
+    window: str
+    plan_digest: Digest
+    reads: tuple[str, ...]
+    """Spans that are read from the source."""
+    kept_weeks: tuple[str, ...]
+    """Weeks that are taken from the store."""
+    splits: str
+    techniques: tuple[str, ...]
+    compares: str
+
+    def as_text(self) -> str:
+        """The plan for a person, a line for each step."""
+        kept = f"{len(self.kept_weeks)} weeks from the store ({self.kept_weeks[0]} to {self.kept_weeks[-1]})" if self.kept_weeks else "nothing from the store"
+        lines = (
+            f"{self.model} over {self.window}, plan {self.plan_digest[:19]}",
+            f"reads     {', '.join(self.reads) or 'nothing'} from the source; {kept}",
+            f"splits    {self.splits}",
+            *(f"trains    {technique}" for technique in self.techniques),
+            f"compares  {self.compares}",
+        )
+        return "\n".join(lines)
+
+
+def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
+    """Return what `retrain run` would do for the window before `end`; `snapshots` is the store's folder."""
+    window, store = sliding_window(end, months=spec.window_months), PartitionStore(Path(snapshots))
+    ripe_end = utc_text(window.end - spec.label_delay)
+    return RunPlan(
+        model=spec.name,
+        window=str(window),
+        plan_digest=spec.plan_digest,
+        reads=tuple(str(span) for span in spans_to_read(spec, window, store)),
+        kept_weeks=tuple(partition.week for partition in kept_weeks(spec, window, store)),
+        splits=f"test is the last {_days(spec.test)} days before {ripe_end}, validation the {_days(spec.validation)} before them, train the rest; "
+        f"a {spec.columns.groups} is never divided",
+        techniques=tuple(f"{name}: {technique.estimator} {technique.params or ''}".rstrip() for name, technique in spec.techniques.items()),
+        compares=f"techniques by {spec.gate.metric} on validation; the winner is refit on train and validation, and is the challenger that promote judges on test",
+    )
+
+
+def _days(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):g}"
