@@ -235,8 +235,8 @@ def combined_status(call: Call) -> Answer:
     """The newest status of each context."""
     sha = call.commit_sha(call.path["ref"])
     newest = newest_statuses(call.store.rows(Status, sha=sha))
-    listed = call.page_of_list(newest, lambda status: status)
-    return Answer(200, call.answers.combined_status(sha, newest) | {"statuses": call.answers.combined_status(sha, listed.body)["statuses"]}, listed.headers)
+    page = call.page_of_list(newest, lambda status: status)
+    return Answer(200, call.answers.combined_status(sha, newest, page.body), page.headers)
 
 
 def newest_statuses(statuses: list[Status]) -> list[Status]:

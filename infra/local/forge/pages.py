@@ -23,7 +23,8 @@ from infra.local.forge.store import Comment, Pull, ReviewRequest, Status
 
 _HEADERS = {
     # nothing from elsewhere but pictures of programs on this machine, no script at all
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' http://127.0.0.1:*; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' http://127.0.0.1:*; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from infra.local.forge.answers import Json
 from infra.local.forge.call import Answer, Call, within
+from infra.local.forge.git_answers import Json
 from infra.local.forge.pulls import MAX_BODY_CHARACTERS, MERGE_METHODS, now
 from infra.local.forge.refusals import Refusal, invalid, not_found
 from infra.local.forge.store import Comment, Label, LabelUse, Pull, ReviewRequest

@@ -150,7 +150,7 @@ class Pulls:
             base = self.repository.resolve(pull.base_ref)
             if pull.state == "closed" or base is None:
                 raise Refusal(405, "Pull Request is not mergeable")
-            landed = self._rebased(pull, base) if method == "rebase" else self._merged(pull, base, method, by, title, message)
+            landed = self._rebased(pull, base) if method == "rebase" else self._merged(pull, base, method=method, by=by, title=title, message=message)
             pull = self.store.change(pull, merge_commit_sha=landed)
         with self.store.transaction():
             try:
@@ -160,7 +160,7 @@ class Pulls:
             at = now()
             return self.store.change(pull, merged_at=at, closed_at=at, updated_at=at, closed_by=by)
 
-    def _merged(self, pull: Pull, base: str, method: str, by: str, title: str | None, message: str | None) -> str:
+    def _merged(self, pull: Pull, base: str, *, method: str, by: str, title: str | None, message: str | None) -> str:
         tree = self._merge_tree(base, pull.head_sha)
         commits = self.commits(pull)
         first, rest = f"Merge pull request #{pull.id} from {self.owner}/{pull.head_ref}", pull.title
@@ -226,7 +226,7 @@ class Pulls:
         with self.store.transaction():
             present = {label.id for label in self.labels(pull)}
             for name in names:
-                label = self.label(name) or self.store.add(Label, name=name)
+                label = self.label(name) or self.store.add(Label, name=name, color="ededed", description="")
                 if label.id not in present:
                     self.store.add(LabelUse, pull=pull.id, label=label.id)
                     present.add(label.id)

@@ -56,8 +56,8 @@ class Label:
 
     id: int
     name: str
-    color: str = "ededed"
-    description: str = ""
+    color: str
+    description: str
 
 
 @dataclass(frozen=True)
