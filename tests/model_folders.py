@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def _onnx(seed: int, features: tuple[Feature, ...]) -> bytes:
         ]
     ).fit(pd.DataFrame(columns), label)
     inputs = [(f.name, StringTensorType([None, 1]) if f.type == "category" else FloatTensorType([None, 1])) for f in features]
-    exported = to_onnx(pipeline, initial_types=inputs, options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 3})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx hands protobuf 6 booleans where it wants integers; as an error it is a ValueError
+        exported = to_onnx(pipeline, initial_types=inputs, options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 3})
     return bytes(exported.SerializeToString())
 
 

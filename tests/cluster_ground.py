@@ -1,0 +1,112 @@
+"""What a cluster needs around it, for tests: a real git repository with gitops/, image folders, and releases to commit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from promote.contract import Release
+from promote.image import build_image
+from promote.image_layout import LayoutRegistry
+from retrain.contract import digest_of_bytes
+from tests.model_folders import make_model_folder
+
+REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
+VERDICT = digest_of_bytes(b"verdict")
+
+FLUX = """\
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {{name: {model}, namespace: flux-system}}
+spec:
+  interval: 10m
+  retryInterval: 30s
+  timeout: 3m
+  path: ./gitops/models/{model}/production
+  prune: true
+  wait: true
+  sourceRef: {{kind: GitRepository, name: ratchet}}
+  dependsOn: [{{name: platform}}]
+"""
+OVERLAY = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../../base, release.yaml]
+components: [../../release]
+nameSuffix: -{model}
+labels:
+  - pairs: {{app.kubernetes.io/name: {model}}}
+    includeSelectors: true
+"""
+RELEASE = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: release
+  annotations: {{config.kubernetes.io/local-config: "true"}}
+data:
+  image: "{image}"
+  model_digest: "{model_digest}"
+  version: "{version}"
+  verdict: "{verdict}"
+"""
+
+
+def release_text(release: Release) -> str:
+    return RELEASE.format(image=release.image, model_digest=release.model_digest, version=release.version, verdict=release.verdict_digest)
+
+
+@dataclass
+class Ground:
+    """A folder with `origin` (a repository one commits to), `images` and `models`."""
+
+    folder: Path
+
+    @property
+    def origin(self) -> Path:
+        return self.folder / "origin"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    def lay(self) -> Ground:
+        """Begin with the gitops/ of this repository, which names no model."""
+        self.origin.mkdir(parents=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+        shutil.copytree(REPOSITORY_ROOT / "gitops", self.origin / "gitops", ignore=shutil.ignore_patterns("flight-delay*"))
+        self.commit("the ground")
+        return self
+
+    def image(self, version: int, model: str = "flight-delay") -> Release:
+        """Make a model, push its image, and return the release that would name it."""
+        folder = self.folder / "models" / f"{model}-{version}"
+        card = make_model_folder(folder, seed=version, model=model)
+        image = build_image({path.name: path.read_bytes() for path in folder.iterdir()})
+        digest = LayoutRegistry(self.images).push(f"ratchet/{model}", image, tag=f"v{version}")
+        return Release(model=model, version=version, image=f"ratchet/{model}@{digest}", model_digest=card.model_digest, verdict_digest=VERDICT)
+
+    def write_release(self, release: Release) -> None:
+        """Put the release where a merged pull request would, with what the model's first one adds."""
+        overlay = self.origin / "gitops" / "models" / release.model / "production"
+        overlay.mkdir(parents=True, exist_ok=True)
+        (overlay / "kustomization.yaml").write_text(OVERLAY.format(model=release.model))
+        (overlay / "release.yaml").write_text(release_text(release))
+        (self.origin / "gitops" / "clusters" / "production" / f"{release.model}.yaml").write_text(FLUX.format(model=release.model))
+
+    def release(self, release: Release) -> str:
+        """Commit a release to main and return the revision."""
+        self.write_release(release)
+        return self.commit(f"{release.model} v{release.version}")
+
+    def commit(self, message: str) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def git(self, *arguments: str) -> str:
+        author = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *author, *arguments], cwd=self.origin, capture_output=True, text=True, check=True, timeout=30)
+        return done.stdout.strip()
