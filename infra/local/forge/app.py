@@ -31,7 +31,9 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
     pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
     git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins.keys()), methods=["GET", "POST"])
     local_names = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
-    return Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[local_names])
+    application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[local_names])
+    application.state.store = pulls.store
+    return application
 
 
 def seed(folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer") -> str:

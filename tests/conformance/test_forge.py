@@ -1,0 +1,311 @@
+"""One behaviour of a forge, held by promote's fake and by PyGithub against a real server; and what the network does to it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import github
+import pytest
+
+from infra.local.processes import free_port
+from promote.errors import ForgeRefused, ForgeUnavailable
+from promote.forge import Forge, NewBranch
+from promote.github_forge import GitHubForge
+from tests.conformance.lying_forge import LyingForge, lying_forge
+from tests.fakes.forge import FakeForge
+from tests.forge_server import REPOSITORY, TOKEN, start_forge
+
+RELEASE = "gitops/models/flight-delay/production/release.yaml"
+FILES = {RELEASE: b"version: '7'\n", "gitops/models/README.md": b"models\n", "README.md": b"# Production\n"}
+
+
+class People(Protocol):
+    """What people do on a forge, while promote looks at it."""
+
+    forge: Forge
+
+    def push(self, branch: str, files: Mapping[str, bytes | None]) -> str: ...
+
+    def merge(self, number: int, *, squash: bool = False) -> str: ...
+
+    def delete_branch(self, branch: str) -> None: ...
+
+    def comments(self, number: int) -> list[str]: ...
+
+
+class FakePeople:
+    """They work on the fake."""
+
+    def __init__(self) -> None:
+        self.forge = FakeForge(FILES)
+
+    def push(self, branch: str, files: Mapping[str, bytes | None]) -> str:
+        return self.forge.push(files, branch=branch)
+
+    def merge(self, number: int, *, squash: bool = False) -> str:
+        return self.forge.merge(number, squash=squash)
+
+    def delete_branch(self, branch: str) -> None:
+        del self.forge.branches[branch]
+
+    def comments(self, number: int) -> list[str]:
+        return self.forge.comments.get(number, [])
+
+
+class RealPeople:
+    """They work with git and PyGithub on a real server."""
+
+    def __init__(self, folder: Path, api: str, git_url: str, token: str) -> None:
+        self.forge = GitHubForge(api, token, REPOSITORY, seconds_between_writes=0)
+        client = github.Github(base_url=api, auth=github.Auth.Token(token), seconds_between_requests=0, seconds_between_writes=0)
+        self.repository = client.get_repo(REPOSITORY)
+        self.checkout = folder / "checkout"
+        self._git(folder, "clone", "-q", git_url.replace("//", f"//person:{token}@"), str(self.checkout))
+
+    def push(self, branch: str, files: Mapping[str, bytes | None]) -> str:
+        self._git(self.checkout, "fetch", "-q")
+        self._git(self.checkout, "checkout", "-q", "-B", branch, f"origin/{branch}")
+        for path, content in files.items():
+            if content is None:
+                (self.checkout / path).unlink()
+            else:
+                (self.checkout / path).write_bytes(content)
+        self._git(self.checkout, "add", "-A")
+        self._git(self.checkout, "commit", "-q", "-m", "A person's commit")
+        self._git(self.checkout, "push", "-q", "origin", branch)
+        return self._git(self.checkout, "rev-parse", "HEAD")
+
+    def merge(self, number: int, *, squash: bool = False) -> str:
+        return self.repository.get_pull(number).merge(merge_method="squash" if squash else "merge").sha
+
+    def delete_branch(self, branch: str) -> None:
+        self._git(self.checkout, "push", "-q", "origin", "--delete", branch)
+
+    def comments(self, number: int) -> list[str]:
+        return [comment.body for comment in self.repository.get_pull(number).get_issue_comments()]
+
+    def _git(self, where: Path, *arguments: str) -> str:
+        person = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.test"]
+        return subprocess.run(["git", *person, *arguments], cwd=where, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(params=["fake", "real"])
+def people(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[People]:
+    if request.param == "fake":
+        yield FakePeople()
+        return
+    program, api, git_url, token = start_forge(tmp_path / "ratchet.git", files=FILES)
+    try:
+        yield RealPeople(tmp_path, api, git_url, token)
+    finally:
+        program.stop()
+
+
+def propose(forge: Forge, name: str = "ratchet/flight-delay/production/v8", version: int = 8) -> NewBranch:
+    branch = NewBranch(name, forge.head(), {RELEASE: f"version: '{version}'\n".encode()}, f"Release v{version}")
+    forge.create_branch(branch)
+    return branch
+
+
+def test_files_and_folders_are_read_at_a_commit(people: People) -> None:
+    forge, before = people.forge, people.forge.head()
+    after = people.push("main", {RELEASE: b"version: '8'\n", "gitops/models/README.md": None})
+    assert (forge.read_file(RELEASE, before), forge.read_file(RELEASE, after)) == (b"version: '7'\n", b"version: '8'\n")
+    assert forge.read_file("none.yaml", before) is None
+    assert forge.read_file("gitops/models/README.md", after) is None
+    assert forge.list_folder("gitops/models", before) == ("gitops/models/README.md",)
+    assert forge.list_folder("gitops/models", after) == ()
+    assert forge.list_folder("none", after) == ()
+    assert forge.head() == after
+
+
+def test_a_branch_is_written_once_and_asked_again_stays_as_it_is(people: People) -> None:
+    forge = people.forge
+    branch = propose(forge)
+    commit = forge.branch_commit(branch.name)
+    assert commit is not None
+    assert forge.create_branch(branch) == commit
+    assert forge.create_branch(NewBranch(branch.name, branch.parent, {RELEASE: b"other\n"}, "other")) == commit
+    assert forge.read_file(RELEASE, commit) == b"version: '8'\n"
+    assert forge.read_file("README.md", commit) == FILES["README.md"]
+    assert forge.branch_commit("ratchet/none") is None
+
+
+def test_a_branch_has_the_same_commit_whenever_and_wherever_it_is_written(people: People) -> None:
+    forge = people.forge
+    first = propose(forge, "ratchet/one")
+    second = propose(forge, "ratchet/two")
+    assert forge.branch_commit(first.name) == forge.branch_commit(second.name)
+
+
+def test_a_pull_request_is_opened_once_and_follows_its_branch(people: People) -> None:
+    forge, branch = people.forge, propose(people.forge)
+    opened = forge.open_pull_request(branch.name, "flight-delay v8", "Why")
+    again = forge.open_pull_request(branch.name, "another title", "other words")
+    assert again == opened
+    assert (opened.state, opened.branch, opened.head, opened.merge_commit, opened.labels) == (
+        "open",
+        branch.name,
+        forge.branch_commit(branch.name),
+        None,
+        frozenset(),
+    )
+    assert forge.changed_files(opened.number) == (RELEASE,)
+    pushed = people.push(branch.name, {"README.md": b"edited\n"})
+    assert forge.pull_requests("ratchet/")[0].head == pushed
+    assert forge.changed_files(opened.number) == ("README.md", RELEASE)
+
+
+def test_a_pull_request_from_no_branch_is_refused(people: People) -> None:
+    with pytest.raises(ForgeRefused, match="422"):
+        people.forge.open_pull_request("ratchet/none", "Nothing", "")
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_merge_lands_as_one_first_parent_commit_of_main(people: People, squash: bool) -> None:
+    forge, branch = people.forge, propose(people.forge)
+    number = forge.open_pull_request(branch.name, "flight-delay v8", "Why").number
+    elsewhere = people.push("main", {"README.md": b"meanwhile\n"})
+    assert forge.changed_files(number) == (RELEASE,)
+    landed = people.merge(number, squash=squash)
+    [merged] = forge.pull_requests("ratchet/")
+    assert (merged.state, merged.merge_commit, merged.head) == ("merged", landed, forge.branch_commit(branch.name))
+    assert forge.head() == landed
+    newest, oldest = forge.history(RELEASE, landed)
+    assert (newest.commit, newest.content) == (landed, b"version: '8'\n")
+    assert oldest.content == b"version: '7'\n"
+    assert forge.history("README.md", landed)[0].commit == elsewhere
+
+
+def test_history_names_the_commit_that_removed_a_file(people: People) -> None:
+    start = people.forge.head()
+    removed = people.push("main", {RELEASE: None})
+    people.push("main", {"README.md": b"more\n"})
+    history = people.forge.history(RELEASE, people.forge.head())
+    assert [(version.commit, version.content) for version in history] == [(removed, None), (start, b"version: '7'\n")]
+
+
+def test_pull_requests_are_listed_newest_first_in_every_state_by_their_branch(people: People) -> None:
+    forge = people.forge
+    numbers = [forge.open_pull_request(propose(forge, f"ratchet/a/v{version}", version).name, f"v{version}", "").number for version in (8, 9, 10)]
+    forge.open_pull_request(propose(forge, "ratchet/b/v11", 11).name, "v11", "")
+    forge.close(numbers[0])
+    people.merge(numbers[1])
+    assert [(pull.number, pull.state) for pull in forge.pull_requests("ratchet/a/")] == list(zip(numbers[::-1], ("open", "merged", "closed"), strict=True))
+
+
+def test_a_closed_pull_request_keeps_its_head_when_the_branch_is_deleted(people: People) -> None:
+    forge, branch = people.forge, propose(people.forge)
+    opened = forge.open_pull_request(branch.name, "v8", "")
+    forge.close(opened.number)
+    people.delete_branch(branch.name)
+    assert (forge.branch_commit(branch.name), forge.pull_requests("ratchet/")[0].head) == (None, opened.head)
+
+
+def test_labels_come_with_the_pull_requests_and_twice_is_once(people: People) -> None:
+    forge = people.forge
+    number = forge.open_pull_request(propose(forge).name, "v8", "").number
+    forge.add_label(number, "ratchet/superseded")
+    forge.add_label(number, "ratchet/superseded")
+    assert forge.pull_requests("ratchet/")[0].labels == {"ratchet/superseded"}
+
+
+def test_a_comment_is_made_once_for_its_marker(people: People) -> None:
+    forge = people.forge
+    number = forge.open_pull_request(propose(forge).name, "v8", "").number
+    for marker in ("rollout-success", "rollout-success", "superseded"):
+        forge.comment(number, marker, f"About {marker}")
+    assert [comment.split("\n")[0] for comment in people.comments(number)] == ["About rollout-success", "About superseded"]
+
+
+def test_closing_twice_is_closing_once_and_a_merged_one_stays_merged(people: People) -> None:
+    forge = people.forge
+    first = forge.open_pull_request(propose(forge, "ratchet/a").name, "a", "").number
+    second = forge.open_pull_request(propose(forge, "ratchet/b", 9).name, "b", "").number
+    people.merge(second)
+    for number in (first, first, second):
+        forge.close(number)
+    assert [pull.state for pull in forge.pull_requests("ratchet/")] == ["merged", "closed"]
+
+
+def test_the_newest_status_of_each_context_counts(people: People) -> None:
+    forge, commit = people.forge, people.forge.head()
+    assert forge.statuses(commit) == ()
+    forge.set_status(commit, "ratchet/rollout", "pending", "waiting")
+    forge.set_status(commit, "ratchet/gate", "success", "fine")
+    forge.set_status(commit, "ratchet/rollout", "failure", "x" * 200, "http://127.0.0.1/why")
+    found = forge.statuses(commit)
+    assert [(status.context, status.state) for status in found] == [("ratchet/gate", "success"), ("ratchet/rollout", "failure")]
+    assert len(found[1].description) == 140
+    at = found[0].at
+    forge.set_status(commit, "ratchet/gate", "success", "fine")
+    assert forge.statuses(commit)[0].at == at
+
+
+# what only a network does
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> Iterator[LyingForge]:
+    with lying_forge(tmp_path / "ratchet.git", FILES) as found:
+        yield found
+
+
+@pytest.fixture
+def client(liar: LyingForge) -> GitHubForge:
+    return GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=2)
+
+
+@pytest.mark.parametrize("path", ["/git/refs$", "/git/commits$", "/git/trees$", "/git/blobs$"])
+def test_a_branch_whose_answer_was_lost_is_there_once(liar: LyingForge, client: GitHubForge, path: str) -> None:
+    liar.lie("lost_answer", "POST", path)
+    branch = NewBranch("ratchet/v8", client.head(), {RELEASE: b"version: '8'\n"}, "Release v8")
+    assert client.create_branch(branch) == client.branch_commit("ratchet/v8")
+
+
+def test_a_pull_request_whose_answer_was_lost_is_opened_once(liar: LyingForge, client: GitHubForge) -> None:
+    branch = propose(client)
+    liar.lie("lost_answer", "POST", "/pulls$")
+    assert client.open_pull_request(branch.name, "v8", "Why").number == 1
+    assert [pull.number for pull in client.pull_requests("ratchet/")] == [1]
+    assert liar.asked.count(("POST", "/pulls")) == 2
+
+
+def test_an_outage_that_lasts_is_unavailable_and_never_an_absence(liar: LyingForge, client: GitHubForge) -> None:
+    liar.lie("outage", times=100)
+    for ask in (
+        client.head,
+        lambda: client.branch_commit("ratchet/none"),
+        lambda: client.pull_requests("ratchet/"),
+        lambda: client.read_file("none", "0" * 40),
+    ):
+        with pytest.raises(ForgeUnavailable):
+            ask()
+
+
+def test_a_short_rate_limit_is_waited_for(liar: LyingForge, client: GitHubForge) -> None:
+    liar.lie("rate_limit", "GET", "/git/ref", seconds=1)
+    assert len(client.head()) == 40
+
+
+def test_an_answer_later_than_the_timeout_is_unavailable(liar: LyingForge) -> None:
+    client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=1)
+    liar.lie("slow", times=10, seconds=1.5)
+    with pytest.raises(ForgeUnavailable):
+        client.head()
+
+
+def test_a_wrong_token_and_a_forbidden_write_are_refusals(liar: LyingForge, client: GitHubForge) -> None:
+    with pytest.raises(ForgeRefused, match="PROMOTE_FORGE_TOKEN"):
+        GitHubForge(liar.url, "wrong", REPOSITORY, seconds_between_writes=0).head()
+    liar.lie("forbidden", "POST", "/git/blobs")
+    with pytest.raises(ForgeRefused, match="403"):
+        propose(client)
+
+
+def test_no_forge_at_all_is_unavailable() -> None:
+    with pytest.raises(ForgeUnavailable):
+        GitHubForge(f"http://127.0.0.1:{free_port()}/api/v3", TOKEN, REPOSITORY).head()
