@@ -18,7 +18,7 @@ from promote.errors import InvalidName, ModelRegistryRefused
 from retrain.contract import Snapshot
 
 _MODEL_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")  # as a spec's name: also a folder, a tag's part and a Kubernetes name
-_MLFLOW_CLIENT = {  # MLflow's client reads these from the environment only; what the operator set there stays
+MLFLOW_CLIENT = {  # MLflow's client reads these from the environment only; what the operator set there stays
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds; by default 120, longer than a pass over all models should take
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default 7, four minutes; the reconciler's next pass is the better retry
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -103,6 +103,14 @@ class ModelRegistry(Protocol):
         """Write files to `evidence/<name>/` of the version's run; those of the same name are replaced."""
         ...
 
+    def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
+        """Return a file of `evidence/<name>/` of the version's run.
+
+        Raises:
+            ArtifactNotFound: There is none.
+        """
+        ...
+
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
         """Add figures to the version's run; the same figures twice are one."""
         ...
@@ -131,7 +139,7 @@ def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegi
         raise ModelRegistryRefused("PROMOTE_TRACKING_URL carries a user or password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ModelRegistryRefused(f"PROMOTE_TRACKING_URL is {tracking_url!r}; it should be the root of an MLflow server, such as http://127.0.0.1:5000.")
-    for name, value in _MLFLOW_CLIENT.items():
+    for name, value in MLFLOW_CLIENT.items():
         os.environ.setdefault(name, value)
     from promote.mlflow_registry import MlflowModelRegistry  # noqa: PLC0415 - takes seconds, and reads the lines above
 
