@@ -21,7 +21,10 @@ PromoteError
 │   └── InvalidRelease
 ├── ImageFolderUnwritable       the laptop's image registry cannot be written
 │   └── ImageFolderFull
-└── UnsupportedRegistry         an image registry's URL that promote cannot use
+├── UnsupportedRegistry         an image registry's URL that promote cannot use
+├── NoPolicy                    main has no readable YAML of the model: nothing to judge by
+├── NothingToReturnTo           a rollback has no earlier release that served
+└── ActNotSeen                  an act was done and the next look does not show it
 """
 
 from __future__ import annotations
@@ -113,3 +116,15 @@ class ImageFolderFull(ImageFolderUnwritable):
 
 class UnsupportedRegistry(PromoteError):
     """A URL that names no image registry which promote can use."""
+
+
+class NoPolicy(PromoteError):
+    """Main has no YAML of the model, or one with mistakes: there is no policy to judge by."""
+
+
+class NothingToReturnTo(PromoteError):
+    """A rollback was asked for, and no earlier release that served fits."""
+
+
+class ActNotSeen(PromoteError):
+    """An act was done, and the next look does not show it; the next pass tries again."""

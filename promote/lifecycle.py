@@ -244,7 +244,7 @@ def _says(text: str) -> Callable[[Observation], str | None]:
     return lambda seen: text.format(seen=seen, named=seen.named)
 
 
-def _nothing(seen: Observation) -> None:
+def _nothing(_: Observation) -> None:
     return None
 
 
@@ -299,5 +299,5 @@ TABLE: tuple[Row, ...] = (
     Row("kept", lambda seen: seen.verdict and seen.verdict.outcome != "promote", "wait", _nothing),
     Row("unbuilt", lambda seen: seen.image is None, "build", _ourselves),
     Row("unbranched", lambda seen: seen.branch is None, "branch", _ourselves),
-    Row("unopened", lambda seen: True, "open", _ourselves),
+    Row("unopened", lambda _: True, "open", _ourselves),
 )

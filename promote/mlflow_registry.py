@@ -98,6 +98,12 @@ class MlflowModelRegistry:
             with _asking(f"evidence {name} of run {version.run_id}"):
                 self._client.log_artifacts(version.run_id, folder, f"evidence/{check_file_name(name)}")
 
+    def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
+        """One file of what the gate saw."""
+        folder = f"{str(self._run(version).artifact_uri).rstrip('/')}/evidence/{check_file_name(name)}"
+        with tempfile.TemporaryDirectory(prefix="ratchet-") as destination:
+            return self._download(folder, check_file_name(file_name), Path(destination))
+
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
         """Figures, dated as the version: so a repeated call writes what is there already."""
         moment = round(version.created_at.timestamp() * 1000)

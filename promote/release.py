@@ -116,7 +116,7 @@ def parse(content: bytes, model: str) -> Release:
     return release
 
 
-def first_files(model: str, environment: str, *, replicas: int) -> dict[str, bytes]:
+def first_files(model: str, environment: str, *, replicas: int = 2) -> dict[str, bytes]:
     """Return what the first pull request of a model adds beside release.yaml: its kustomization and its Flux object."""
     return {
         f"gitops/models/{model}/{environment}/kustomization.yaml": _KUSTOMIZATION.format(model=model, replicas=replicas).encode(),

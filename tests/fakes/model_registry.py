@@ -106,6 +106,14 @@ class FakeModelRegistry:
         kept.update({check_file_name(file): content for file, content in files.items()})
         self.acts.append(f"evidence {name} of {version.model} {version.version}")
 
+    def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
+        """One file of what the gate saw."""
+        self._observe(version.model)
+        kept = self.evidence.get((version.run_id, name), {})
+        if file_name not in kept:
+            raise ArtifactNotFound(f"run {version.run_id} has no evidence/{name}/{file_name}")
+        return kept[file_name]
+
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
         """Keep figures."""
         self._observe(version.model)

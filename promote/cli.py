@@ -1,0 +1,249 @@
+"""`promote …`: the reconciler by hand, and questions about what it did. Libraries are loaded inside the commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from promote.contract import Promotion, Verdict
+    from promote.observing import Parts
+    from promote.reconciler import Reconciler
+    from promote.settings import PromoteSettings
+
+USAGE, TRY_AGAIN, FAILED = 2, 75, 1
+STRICT = {"promote": 0, "keep": 3, "inconclusive": 4}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Judge challengers, propose releases by pull request, record what served.\n\n"
+    "Settings come from PROMOTE_… variables. Exit codes: 0 done, whatever the verdict; 1 failed, a person has to act; 2 usage; "
+    "75 something did not answer, try again.",
+)
+
+Model = Annotated[str, typer.Argument(help="The model's name, such as flight-delay.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.command()
+def serve() -> None:
+    """Run the service: the loop over all models, POST /nudge/{model}, GET /promotions, GET /health. Listens on PROMOTE_HOST and PROMOTE_PORT."""
+    with _errors_at_the_edge():
+        settings = _settings()
+        _log_lines()
+        import uvicorn  # noqa: PLC0415 - slow to load
+
+        from promote.app import Loop, create_app  # noqa: PLC0415 - slow to load
+        from promote.policy import models_on_main  # noqa: PLC0415 - slow to load
+
+        parts, reconciler = _open(settings)
+        loop = Loop(
+            reconciler,
+            lambda: sorted(models_on_main(parts.forge, parts.forge.head())),
+            environment=settings.environment,
+            interval_seconds=settings.interval_seconds,
+        )
+        uvicorn.run(create_app(loop), host=settings.host, port=settings.port, log_level="warning", access_log=False)
+
+
+@app.command()
+def reconcile(
+    models: Annotated[list[str] | None, typer.Argument(help="Only these models; all of main's if none.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the next act of each model and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do what is to be done for every model, until only waiting is left; go on every PROMOTE_INTERVAL_SECONDS unless --once."""
+    with _errors_at_the_edge():
+        settings = _settings()
+        parts, reconciler = _open(settings)
+        while True:
+            found = [_one(reconciler, model, dry_run=dry_run, as_json=as_json) for model in _models(parts, models)]
+            if once or dry_run:
+                break
+            time.sleep(settings.interval_seconds)
+    if any((promotion.waiting_for or "").startswith("an answer") for promotion in found):
+        raise typer.Exit(TRY_AGAIN)
+
+
+@app.command()
+def status(models: Annotated[list[str] | None, typer.Argument(help="Only these models; all of main's if none.")] = None, as_json: AsJson = False) -> None:
+    """Say where every model stands, without doing anything."""
+    with _errors_at_the_edge():
+        parts, reconciler = _open(_settings())
+        found = [reconciler.preview(model)[0] for model in _models(parts, models)]
+        if as_json:
+            _print_json([promotion.model_dump(mode="json") for promotion in found])
+        for promotion in found if not as_json else []:
+            print(_line(promotion))
+
+
+@app.command()
+def explain(model: Model, version: Annotated[int, typer.Argument(help="Of the model registry.")], as_json: AsJson = False) -> None:
+    """Say in words what the gate found about a version, and why; the newest verdict if there are several."""
+    with _errors_at_the_edge():
+        from promote.observing import tag_value  # noqa: PLC0415 - slow to load
+
+        parts, reconciler = _open(_settings())
+        registered = parts.registry.version(model, version)
+        tags = sorted((value for name, value in registered.tags.items() if name.startswith("verdict.")), key=lambda value: tag_value(value).get("at", ""))
+        if not tags:
+            _fail(f"version {version} of {model} was not judged yet. `promote judge {model}` judges the challenger without acting.", FAILED)
+        _show(reconciler.observer.verdict_behind(registered, tags[-1]), as_json=as_json)
+
+
+@app.command()
+def judge(
+    model: Model, as_json: AsJson = False, strict: Annotated[bool, typer.Option("--strict", help="Exit 0 on promote, 3 on keep, 4 on inconclusive.")] = False
+) -> None:
+    """Judge the challenger against what main names by main's policy, without acting or keeping anything."""
+    with _errors_at_the_edge():
+        from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
+        from promote.policy import read_policy  # noqa: PLC0415 - slow to load
+
+        parts, reconciler = _open(_settings())
+        challenger = parts.registry.challenger(model)
+        if challenger is None:
+            _fail(f"{model} has no challenger. `retrain run {model}` registers one.", FAILED)
+        main = parts.forge.head()
+        history = reconciler.observer.history(model, main)
+        champion = history[0].release if history else None
+        judged = EvidenceJudge(parts.registry)(challenger, champion, read_policy(parts.forge, model, main).gate, had_release=bool(history))
+        _show(judged.verdict, as_json=as_json)
+    raise typer.Exit(STRICT[judged.verdict.outcome] if strict else 0)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the reviewer.")],
+    to: Annotated[int | None, typer.Option("--to", min=1, help="The version to return to; the last other one that served if not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the pull request that goes back to an earlier release. Asked again, the same pull request is named."""
+    with _errors_at_the_edge():
+        _, reconciler = _open(_settings())
+        pull = reconciler.roll_back(model, reason=reason, version=to)
+        if as_json:
+            _print_json({"pull_request": pull.number, "url": pull.url, "branch": pull.branch, "title": pull.title})
+        else:
+            print(f"Pull request {pull.number}, {pull.title}: {pull.url}\nMerging it rolls it out.")
+
+
+@app.command(name="served-at")
+def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a time zone, such as 2026-05-04T12:00:00Z.")], as_json: AsJson = False) -> None:
+    """Say which version served at an instant, and why: from main's history and the statuses of its commits."""
+    at = _moment(instant)
+    with _errors_at_the_edge():
+        from promote.history import served_at as find  # noqa: PLC0415 - slow to load
+        from promote.release import branch_prefix  # noqa: PLC0415 - slow to load
+
+        parts, reconciler = _open(_settings())
+        served = find(reconciler.observer.history(model, parts.forge.head()), at)
+        answer: dict[str, Any] = dict.fromkeys(("version", "image", "image_digest", "pull_request", "commit", "healthy_at"))
+        answer |= {"at": at.isoformat(), "model": model, "why": "no release had been seen healthy by then, or main named none"}
+        if served:
+            pulls = parts.forge.pull_requests(branch_prefix(model, parts.environment))
+            number = next((pull.number for pull in pulls if pull.merge_commit == served.commit), None)
+            image = served.release.image
+            answer |= {"version": served.release.version, "image": image, "image_digest": image.rpartition("@")[2], "pull_request": number}
+            answer |= {"commit": served.commit, "healthy_at": served.healthy_at.isoformat(), "why": served.why}
+        if as_json:
+            _print_json(answer)
+        else:
+            what = f"version {answer['version']} ({answer['image']}, pull request {answer['pull_request']})" if served else "nothing"
+            print(f"{model} at {at.isoformat()}: {what}: {answer['why']}.")
+
+
+def _one(reconciler: Reconciler, model: str, *, dry_run: bool, as_json: bool) -> Promotion:
+    if dry_run:
+        promotion, step = reconciler.preview(model)
+        print(json.dumps({"act": step.act} | promotion.model_dump(mode="json")) if as_json else f"{_line(promotion)} (next act: {step.act})")
+        return promotion
+    promotion = reconciler.reconcile(model)
+    print(promotion.model_dump_json() if as_json else _line(promotion), flush=True)
+    return promotion
+
+
+def _models(parts: Parts, models: list[str] | None) -> list[str]:
+    from promote.policy import models_on_main  # noqa: PLC0415 - slow to load
+
+    return models or sorted(models_on_main(parts.forge, parts.forge.head()))
+
+
+def _line(promotion: Promotion) -> str:
+    about = f" v{promotion.version}" if promotion.version else ""
+    pull = f", pull request {promotion.pull_request}" if promotion.pull_request else ""
+    rest = f"waits for {promotion.waiting_for}" if promotion.waiting_for else "done"
+    return f"{promotion.model}{about} in {promotion.environment}: {promotion.state}{pull}; {rest}"
+
+
+def _show(verdict: Verdict, *, as_json: bool) -> None:
+    from promote.explanation import explanation  # noqa: PLC0415 - slow to load
+
+    print(json.dumps(verdict.model_dump(mode="json")) if as_json else explanation(verdict), end="\n" if as_json else "")
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        _fail(f"{text!r} is no instant: write date, time and time zone, such as 2026-05-04T12:00:00Z.", USAGE)
+    return at
+
+
+def _settings() -> PromoteSettings:
+    from pydantic import ValidationError  # noqa: PLC0415 - slow to load
+
+    from promote.settings import PromoteSettings  # noqa: PLC0415 - slow to load
+
+    try:
+        return PromoteSettings()
+    except ValidationError as error:
+        problems = "\n".join(f"  PROMOTE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
+        _fail(f"promote cannot start with these settings:\n{problems}", USAGE)
+
+
+def _open(settings: PromoteSettings) -> tuple[Parts, Reconciler]:
+    from promote.wiring import open_reconciler  # noqa: PLC0415 - slow to load
+
+    return open_reconciler(settings)
+
+
+def _log_lines() -> None:
+    """One line an event, to standard error: time, level, then `name=value` pairs to search for."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("promote").setLevel(logging.INFO)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _errors_at_the_edge() -> Iterator[None]:
+    """Turn promote's errors into a sentence and an exit code; others are defects and keep their traceback."""
+    from promote.errors import InvalidName, PromoteError, Unavailable  # noqa: PLC0415 - slow to load
+
+    try:
+        yield
+    except PromoteError as error:
+        code = TRY_AGAIN if isinstance(error, Unavailable) else USAGE if isinstance(error, InvalidName) else FAILED
+        _fail(str(error), code)

@@ -1,0 +1,42 @@
+"""The one place where the real parts are put together from the settings. Importing it loads MLflow's and GitHub's clients: seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from promote.errors import UnsupportedRegistry
+from promote.github_forge import GitHubForge
+from promote.image_registry import open_image_registry
+from promote.judging import EvidenceJudge
+from promote.model_registry import open_model_registry
+from promote.observing import Parts
+from promote.reconciler import Reconciler
+from promote.rollout import KubernetesRollout
+from promote.settings import PromoteSettings
+
+
+def open_parts(settings: PromoteSettings) -> Parts:
+    """Return the outside parts that the settings name; nothing is asked yet.
+
+    Raises:
+        UnsupportedRegistry: PROMOTE_IMAGES or PROMOTE_BASE_IMAGE names what this version cannot use.
+        ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
+    """
+    if settings.base_image:
+        raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {settings.base_image!r}; this version builds on the empty image only. Leave it unset.")
+    return Parts(
+        forge=GitHubForge.from_settings(settings),
+        rollout=KubernetesRollout.from_settings(settings),
+        registry=open_model_registry(settings.tracking_url, public_url=settings.public_tracking_url),
+        images=open_image_registry(settings.images),
+        clock=lambda: datetime.now(UTC),
+        environment=settings.environment,
+        image_prefix=settings.image_prefix,
+        deadline=timedelta(seconds=settings.rollout_deadline_seconds),
+    )
+
+
+def open_reconciler(settings: PromoteSettings) -> tuple[Parts, Reconciler]:
+    """Return the parts and the reconciler over them; raises as `open_parts` does."""
+    parts = open_parts(settings)
+    return parts, Reconciler(parts, EvidenceJudge(parts.registry))
