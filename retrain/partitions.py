@@ -1,14 +1,15 @@
 """The store of weekly partitions: immutable Parquet files named by the digest of their rows, and an index of what was read when.
 
     <folder>/partitions/2013-W27/<hex of the rows digest>.parquet
-    <folder>/index/<hex of the query digest>/2013-W27.json
+    <folder>/index/<hex of the reading's digest>/2013-W27.json
 
-A file appears under its name only when it is whole (written beside it, then renamed), so a killed writer leaves at most a `.writing-…` file, and two writers of the same rows are harmless.
-The index saves reading; a snapshot's meaning never depends on it.
+A file appears under its name only when it is whole (written beside it, then renamed): a killed writer leaves at most a `.writing-…` file, and two
+writers of the same rows are harmless. The index saves reading: without it every week is read again, and gets the same names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from retrain.contract import Contract, Partition, canonical_json
+from retrain.contract import Contract, Digest, Partition, canonical_json, digest_of_bytes
 from retrain.errors import PartitionCorrupt, PartitionMissing, StoreUnavailable
 from retrain.rows import ColumnDigests, column_digests, rows_digest
 
@@ -31,11 +32,26 @@ _COLUMNS_KEY = b"ratchet_columns"
 _COLUMN_DIGESTS = TypeAdapter(ColumnDigests)
 
 
-class Remembered(Contract):
-    """An entry of the index: a partition, and the `end` of the run that read its rows from the source."""
+class GroupSpan(Contract):
+    """A group's rows within one week."""
+
+    name: str
+    first: AwareDatetime
+    last: AwareDatetime
+    rows: int
+
+
+class ReadWeek(Contract):
+    """An entry of the index: a week as a run read it from the source, with what cutting a window needs to know of it."""
 
     partition: Partition
+    file_digest: Digest
+    """Of the Parquet file's bytes: far cheaper to check than its rows, but pyarrow's version decides them, so they name nothing."""
     read_until: AwareDatetime
+    """The `end` of the run that read it."""
+    lowest_key: str | int
+    highest_key: str | int
+    groups: tuple[GroupSpan, ...]
 
 
 @dataclass(frozen=True)
@@ -60,27 +76,56 @@ class PartitionStore:
                 pq.write_table(described, file, compression="zstd", compression_level=1, write_statistics=False)
         return partition
 
-    def remember(self, query_digest: str, remembered: Remembered) -> None:
-        """Note in the index which rows a week had when it was read.
+    def remember(self, reading: Digest, read_week: ReadWeek) -> None:
+        """Note in the index what a week held when it was read; `reading` names the query and the columns' parts.
 
         Raises:
             StoreUnavailable: The folder cannot be written.
         """
-        with _appearing_whole(self._index_file(query_digest, remembered.partition.week)) as file:
-            file.write(canonical_json(remembered.model_dump(mode="json")))
+        content = canonical_json(read_week.model_dump(mode="json"))
+        with _appearing_whole(self._index_file(reading, read_week.partition.week)) as file:
+            file.write(digest_of_bytes(content).encode() + b"\n" + content)
 
-    def recall(self, query_digest: str, week: str) -> Remembered | None:
-        """Return what the index says of a week; None when it has no entry, or one that is not whole or whose file is gone."""
+    def recall(self, reading: Digest, week: str) -> ReadWeek | None:
+        """Return what the index says of a week; None when it has no entry, or one that is damaged, or whose partition is gone.
+
+        Raises:
+            StoreUnavailable: The folder cannot be read.
+        """
         try:
-            remembered = Remembered.model_validate_json(self._index_file(query_digest, week).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            digest, _, content = self._index_file(reading, week).read_bytes().partition(b"\n")
+        except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreUnavailable(f"the snapshot store {self.folder} cannot be read: {error}") from error
-        return remembered if _path_of(remembered.partition).exists() else None
+        if digest.decode(errors="replace") != digest_of_bytes(content):
+            return None
+        read_week = ReadWeek.model_validate_json(content)
+        return read_week if _path_of(read_week.partition).exists() else None
 
-    def _index_file(self, query_digest: str, week: str) -> Path:
-        return self.folder / "index" / query_digest.removeprefix("sha256:") / f"{week}.json"
+    def _index_file(self, reading: Digest, week: str) -> Path:
+        return self.folder / "index" / reading.removeprefix("sha256:") / f"{week}.json"
+
+
+def file_digest(partition: Partition) -> Digest:
+    """Return the digest of a partition's file.
+
+    Raises:
+        PartitionMissing: The file is not there.
+    """
+    try:
+        with _path_of(partition).open("rb") as file:
+            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise _missing(partition) from error
+    except OSError as error:
+        raise StoreUnavailable(f"{_path_of(partition)} cannot be read: {error}") from error
+
+
+def prove_file(read_week: ReadWeek) -> None:
+    """Raise PartitionCorrupt when a week's file is no longer the one that was written."""
+    if file_digest(read_week.partition) != read_week.file_digest:
+        raise _corrupt(read_week.partition, "its bytes have changed since it was written")
 
 
 def read_partition(partition: Partition, columns: Sequence[str] | None = None) -> pa.Table:
@@ -91,19 +136,16 @@ def read_partition(partition: Partition, columns: Sequence[str] | None = None) -
         PartitionCorrupt: Its rows are not those that the digest names; delete it, and the next run reads the week from the source again.
         StoreUnavailable: The file cannot be opened.
     """
-    path = _path_of(partition)
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(_path_of(partition), memory_map=True) as file:
             said = _COLUMN_DIGESTS.validate_json((file.schema_arrow.metadata or {})[_COLUMNS_KEY])
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             rows = file.read(names, use_threads=False).replace_schema_metadata(None)
     except FileNotFoundError as error:
-        raise PartitionMissing(
-            f"the snapshot names {path}, which is not there; run `retrain run` for its window again to read the rows from the source"
-        ) from error
+        raise _missing(partition) from error
+    except PermissionError as error:
+        raise StoreUnavailable(f"{_path_of(partition)} cannot be opened: {error}") from error
     except (pa.ArrowException, ValidationError, KeyError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
         raise _corrupt(partition, f"it cannot be decoded ({error})") from error
     _prove(partition, said, rows)
     return rows
@@ -122,6 +164,10 @@ def _corrupt(partition: Partition, found: str) -> PartitionCorrupt:
     return PartitionCorrupt(
         f"{_path_of(partition)} does not hold the rows {partition.rows_digest} of the week {partition.week}: {found}; delete the file and run the window again"
     )
+
+
+def _missing(partition: Partition) -> PartitionMissing:
+    return PartitionMissing(f"the snapshot names {_path_of(partition)}, which is not there; run the window again to read its rows from the source")
 
 
 def _is_whole(partition: Partition) -> bool:
@@ -150,4 +196,12 @@ def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be written: {error}; nothing was left under that name") from error
     finally:
-        writing.unlink(missing_ok=True)
+        _remove(writing)
+
+
+def _remove(path: Path) -> None:
+    """A folder that cannot be written cannot be cleaned either; the first error is the one to tell."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass

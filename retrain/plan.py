@@ -42,17 +42,18 @@ class RunPlan(Contract):
 def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
     """Return what `retrain run` would do for the window before `end`; `snapshots` is the store's folder."""
     window, store = sliding_window(end, months=spec.window_months), PartitionStore(Path(snapshots))
+    kept = kept_weeks(spec, window, store)
     ripe_end = utc_text(window.end - spec.label_delay)
     return RunPlan(
         model=spec.name,
         window=str(window),
         plan_digest=spec.plan_digest,
-        reads=tuple(str(span) for span in spans_to_read(spec, window, store)),
-        kept_weeks=tuple(partition.week for partition in kept_weeks(spec, window, store)),
+        reads=tuple(str(span) for span in spans_to_read(window, kept)),
+        kept_weeks=tuple(week.partition.week for week in kept),
         splits=f"test is the last {_days(spec.test)} days before {ripe_end}, validation the {_days(spec.validation)} before them, train the rest; "
         f"a {spec.columns.groups} is never divided",
         techniques=tuple(f"{name}: {technique.estimator} {technique.params or ''}".rstrip() for name, technique in spec.techniques.items()),
-        compares=f"techniques by {spec.gate.metric} on validation; the winner is refit on train and validation, and is the challenger that promote judges on test",
+        compares=f"techniques by {spec.gate.metric} on validation; the winner, refit on train and validation, is the challenger that promote judges on test",
     )
 
 

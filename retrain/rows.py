@@ -11,7 +11,8 @@ where a column's digest is the sha256 of, one after the other,
     integer, number, moment, date: each row's value as int64, IEEE float64, int64 microseconds since 1970 UTC, int32 days since 1970
     boolean: one byte a row
 
-little-endian, with 0 (or no text) where there is no value, and one bit pattern for NaN. Rows lie in the order of their key: text by its UTF-8 bytes, whatever the locale.
+little-endian, with 0 (or no text) where there is no value, and one bit pattern for NaN. Rows lie in the order of their key: text by its UTF-8 bytes,
+whatever the locale.
 A digest a column, not one of all: whoever reads three columns proves those three.
 """
 
@@ -25,7 +26,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from retrain.contract import canonical_json, digest_of_bytes
 from retrain.errors import BadColumn, DuplicateKeys
@@ -60,9 +60,8 @@ def in_key_order(table: pa.Table, key: str) -> pa.Table:
         values = table.column(key)
     if not _rises(values, strictly=True):
         twice = pc.unique(values.slice(1).filter(pc.equal(values.slice(1), values.slice(0, len(values) - 1))))
-        raise DuplicateKeys(
-            f"{len(twice)} keys of the column `{key}` name more than one row, such as {', '.join(repr(one) for one in twice[:3].to_pylist())}; make it unique in the query"
-        )
+        shown = ", ".join(repr(one) for one in twice[:3].to_pylist())
+        raise DuplicateKeys(f"{len(twice)} keys of the column `{key}` name more than one row, such as {shown}; make it unique in the query")
     return table
 
 
@@ -83,7 +82,7 @@ def _in_canonical_type(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     target = _canonical_type(column.type)
     if target is None:
         raise BadColumn(
-            f"the column `{name}` has the type {column.type}, which a snapshot cannot hold; cast it in the query to text, a number, a boolean, a date or a timestamp"
+            f"the column `{name}` has the type {column.type}, which no snapshot can hold; cast it in the query to text, number, boolean, date or timestamp"
         )
     try:
         column = column.cast(target)
@@ -125,7 +124,7 @@ def _column_digest(column: pa.ChunkedArray) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def _value_bytes(values: pa.Array) -> Iterator[memoryview | NDArray[Any]]:
+def _value_bytes(values: pa.Array) -> Iterator[Any]:
     """Yield the bytes of a column without missing values, from Arrow's own buffers where these are the encoding already."""
     if values.type == pa.string():
         offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]

@@ -15,8 +15,8 @@ import pyarrow as pa
 from ibis.expr.operations import SQLQueryResult
 
 from retrain.errors import MissingColumn, QueryFailed, SourceUnavailable, UnknownSource
+from retrain.query_rows import checked_rows
 from retrain.rows import in_key_order
-from retrain.snapshot import checked_rows
 from retrain.spec import ModelSpec
 from retrain.window import Window
 

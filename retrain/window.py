@@ -105,9 +105,10 @@ def weeks_within(window: Window) -> tuple[str, ...]:
 def cut(window: Window, groups: GroupTimes, *, label_delay: timedelta, validation: timedelta, test: timedelta) -> Cut:
     """Return the splits of a window: whole groups, each where its first row falls.
 
-    A row's label is ripe when its event time lies more than `label_delay` before the window's end. A group with an unripe row, or that begins before the window, is in no split.
-    Test is the last `test` UTC days in which a ripe group begins, validation the time before it, train the rest.
-    A split's rows are exactly those of the window whose group is in `groups` and whose event time is in `[start, end)`; its end lies behind its groups' last rows.
+    A row's label is ripe when its event time lies more than `label_delay` before the window's end. A group with an unripe row, or that begins before the
+    window, is in no split. Test is the last `test` UTC days in which a ripe group begins, validation the time before it, train the rest.
+    A split's rows are exactly those of the window whose group is in `groups` and whose event time is in `[start, end)`: its end lies behind its groups'
+    last rows, also where they reach into the next split's time.
 
     Args:
         window: Half-open.
