@@ -50,12 +50,13 @@ def run(  # noqa: PLR0917 - Typer passes by keyword
         spec = _load(settings, model)
         from retrain.workflow import run_window  # noqa: PLC0415 - heavy: mlflow, sklearn
 
-        outcome = run_window(spec, _moment(end), settings, sample=sample, register=register, reason=reason, progress=_say)
+        outcome = run_window(spec, end=_moment(end), settings=settings, sample=sample, register=register, reason=reason, progress=_say)
+        for note in outcome.notes:
+            _say(note)
         if as_json:
-            print(outcome.to_json())
-        else:
-            print(outcome.sentence)
-        if outcome.unchanged:
+            _say(outcome.sentence)
+        print(outcome.model_dump_json() if as_json else outcome.sentence)
+        if outcome.outcome == "unchanged":
             raise typer.Exit(EXIT_UNCHANGED)
 
 

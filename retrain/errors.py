@@ -18,6 +18,7 @@ RetrainError
 │   └── StoreUnavailable        transient: the store cannot be written or read
 ├── TrainingError               no technique can be trained, or none may ship
 │   └── OneClassLabel           every row of a split has the same label
+├── LockMissing                 the lock file that names the libraries is not there
 ├── TrackingUnavailable         transient: MLflow does not answer
 └── TrackingRefused             MLflow answers, and refuses
 """
@@ -122,6 +123,10 @@ class TrainingError(RetrainError):
 
 class OneClassLabel(TrainingError):
     """Every row of a split has the same label."""
+
+
+class LockMissing(RetrainError):
+    """The lock file that names the libraries is not there."""
 
 
 class TrackingUnavailable(RetrainError):

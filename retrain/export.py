@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.pipeline import Pipeline
 
+from retrain.columns import MISSING_CATEGORY, Columns, to_columns, to_frame
 from retrain.contract import Feature, ModelCard, ModelSchema, Output, digest_of_bytes
-from retrain.errors import StoreUnavailable
-from retrain.pipeline import MISSING_CATEGORY, to_column, to_frame
 from retrain.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline  # takes seconds to import, which only a worker that fits should pay
 
 MODEL_FILE, CARD_FILE = "model.onnx", "model.json"
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
@@ -57,6 +59,9 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
     inputs = [(feature.name, StringTensorType([None, 1]) if feature.type == "category" else FloatTensorType([None, 1])) for feature in features]
     # without a name of ours the exporter draws a random one, and two exports of one fit differ
     network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
+    opsets = sorted(network.opset_import, key=lambda opset: str(opset.domain))  # the exporter's order is a set's: another in each process
+    del network.opset_import[:]
+    network.opset_import.extend(opsets)
     return bytes(network.SerializeToString(deterministic=True))
 
 
@@ -68,15 +73,14 @@ class Network:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def answer(self, features: Sequence[Feature], rows: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    def answer(self, columns: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the labels and P(label is true), each of shape [N]."""
-        inputs = {feature.name: to_column(feature, rows).reshape(-1, 1) for feature in features}
-        labels, probabilities = self._session.run(["label", "probabilities"], inputs)
+        labels, probabilities = self._session.run(["label", "probabilities"], {name: values.reshape(-1, 1) for name, values in columns.items()})
         return labels, probabilities[:, 1].astype(np.float64)
 
-    def score(self, features: Sequence[Feature], rows: pa.Table) -> npt.NDArray[np.float64]:
+    def score(self, columns: Columns) -> npt.NDArray[np.float64]:
         """Return P(label is true) of each row."""
-        return self.answer(features, rows)[1]
+        return self.answer(columns)[1]
 
 
 def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Feature], rows: pa.Table) -> Parity:
@@ -84,7 +88,7 @@ def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Featur
     asked = _in_two_types(features, rows)
     asked = pa.concat_tables([asked, extreme_rows(features, asked)])
     frame = to_frame(features, asked)
-    labels, scores = network.answer(features, asked)
+    labels, scores = network.answer(to_columns(features, asked))
     differences = np.abs(scores - pipeline.predict_proba(frame)[:, 1])
     worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))
     return Parity(rows=asked.num_rows, largest_difference=worst, flipped_labels=int(np.sum(labels != pipeline.predict(frame))))
@@ -120,19 +124,10 @@ def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchem
 
 
 def write_model_folder(folder: Path, card: ModelCard, network: bytes) -> None:
-    """Write what ships: `model.onnx` and `model.json`.
-
-    Raises:
-        StoreUnavailable: The folder cannot be written, or the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL_FILE).write_bytes(network)
-        (folder / CARD_FILE).write_bytes(card.to_bytes())
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the model folder {folder} cannot be written ({error.strerror}); make room or set TMPDIR to a folder that can, and run again"
-        ) from error
+    """Write what ships: `model.onnx` and `model.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(network)
+    (folder / CARD_FILE).write_bytes(card.to_bytes())
 
 
 def _extremes(feature: Feature) -> Sequence[float | str | None]:

@@ -17,9 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrain.columns import to_columns, to_frame, usable_features
 from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
 from retrain.spec import Technique
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -46,7 +50,7 @@ class Fitted:
     """Those with a value in the training rows; the model's inputs."""
     network: bytes
     """ONNX."""
-    scores: npt.NDArray[np.float64]
+    scores: Floats
     """P(label is true) of each held-out row, from the exported model."""
     largest_difference: float
     seconds: float
@@ -74,7 +78,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a worker that fits needs it
 
     from retrain.export import Network, check_parity, to_onnx  # noqa: PLC0415 - as above
-    from retrain.pipeline import make_pipeline, to_frame, usable_features  # noqa: PLC0415 - as above
+    from retrain.pipeline import make_pipeline  # noqa: PLC0415 - as above
 
     features = usable_features(task.features, task.train)
     pipeline = make_pipeline(task.technique, features, seed=task.seed)
@@ -86,11 +90,16 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     seconds = time.perf_counter() - started
     if not parity.is_exact:
         return Ineligible(task.name, f"the ONNX export does not answer as scikit-learn does: {parity}", seconds)
-    return Fitted(task.name, features, content, network.score(features, task.held_out), parity.largest_difference, seconds)
+    return Fitted(task.name, features, content, network.score(to_columns(features, task.held_out)), parity.largest_difference, seconds)
 
 
-def true_or_false(rows: pa.Table, label: str) -> npt.NDArray[np.int64]:
+def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
     """Return the label of each row as 1 or 0.
+
+    Args:
+        rows: Of one split.
+        label: The column.
+        split: Named in the errors.
 
     Raises:
         TrainingError: A label is missing or neither true nor false.
@@ -98,13 +107,13 @@ def true_or_false(rows: pa.Table, label: str) -> npt.NDArray[np.int64]:
     """
     column = rows.column(label)
     if column.null_count:
-        raise TrainingError(f"{column.null_count} of {rows.num_rows} rows have no label ({label}); leave such rows out in the query")
+        raise TrainingError(f"{column.null_count} of {rows.num_rows} {split} rows have no label ({label}); leave such rows out in the query")
     found = pc.unique(column.cast(pa.float64())).to_pylist()
     if not set(found) <= {0.0, 1.0}:
         raise TrainingError(f"the label {label} must be true or false (1 or 0); found {sorted(found)[:5]}")
     if len(found) < 2:
         raise OneClassLabel(
-            f"all {rows.num_rows} rows have {label} = {bool(sum(found))}; a classifier needs both, so look at the query or take a longer window"
+            f"all {rows.num_rows} {split} rows have {label} = {bool(sum(found))}; a classifier needs both: look at the query, or make the {split} split longer"
         )
     return np.asarray(column.cast(pa.int64()).to_numpy())
 
