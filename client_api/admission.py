@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from client_api.errors import BodyTooLarge, MediaTypeRefused, TooManyRows
+from client_api.errors import BodyTooLarge, MediaTypeRefused
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """What a caller may have echoed: nothing that could end a header, a log line or a quoted string."""
@@ -44,16 +44,6 @@ def check_bytes(received_bytes: int, *, max_body_bytes: int) -> None:
     """
     if received_bytes > max_body_bytes:
         raise BodyTooLarge(f"a body may have {max_body_bytes} bytes; this one has more")
-
-
-def check_rows(rows: int, *, max_rows: int) -> None:
-    """Refuse a request that would not fit into one block.
-
-    Raises:
-        TooManyRows: More instances than one request may have.
-    """
-    if rows > max_rows:
-        raise TooManyRows(f"a request may have {max_rows} instances; this one has {rows}: send them in several requests")
 
 
 def seconds_to_answer(call_seconds: float, rows: int, *, max_block_rows: int) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from client_api.measures import Measures, Queue
 from client_api.openapi import ABOUT, describe
 from client_api.routes import Gateway, Predict, health_routes, not_an_operation
 from client_api.settings import Settings
+from client_api.upstream import Upstream
 
 TITLE = "Ratchet predictions"
 API_VERSION = "1"
@@ -51,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title=TITLE, version=API_VERSION, description=ABOUT, lifespan=lifespan, redoc_url=None)
     app.router.routes.append(Route("/v1/models/{model}:predict", Predict(gateway), methods=["POST"], include_in_schema=False))
     app.include_router(health_routes(gateway))
+    app.state.gateway = gateway
     app.openapi = _description(app, gateway.lanes)  # type: ignore[method-assign]  # FastAPI's documented way to replace it
 
     @app.exception_handler(HTTPException)
@@ -66,7 +69,8 @@ def _gateway(settings: Settings) -> Gateway:
     def on_block(model: str, rows: int) -> None:
         measures.block(model, rows)
 
-    lanes = Lanes(settings, on_block=on_block)
+    tls = ssl.create_default_context()
+    lanes = Lanes(settings, connect=lambda url: Upstream(url, tls=tls), on_block=on_block)
 
     def queues() -> list[Queue]:
         return [(lane.served.model, str(lane.served.version), lane.coalescer.waiting_rows, lane.coalescer.in_flight_rows) for lane in lanes]

@@ -6,7 +6,6 @@ GatewayError
 │   ├── ModelUnknown        no endpoint serves a model of this name
 │   ├── MediaTypeRefused    the body is not application/json
 │   ├── BodyTooLarge        more bytes than allowed
-│   ├── TooManyRows         more rows than one request may have
 │   └── RequestInvalid      not JSON, or fields that the model's schema refuses; names each by its pointer
 ├── Shed                    the caller may come again after `retry_after_seconds`
 │   ├── QueueFull           too many rows wait already
@@ -56,10 +55,6 @@ class MediaTypeRefused(Refused):
 
 class BodyTooLarge(Refused):
     """The body has more bytes than allowed."""
-
-
-class TooManyRows(Refused):
-    """The request has more rows than allowed."""
 
 
 class RequestInvalid(Refused):

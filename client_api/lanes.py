@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import logging
 import re
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from client_api.coalescer import Coalescer
 from client_api.errors import AnswerWrong, BlockRefused, DeadlinePassed, ModelUnknown, NoLane, NoResponse, ServerFault
 from client_api.schema import RequestReader, Row
 from client_api.settings import Settings
-from client_api.upstream import Prediction, Upstream, check_answer
+from client_api.upstream import Prediction, Server, check_answer
 from serving.contract import Served
 
 log = logging.getLogger("client_api.lanes")
@@ -49,15 +48,14 @@ class EndpointsFile(BaseModel):
 class Lane:
     """The way to one server, as long as it serves one release."""
 
-    def __init__(self, upstream: Upstream, served: Served, *, settings: Settings, on_block: Callable[[str, int], None]) -> None:
-        """Open a lane to a server that has said what it serves; `on_block` is told model and rows of each block."""
+    def __init__(self, upstream: Server, served: Served, *, settings: Settings, on_block: Callable[[str, int], None]) -> None:
+        """Open a lane to a server that has said what it serves."""
         self.served = served
         self.url = upstream.url
         self.is_broken = False
         self.answered_blocks = 0
         self.delisted_at: float | None = None
-        self.max_rows = min(settings.max_request_rows, served.max_rows)
-        self.reader = RequestReader(served.model, served.io, max_rows=self.max_rows)
+        self.reader = RequestReader(served.model, served.io, max_rows=min(settings.max_request_rows, served.max_rows))
         self.release_headers = ((b"ratchet-model-version", b"%d" % served.version), (b"ratchet-image-digest", served.image_digest.encode()))
         self.coalescer = Coalescer[Row, Prediction](self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows)
         self._upstream = upstream
@@ -92,10 +90,11 @@ class Lane:
 class Lanes:
     """All lanes, by model."""
 
-    def __init__(self, settings: Settings, *, on_block: Callable[[str, int], None]) -> None:
+    def __init__(self, settings: Settings, *, connect: Callable[[str], Server], on_block: Callable[[str, int], None]) -> None:
+        """Know no lane yet; `connect` opens the way to a URL, `on_block` is told model and rows of each block."""
         self._settings = settings
+        self._connect = connect
         self._on_block = on_block
-        self._tls = ssl.create_default_context()
         self._seen: bytes | None = None
         self._listed: dict[str, tuple[str, ...]] | None = None
         self._lanes: dict[tuple[str, str], Lane] = {}
@@ -185,7 +184,7 @@ class Lanes:
         except ValidationError as problem:
             log.warning("the endpoints file %s is not understood, the last good one counts: %s", path, problem.errors(include_url=False)[0]["msg"])
             return
-        self._listed = {model: tuple(endpoint.url for endpoint in endpoints) for model, endpoints in models.items()}
+        self._listed = {model: tuple(endpoint.url.rstrip("/") for endpoint in endpoints) for model, endpoints in models.items()}
         log.info("endpoints: %s", self._listed)
 
     def _may_go(self, lane: Lane) -> bool:
@@ -209,7 +208,7 @@ class Lanes:
             failures = self._failures.get(place, 0)
             if failures:
                 await asyncio.sleep(min(0.05 * 2**failures, LONGEST_PAUSE_SECONDS))
-            upstream = Upstream(url, tls=self._tls)
+            upstream = self._connect(url)
             try:
                 served = await upstream.metadata()
                 if served.model != model or not HEADER_SAFE.fullmatch(served.image_digest):

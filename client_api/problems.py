@@ -25,14 +25,12 @@ from client_api.errors import (
     RequestInvalid,
     ServerFault,
     Shed,
-    TooManyRows,
 )
 
 STATUSES: tuple[tuple[type[GatewayError], int, str], ...] = (
     (KeyRefused, 401, "no key that we know"),
     (ModelUnknown, 404, "no such model"),
     (BodyTooLarge, 413, "body too large"),
-    (TooManyRows, 413, "too many instances"),
     (MediaTypeRefused, 415, "not JSON"),
     (RequestInvalid, 422, "the request does not fit the model's schema"),
     (QueueFull, 429, "too many requests wait"),

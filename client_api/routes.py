@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
-from client_api.admission import check_bytes, check_declared_bytes, check_media_type, check_rows, request_id
+from client_api.admission import check_bytes, check_declared_bytes, check_media_type, request_id
 from client_api.auth import Keyring
 from client_api.errors import CallerLeft, GatewayError, NoResponse, ServerFault
 from client_api.lanes import Lane, Lanes
@@ -138,7 +138,6 @@ class Predict:
         exchange.lane = lane
         rows = lane.reader.read(body)
         exchange.rows = len(rows)
-        check_rows(len(rows), max_rows=lane.max_rows)
         return list(await lane.coalescer.ask(rows, deadline=deadline))
 
     async def _send(self, exchange: Exchange, reply: Problem, send: Send) -> None:

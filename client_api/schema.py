@@ -196,8 +196,9 @@ def _number(given: object) -> str:
 def _plural(unit: str | None) -> str:
     """Return a unit in the plural.
 
-    >>> _plural("mile"), _plural("mile/hour"), _plural("°C")
-    ('miles', 'miles/hour', '°C')
+    >>> _plural("mile"), _plural("inch/hour"), _plural("°C")
+    ('miles', 'inches/hour', '°C')
     """
     first, slash, rest = (unit or "").partition("/")
-    return (first if not first.isascii() or not first.isalpha() or first.endswith("s") else first + "s") + slash + rest
+    ending = "" if not first.isascii() or not first.isalpha() or first.endswith("s") else "es" if first.endswith(("ch", "sh", "x")) else "s"
+    return first + ending + slash + rest

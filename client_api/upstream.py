@@ -6,7 +6,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
@@ -24,8 +24,23 @@ RESPONSE = TypeAdapter[list[AnswerBlock | BlockError]](PredictResponse)
 Prediction = dict[str, float]
 
 
+class Server(Protocol):
+    """One model server, as lanes ask it."""
+
+    url: str
+
+    async def close(self) -> None:
+        """Hang up."""
+
+    async def metadata(self) -> Served:
+        """Return what the server says it serves, or raise ServerFault or DeadlinePassed."""
+
+    async def predict(self, blocks: Sequence[dict[str, list[Any]]], *, deadline: float) -> list[AnswerBlock | BlockRefused]:
+        """Return the answer to each block of columns, or raise NoResponse, DeadlinePassed or ServerFault."""
+
+
 class Upstream:
-    """One model server. A pool of its own: what a cancelled call leaks is gone when the lane is."""
+    """A server over HTTP. A pool of its own: what a cancelled call leaks is gone when the lane is."""
 
     def __init__(self, url: str, *, tls: ssl.SSLContext) -> None:
         self.url = url.rstrip("/")
