@@ -1,0 +1,145 @@
+"""A whole promotion in memory: every outside part a fake, a judge that says what it is told, a clock that tests move. And what people do in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from promote.contract import Outcome, Release, Verdict
+from promote.judging import Judged
+from promote.lifecycle import ObservedPull
+from promote.model_registry import ModelVersion
+from promote.observing import Observer, Parts
+from promote.reconciler import Reconciler
+from promote.release import release_path
+from retrain.contract import Comparison, Interval, ModelCard, ModelSchema, canonical_json, digest_of_bytes
+from retrain.spec import GatePolicy
+from tests.fakes.forge import FakeForge
+from tests.fakes.image_registry import FakeImageRegistry
+from tests.fakes.model_registry import FakeModelRegistry
+from tests.fakes.rollout import FakeRollout
+
+MODEL = "flight-delay"
+PATH = release_path(MODEL, "production")
+SPEC = b"""\
+name: flight-delay
+owner: "@acme/ml"
+task: binary_classification
+query: flight_delay.sql
+columns: {key: flight_key, event_time: departed_at, label: delayed, groups: day}
+label_delay: 1 day
+features: {carrier: category, distance: number}
+"""
+MAIN = {"README.md": b"hello\n", "dags/models/flight_delay.yaml": SPEC, "dags/models/flight_delay.sql": b"select 1\n"}
+
+
+def model_folder(number: int) -> dict[str, bytes]:
+    """Return a folder whose digests are right; nothing here runs the network."""
+    network = f"network {number}".encode()
+    card = ModelCard(
+        model=MODEL,
+        task="binary_classification",
+        technique="boosted_trees",
+        io=ModelSchema(features=(), outputs=()),
+        snapshot_id=digest_of_bytes(f"snapshot {number}".encode()),
+        recipe_digest=digest_of_bytes(b"recipe"),
+        files={"model.onnx": digest_of_bytes(network)},
+    )
+    return {"model.json": card.to_bytes(), "model.onnx": network}
+
+
+@dataclass
+class ToldJudge:
+    """Says `promote` unless told otherwise about a version."""
+
+    told: dict[int, Outcome] = field(default_factory=dict)
+    asked: list[tuple[int, int | None]] = field(default_factory=list)
+
+    def __call__(self, challenger: ModelVersion, champion: Release | None, policy: GatePolicy, *, had_release: bool) -> Judged:
+        self.asked.append((challenger.version, champion.version if champion else None))
+        interval = Interval(estimate=0.013, lower=0.006, upper=0.019, confidence=0.95)
+        figure = Comparison(
+            metric="log_loss", where="all rows", champion=0.45, challenger=0.437, improvement=interval, rows=6000, groups=7, effective_groups=6.9
+        )
+        verdict = Verdict(
+            outcome=self.told.get(challenger.version, "promote"),
+            kind="refresh" if had_release else "first",
+            model=challenger.model,
+            challenger=challenger.version,
+            champion=champion.version if champion else None,
+            snapshot_id=challenger.tags["snapshot_id"],
+            policy_digest=policy.policy_digest,
+            comparisons=(figure,),
+            reasons=(),
+        )
+        return Judged(verdict, {"verdict.json": canonical_json(verdict.model_dump(mode="json")), "evidence.json": b"{}\n"}, {"gate_log_loss": 0.4})
+
+
+@dataclass
+class World:
+    """What promote meets; `reconciler()` is a new process each time it is called."""
+
+    at: datetime = datetime(2026, 1, 5, 6, tzinfo=UTC)
+    registry: FakeModelRegistry = field(default_factory=FakeModelRegistry)
+    images: FakeImageRegistry = field(default_factory=FakeImageRegistry)
+    rollout: FakeRollout = field(default_factory=FakeRollout)
+    judge: ToldJudge = field(default_factory=ToldJudge)
+    around: Callable[[str, Any], Any] = lambda _, part: part
+    """Wraps a part before promote gets it: to fail, to be killed, to be interrupted."""
+
+    def __post_init__(self) -> None:
+        self.forge = FakeForge(MAIN, now=self.tick)
+
+    def tick(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+    def parts(self) -> Parts:
+        named = {"forge": self.forge, "rollout": self.rollout, "registry": self.registry, "images": self.images}
+        return Parts(**{name: self.around(name, part) for name, part in named.items()}, clock=lambda: self.at)
+
+    def reconciler(self) -> Reconciler:
+        return Reconciler(self.parts(), self.judge)
+
+    def look(self) -> Any:
+        return Observer(Parts(self.forge, self.rollout, self.registry, self.images, clock=lambda: self.at)).look(MODEL)
+
+    def register(self, outcome: Outcome = "promote") -> int:
+        """Retrain registers the next challenger."""
+        number = len(self.registry._versions) + 1
+        folder = model_folder(number)
+        tags = {
+            "model_digest": digest_of_bytes(folder["model.json"]),
+            "snapshot_id": digest_of_bytes(f"snapshot {number}".encode()),
+            "recipe_digest": digest_of_bytes(b"recipe"),
+            "technique": "boosted_trees",
+        }
+        self.judge.told[number] = outcome
+        return self.registry.register(MODEL, folder, snapshot=b"{}", tags=tags).version
+
+    def open_pull(self, purpose: str = "promotion") -> ObservedPull:
+        """The one open pull request of a purpose."""
+        (found,) = [seen for seen in self.look().open if seen.branch.purpose == purpose]
+        return found
+
+    def named(self) -> Release | None:
+        """What main names."""
+        seen = self.look()
+        return seen.named.release if seen.named else None
+
+    def roll_out(self, *, healthy: bool = True) -> None:
+        """The cluster follows main."""
+        release = self.named()
+        if release:
+            (self.rollout.becomes_healthy if healthy else self.rollout.fails)(MODEL, release.image)
+
+    def ship(self) -> int:
+        """A challenger goes the whole way."""
+        number = self.register()
+        self.reconciler().reconcile(MODEL)
+        self.forge.merge(self.open_pull().pull.number)
+        self.roll_out()
+        self.reconciler().reconcile(MODEL)
+        return number

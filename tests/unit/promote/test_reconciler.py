@@ -1,0 +1,369 @@
+"""Passes over a world of fakes: a promotion from start to end, and everything people and clusters do to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from promote.errors import NothingToReturnTo
+from promote.history import ROLLOUT_CONTEXT
+from promote.release import parse
+from tests.fakes.promotion_world import MODEL, PATH, World, model_folder
+
+
+def _champion(world: World) -> int | None:
+    version = world.registry.champion(MODEL)
+    return version.version if version else None
+
+
+def _statuses(world: World, commit: str) -> dict[str, str]:
+    return {status.context: status.state for status in world.forge.statuses(commit)}
+
+
+def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_files() -> None:
+    world = World()
+    number = world.register()
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.version, promotion.verdict, promotion.pull_request) == ("proposed", number, "promote", 1)
+    assert promotion.waiting_for == "a reviewer of #1"
+    pull = world.open_pull().pull
+    assert pull.branch == "ratchet/flight-delay/production/v1-first"
+    assert pull.title == "flight-delay v1: log loss improves by 0.013 [0.006, 0.019]"
+    assert len(world.forge.bodies[1].splitlines()) < 80
+    assert world.forge.changed_files(1) == (
+        "gitops/clusters/production/flight-delay.yaml",
+        "gitops/models/flight-delay/production/kustomization.yaml",
+        PATH,
+    )
+    assert _statuses(world, pull.head) == {"ratchet/gate": "success"}
+
+
+def test_the_alias_champion_follows_only_after_the_rollout_is_seen_healthy() -> None:
+    world = World()
+    number = world.register()
+    reconciler = world.reconciler()
+    reconciler.reconcile(MODEL)
+    commit = world.forge.merge(1)
+
+    assert reconciler.reconcile(MODEL).state == "rolling out"
+    assert _champion(world) is None
+
+    world.roll_out()
+    promotion = reconciler.reconcile(MODEL)
+
+    assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
+    assert _champion(world) == number
+    assert (promotion.state, promotion.waiting_for, promotion.verdict) == ("no challenger", None, "promote")
+    assert "Rollout: version 1 is healthy" in world.forge.comments[1][0]
+
+
+def test_the_next_promotion_changes_one_file_and_its_branch_names_the_commit_it_replaces() -> None:
+    world = World()
+    world.ship()
+    over = world.look().over
+    world.register()
+
+    world.reconciler().reconcile(MODEL)
+
+    pull = world.open_pull().pull
+    assert pull.branch == f"ratchet/flight-delay/production/v2-over-{over}"
+    assert world.forge.changed_files(pull.number) == (PATH,)
+    assert "**Recipe**: unchanged since v1" in world.forge.bodies[pull.number]
+
+
+@pytest.mark.parametrize("outcome", ["keep", "inconclusive"])
+def test_a_challenger_that_is_not_supported_is_kept_out_and_not_judged_again(outcome: str) -> None:
+    world = World()
+    world.register(outcome)  # type: ignore[arg-type]  # one of Outcome's words
+
+    for _ in range(3):
+        promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.verdict, promotion.waiting_for) == ("kept", outcome, None)
+    assert len(world.judge.asked) == 1
+    assert not world.forge.pulls
+
+
+def test_a_pull_request_that_a_person_closed_is_not_opened_again() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.close(1)
+
+    assert world.reconciler().reconcile(MODEL).state == "rejected"
+    assert len(world.forge.pulls) == 1
+
+
+def test_a_pull_request_over_an_older_release_is_closed_as_stale_and_proposed_anew() -> None:
+    world = World()
+    world.ship()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    stale = world.open_pull().pull.number
+    back = world.reconciler().roll_back(MODEL, reason="complaints")
+    world.reconciler().reconcile(MODEL)
+    world.forge.merge(back.number)
+    world.roll_out()
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert world.forge.pulls[stale].state == "closed"
+    assert "ratchet/superseded" in world.forge.pulls[stale].labels
+    assert promotion.state == "proposed"
+    assert world.open_pull().pull.number != stale
+    assert world.judge.asked[-1] == (3, 1)
+
+
+def test_a_newer_challenger_supersedes_the_open_pull_request() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.register()
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.version, promotion.state, promotion.pull_request) == (2, "proposed", 2)
+    assert world.forge.pulls[1].state == "closed"
+    assert "ratchet/superseded" in world.forge.pulls[1].labels
+
+
+def test_an_edited_branch_is_flagged_and_holds_until_a_person_acts() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    branch = world.open_pull().pull.branch
+    head = world.forge.push({PATH: b"something else"}, branch=branch)
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "edited"
+    assert promotion.waiting_for is not None
+    assert promotion.waiting_for.startswith("a person: #1")
+    assert _statuses(world, head) == {"ratchet/gate": "failure"}
+
+
+def test_a_pull_request_that_changes_another_file_too_is_edited() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.push({"gitops/models/base/deployment.yaml": b"privileged: true"}, branch=world.open_pull().pull.branch)
+
+    assert world.reconciler().reconcile(MODEL).state == "edited"
+
+
+def test_a_rollback_goes_back_byte_for_byte_and_the_version_left_has_had_its_turn() -> None:
+    world = World()
+    first, second = world.ship(), world.ship()
+    content = world.forge.read_file(PATH, world.look().history[1].commit)
+    reconciler = world.reconciler()
+
+    pull = reconciler.roll_back(MODEL, reason="complaints")
+    again = world.reconciler().roll_back(MODEL, reason="complaints, said twice")
+    reconciler.reconcile(MODEL)
+    world.forge.merge(pull.number)
+    rolling = reconciler.reconcile(MODEL)
+    world.roll_out()
+    done = reconciler.reconcile(MODEL)
+
+    assert again.number == pull.number
+    assert "/rollback-to-v1-over-" in pull.branch
+    assert world.forge.read_file(PATH, world.forge.head()) == content
+    assert rolling.state == "rolling out"
+    assert (done.state, done.version, _champion(world)) == ("had its turn", second, first)
+    assert world.judge.asked == [(1, None), (2, 1)]
+
+
+def test_a_rollback_with_nothing_to_return_to_says_what_ever_served() -> None:
+    world = World()
+    world.ship()
+
+    with pytest.raises(NothingToReturnTo, match=r"versions ever served: \[1\]"):
+        world.reconciler().roll_back(MODEL, reason="complaints")
+
+
+def test_a_failed_rollout_is_recorded_and_a_revert_is_proposed_once() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    commit = world.forge.merge(world.open_pull().pull.number)
+    world.roll_out(healthy=False)
+
+    promotion = world.reconciler().reconcile(MODEL)
+    world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "failed, held"
+    assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "failure"
+    assert _champion(world) == 1
+    revert = world.open_pull("revert")
+    assert parse(world.forge.read_file(PATH, revert.pull.head) or b"", MODEL).version == 1
+
+    world.forge.merge(revert.pull.number)
+    world.roll_out()
+    assert world.reconciler().reconcile(MODEL).state == "had its turn"
+    assert _champion(world) == 1
+
+
+def test_a_release_that_is_not_healthy_by_its_deadline_failed() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    commit = world.forge.merge(1)
+    for _ in range(301):
+        world.tick()
+
+    world.reconciler().reconcile(MODEL)
+
+    assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "failure"
+
+
+def test_a_release_that_became_healthy_late_is_recorded_and_its_revert_closed() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.merge(world.open_pull().pull.number)
+    world.roll_out(healthy=False)
+    world.reconciler().reconcile(MODEL)
+    revert = world.open_pull("revert").pull.number
+
+    world.roll_out()
+    world.reconciler().reconcile(MODEL)
+
+    assert _champion(world) == 2
+    assert world.forge.pulls[revert].state == "closed"
+
+
+@pytest.mark.parametrize("content", [b"kind: ConfigMap\n", None])
+def test_what_a_person_wrote_on_main_by_hand_is_not_recognised_and_holds(content: bytes | None) -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.forge.push({PATH: content})
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "unrecognised"
+    assert (promotion.waiting_for or "").startswith("a person")
+    assert _champion(world) == 1
+
+
+def test_a_reverted_commit_is_recognised() -> None:
+    world = World()
+    world.ship()
+    before = world.forge.read_file(PATH, world.forge.head())
+    world.ship()
+    world.forge.push({PATH: before}, message="Revert")
+    world.roll_out()
+
+    assert world.reconciler().reconcile(MODEL).state == "had its turn"
+    assert _champion(world) == 1
+
+
+def test_a_proposal_that_was_merged_although_the_version_is_not_what_was_judged_is_not_recognised() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    pull = world.open_pull().pull
+    good = world.forge.read_file(PATH, pull.head) or b""
+    world.forge.push({PATH: good.replace(b'version: "2"', b'version: "1"')})
+
+    assert world.reconciler().reconcile(MODEL).state == "unrecognised"
+
+
+@pytest.mark.parametrize("part", ["registry", "images"])
+def test_an_outage_is_blind_and_nothing_is_done(part: str) -> None:
+    world = World()
+    world.register()
+    getattr(world, part).is_down = True
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "blind"
+    assert (promotion.waiting_for or "").startswith("an answer: ")
+    assert not world.forge.pulls
+
+
+def test_since_tells_when_a_state_began() -> None:
+    world = World()
+    world.registry.is_down = True
+    reconciler = world.reconciler()
+    first = reconciler.reconcile(MODEL).since
+    world.tick()
+
+    assert reconciler.reconcile(MODEL).since == first
+
+
+def test_without_a_policy_on_main_nothing_is_judged_and_the_message_says_where_it_belongs() -> None:
+    world = World()
+    world.register()
+    world.forge.push({"dags/models/flight_delay.yaml": None})
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "unjudged"
+    assert "dags/models" in (promotion.waiting_for or "")
+    assert not world.judge.asked
+
+
+def test_another_policy_on_main_is_another_verdict() -> None:
+    world = World()
+    world.register("keep")
+    world.reconciler().reconcile(MODEL)
+    spec = world.forge.read_file("dags/models/flight_delay.yaml", world.forge.head()) or b""
+    world.forge.push({"dags/models/flight_delay.yaml": spec + b"gate: {metric: brier}\n"})
+
+    world.reconciler().reconcile(MODEL)
+
+    assert len(world.judge.asked) == 2
+
+
+def test_a_verdict_whose_bytes_were_changed_is_not_acted_upon() -> None:
+    world = World()
+    world.register("keep")
+    world.reconciler().reconcile(MODEL)
+    (files,) = world.registry.evidence.values()
+    files["verdict.json"] = files["verdict.json"].replace(b'"keep"', b'"promote"')
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "blind"
+    assert "should be sha256:" in (promotion.waiting_for or "")
+    assert not world.forge.pulls
+
+
+def test_a_model_folder_that_is_not_what_was_judged_is_not_built() -> None:
+    world = World()
+    world.register()
+    for name in ("model.json", "model.onnx"):
+        world.registry._folders[next(iter(world.registry._folders))][name] = model_folder(99)[name]  # type: ignore[index]  # the fake keeps dicts
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "unbuilt"
+    assert "judged was" in (promotion.waiting_for or "")
+
+
+def test_a_persons_branch_under_our_prefix_is_left_alone() -> None:
+    world = World()
+    world.register()
+    world.forge.branches["ratchet/flight-delay/production/mine"] = world.forge.head()
+    world.forge.push({"x": b"y"}, branch="ratchet/flight-delay/production/mine")
+    mine = world.forge.open_pull_request("ratchet/flight-delay/production/mine", "Mine", "")
+
+    assert world.reconciler().reconcile(MODEL).state == "proposed"
+    assert world.forge.pulls[mine.number].state == "open"
+    assert not world.forge.comments.get(mine.number)
+
+
+def test_a_dry_run_changes_nothing() -> None:
+    world = World()
+    world.register()
+
+    promotion, step = world.reconciler().preview(MODEL)
+
+    assert (promotion.state, step.act) == ("unjudged", "judge")
+    assert not world.registry.acts
