@@ -1,0 +1,84 @@
+"""Pushes an image in a child that kills itself with -9 before its n-th act on the file system, for every n, and looks at what is left.
+
+`python -m tests.integration.killed_pushes FOLDER` prints one JSON line a kill. A program of its own: a process with threads should not fork.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from promote.image import Image, build_image
+from promote.image_layout import LayoutRegistry
+from retrain.contract import canonical_json, digest_of_bytes
+
+REPOSITORY = "ratchet/flight-delay"
+ACTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.chmod", "fcntl.flock")
+
+
+def image_of(onnx: bytes) -> Image:
+    return build_image(
+        {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})}
+    )
+
+
+FIRST, SECOND = image_of(b"first" * 5000), image_of(b"second" * 5000)
+
+
+def push_and_die(root: Path, nth: int) -> bool:
+    """Return whether the push came to its end before its `nth` act."""
+    child = os.fork()
+    if child == 0:
+        acts = 0
+
+        def count(event: str, _arguments: object) -> None:
+            nonlocal acts
+            if event in ACTS:  # os.kill is an event as well
+                acts += 1
+                if acts == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        LayoutRegistry(root).push(REPOSITORY, SECOND, tag="v2")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status not in (0, signal.SIGKILL):
+        raise RuntimeError(f"the child neither pushed nor was killed at act {nth}: {status}")
+    return status == 0
+
+
+def damaged_blobs(root: Path) -> list[str]:
+    blobs = (root / REPOSITORY / "blobs" / "sha256").glob("*")
+    return [path.name for path in blobs if hashlib.sha256(path.read_bytes()).hexdigest() != path.name]
+
+
+def main(root: Path) -> None:
+    for earlier in (False, True):
+        nth, ended = 0, False
+        while not ended:
+            nth += 1
+            images = root / f"{earlier}-{nth}"
+            registry = LayoutRegistry(images)
+            if earlier:
+                registry.push(REPOSITORY, FIRST, tag="v1")
+            ended = push_and_die(images, nth)
+            report = {
+                "earlier": earlier,
+                "nth": nth,
+                "ended": ended,
+                "found": registry.find(REPOSITORY, "v2"),
+                "damaged": damaged_blobs(images),
+                "pushed_again": registry.push(REPOSITORY, SECOND, tag="v2"),
+                "found_again": registry.find(REPOSITORY, "v2"),
+                "first": registry.find(REPOSITORY, "v1"),
+                "leftovers": [path.name for path in (images / REPOSITORY).glob(".unfinished*")],
+            }
+            print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
