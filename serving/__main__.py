@@ -10,11 +10,10 @@ import sys
 from typing import Any, cast
 
 import uvicorn
+from pydantic import ValidationError
 
 from serving.errors import ServingError
-from serving.model import verify
-from serving.service import Server
-from serving.settings import Settings
+from serving.service import Server, load
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than any client keeps an idle connection, so that none is closed just as a request is sent on it."""
@@ -22,11 +21,14 @@ KEEP_ALIVE_SECONDS = 75
 
 def main() -> int:
     """Serve until SIGTERM, then answer what is in flight and end; 1 when the model is refused, with the reason as the last line of the log."""
-    settings = Settings()
     try:
-        verify(settings.model_folder, digest=settings.model_digest)
+        settings, _ = load()
     except ServingError as refusal:
         sys.stderr.write(f"{type(refusal).__name__}: {refusal}\n")
+        return 1
+    except ValidationError as refusal:
+        wrong = [f"SERVING_{error['loc'][0]}".upper() + f" {error['msg'].lower()}, is {error['input']!r}" for error in refusal.errors()]
+        sys.stderr.write(f"the release did not reach this server: {'; '.join(wrong)}\n")
         return 1
     config = uvicorn.Config(
         cast("Any", Server).to_asgi(),  # bentoml.service made it a Service: mypy sees only the class below the decorator

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import cache
 from typing import Annotated
 
 # Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (FACTS.md, BentoML).
@@ -43,6 +44,20 @@ async def schema(request: Request) -> JSONResponse:
     return JSONResponse(served.io.model_dump(mode="json"))
 
 
+@cache
+def load() -> tuple[Settings, Model]:
+    """Return the released model, verified and warmed up; once a process.
+
+    Raises:
+        ValidationError: A setting is missing or wrong.
+        ModelRefused: See `Model.load` and `Model.warm_up`.
+    """
+    settings = Settings()
+    model = Model.load(settings.model_folder, digest=settings.model_digest)
+    model.warm_up()
+    return settings, model
+
+
 pages = Starlette(routes=[Route("/metadata", metadata, methods=["GET", "POST"]), Route("/schema", schema, methods=["GET", "POST"])])
 
 
@@ -52,11 +67,8 @@ class Server:
     """Answers with the one model of its release."""
 
     def __init__(self) -> None:
-        settings = Settings()
-        self._model = Model.load(settings.model_folder, digest=settings.model_digest)
-        self._settings = settings
-        self._model.warm_up()
-        pages.state.served = _served(self._model, settings)
+        self._settings, self._model = load()
+        pages.state.served = _served(self._model, self._settings)
         gc.collect()
         gc.freeze()  # what lives from here to the end need not be looked at again
 

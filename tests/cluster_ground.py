@@ -10,52 +10,12 @@ from pathlib import Path
 from promote.contract import Release
 from promote.image import build_image
 from promote.image_layout import LayoutRegistry
+from promote.release import first_files, release_path, render
 from retrain.contract import digest_of_bytes
 from tests.model_folders import make_model_folder
 
 REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
 VERDICT = digest_of_bytes(b"verdict")
-
-FLUX = """\
-apiVersion: kustomize.toolkit.fluxcd.io/v1
-kind: Kustomization
-metadata: {{name: {model}, namespace: flux-system}}
-spec:
-  interval: 10m
-  retryInterval: 30s
-  timeout: 3m
-  path: ./gitops/models/{model}/production
-  prune: true
-  wait: true
-  sourceRef: {{kind: GitRepository, name: ratchet}}
-  dependsOn: [{{name: platform}}]
-"""
-OVERLAY = """\
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [../../base, release.yaml]
-components: [../../release]
-nameSuffix: -{model}
-labels:
-  - pairs: {{app.kubernetes.io/name: {model}}}
-    includeSelectors: true
-"""
-RELEASE = """\
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: release
-  annotations: {{config.kubernetes.io/local-config: "true"}}
-data:
-  image: "{image}"
-  model_digest: "{model_digest}"
-  version: "{version}"
-  verdict: "{verdict}"
-"""
-
-
-def release_text(release: Release) -> str:
-    return RELEASE.format(image=release.image, model_digest=release.model_digest, version=release.version, verdict=release.verdict_digest)
 
 
 @dataclass
@@ -88,13 +48,12 @@ class Ground:
         digest = LayoutRegistry(self.images).push(f"ratchet/{model}", image, tag=f"v{version}")
         return Release(model=model, version=version, image=f"ratchet/{model}@{digest}", model_digest=card.model_digest, verdict_digest=VERDICT)
 
-    def write_release(self, release: Release) -> None:
+    def write_release(self, release: Release, *, replicas: int = 1) -> None:
         """Put the release where a merged pull request would, with what the model's first one adds."""
-        overlay = self.origin / "gitops" / "models" / release.model / "production"
-        overlay.mkdir(parents=True, exist_ok=True)
-        (overlay / "kustomization.yaml").write_text(OVERLAY.format(model=release.model))
-        (overlay / "release.yaml").write_text(release_text(release))
-        (self.origin / "gitops" / "clusters" / "production" / f"{release.model}.yaml").write_text(FLUX.format(model=release.model))
+        files = first_files(release.model, "production", replicas=replicas)
+        for path, content in {**files, release_path(release.model, "production"): render(release)}.items():
+            (self.origin / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.origin / path).write_bytes(content)
 
     def release(self, release: Release) -> str:
         """Commit a release to main and return the revision."""

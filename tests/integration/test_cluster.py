@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from infra.local.processes import Program, free_port, start, wait_until_answers
+from promote.rollout import KubernetesRollout
 from tests.cluster_ground import Ground
 
 ROWS = {"carrier": ["UA"], "distance": [700.0], "hour": [9.0], "weekend": [0.0], "wind_speed": [4.0]}
@@ -48,14 +49,7 @@ class Cluster:
         return [entry["url"] for entry in models.get("flight-delay", [])]
 
     def is_healthy(self, image: str) -> bool:
-        code, body = self.get()
-        if code != 200 or body["spec"]["template"]["spec"]["containers"][0]["image"] != image:
-            return False
-        status = body["status"]
-        return (
-            1 <= status["updatedReplicas"] == status["replicas"] == status["availableReplicas"]
-            and status["observedGeneration"] == body["metadata"]["generation"]
-        )
+        return KubernetesRollout(self.url).status("flight-delay", image).state == "healthy"
 
     def log(self) -> str:
         return self.program.log_tail(60)

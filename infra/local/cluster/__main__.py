@@ -30,6 +30,7 @@ def main() -> int:
         timing=timing,
         endpoints=options.endpoints.resolve(),
         journal=_say,
+        most_replicas=options.most_replicas,
     )
     source = Source(options.repository, options.branch, folder / "repository.git")
     try:
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-ready-seconds", type=float, default=3.0, help="how long a server must stay ready before it serves")
     parser.add_argument("--deadline-seconds", type=float, default=60.0, help="after which a rollout is reported failed")
     parser.add_argument("--drain-seconds", type=float, default=1.5, help="from the switch to SIGTERM; longer than the gateway takes to follow the file")
+    parser.add_argument("--most-replicas", type=int, default=1, help="servers a model may have, whatever the overlay asks: one machine gains nothing by more")
     return parser
 
 

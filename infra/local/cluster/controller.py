@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from infra.local.cluster.status import pages
 class Controller:
     """All models of one environment."""
 
-    def __init__(self, *, environment: str, starter: Starter, timing: Timing, endpoints: Path, journal: Journal) -> None:
+    def __init__(self, *, environment: str, starter: Starter, timing: Timing, endpoints: Path, journal: Journal, most_replicas: int = 1) -> None:
         self._environment, self._starter, self._timing = environment, starter, timing
-        self._endpoints, self._journal = endpoints, journal
+        self._endpoints, self._journal, self._most_replicas = endpoints, journal, most_replicas
         self._revision: str | None = None
         self._written: bytes | None = None
         self._problems: dict[str, str] = {}
@@ -68,7 +69,8 @@ class Controller:
         self._problems = desired.problems
         for model, sentence in desired.problems.items():
             self._journal(f"{commit.revision[:12]} does not change {model}: {sentence}")
-        for model, workload in desired.workloads.items():
+        for model, asked in desired.workloads.items():
+            workload = replace(asked, replicas=min(asked.replicas, self._most_replicas))
             if model in self.rollouts:
                 self.rollouts[model].want(workload, now)
             else:
