@@ -52,6 +52,7 @@ def test_a_push_killed_anywhere_leaves_a_valid_folder_and_the_next_ends_it(tmp_p
     for report in reports:
         assert report["damaged"] == report["leftovers"] == [], report
         assert report["found"] in ((SECOND.digest,) if report["ended"] else (None, SECOND.digest)), report
+        assert report["named"] == report["earlier"] + (report["found"] is not None), "the index names what is not whole"
         assert report["pushed_again"] == report["found_again"] == SECOND.digest, report
         assert report["first"] == (FIRST.digest if report["earlier"] else None), report
     assert sum(report["ended"] for report in reports) == 2
