@@ -26,7 +26,7 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
 
 
 def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int) -> None:
-    """Refuse a body by its Content-Length, before any of it is read.
+    """Refuse a body by its Content-Length, before any of it is read; uvicorn drops what still comes.
 
     Raises:
         BodyTooLarge: More bytes are announced than allowed.

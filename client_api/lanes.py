@@ -10,7 +10,6 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -95,7 +94,7 @@ class Lanes:
         self._settings = settings
         self._connect = connect
         self._on_block = on_block
-        self._seen: bytes | None = None
+        self._seen: bytes | str | None = None
         self._listed: dict[str, tuple[str, ...]] | None = None
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._learners: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -167,20 +166,19 @@ class Lanes:
         await asyncio.gather(*self._learners.values(), *self._closing, return_exceptions=True)
 
     def _read_file(self) -> None:
-        path: Path = self._settings.endpoints
+        path = self._settings.endpoints
         try:
-            content = path.read_bytes()
+            found: bytes | str = path.read_bytes()
         except OSError as problem:
-            content = b""
-            if self._seen != content:
-                log.warning("the endpoints file %s cannot be read, the last good one counts: %s", path, problem)
-        if content == self._seen:
+            found = str(problem)
+        if found == self._seen:
             return
-        self._seen = content
-        if not content:
+        self._seen = found
+        if isinstance(found, str):
+            log.warning("the endpoints file cannot be read, the last good one counts: %s", found)
             return
         try:
-            models = EndpointsFile.model_validate_json(content).models
+            models = EndpointsFile.model_validate_json(found).models
         except ValidationError as problem:
             log.warning("the endpoints file %s is not understood, the last good one counts: %s", path, problem.errors(include_url=False)[0]["msg"])
             return

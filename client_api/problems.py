@@ -90,8 +90,6 @@ def problem_of(error: GatewayError, *, request_id: str) -> Problem:
         more["errors"] = error.errors
     if isinstance(error, KeyRefused):
         headers.append((b"www-authenticate", b'Bearer realm="ratchet"'))
-    if isinstance(error, BodyTooLarge):
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
     if isinstance(error, Shed | NoResponse):
         headers.append((b"retry-after", b"%d" % getattr(error, "retry_after_seconds", 1)))
     detail = str(error) if not isinstance(error, ServerFault) or isinstance(error, BlockRefused) else f"{title}; the operator finds the request id in the log"

@@ -40,7 +40,15 @@ def measure() -> list[dict[str, object]]:
                     turns[side].append(_load(folder, port, SECONDS))
     ours, baseline = statistics.median(turns["ours"]), statistics.median(turns["baseline"])
     ratio = round(ours / baseline, 1)
-    return [{"name": "gateway and server, 64 connections, 1 row a request", "ratio": ratio, "goal": 50, "requests_per_second": round(ours), "baseline": round(baseline)}]
+    return [
+        {
+            "name": "gateway and server, 64 connections, 1 row a request",
+            "ratio": ratio,
+            "goal": 50,
+            "requests_per_second": round(ours),
+            "baseline": round(baseline),
+        }
+    ]
 
 
 def _load(folder: Path, port: int, seconds: int) -> float:

@@ -80,10 +80,8 @@ async def load(host: str, port: int, requests: list[bytes], connections: int, se
 
 def main() -> None:
     host, port, path, bodies, key, connections, seconds = sys.argv[1:]
-    requests = [
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-        for body in Path(bodies).read_text().splitlines()
-    ]
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    requests = [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in Path(bodies).read_text().splitlines()]
     print(json.dumps(uvloop.run(load(host, int(port), requests, int(connections), float(seconds)))))
 
 

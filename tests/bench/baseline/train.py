@@ -1,4 +1,4 @@
-"""`python -m tests.bench.baseline.train FOLDER`: one fitted pipeline over the features of flight-delay, as pickle and as a model folder of ours, and bodies to send.
+"""`python -m tests.bench.baseline.train FOLDER`: one fitted pipeline over the features of flight-delay, as pickle and as a model folder, and bodies.
 
 Rows are drawn, not real: how long a pipeline takes does not depend on what it learnt.
 """
@@ -62,7 +62,8 @@ def _json_rows(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 def _write_model_folder(folder: Path, pipeline: Pipeline, numbers: list[str]) -> None:
     features = tuple(
-        [Feature(name=name, type="category") for name in CATEGORIES] + [Feature(name=name, type="integer" if name == "weekday" else "number") for name in numbers]
+        [Feature(name=name, type="category") for name in CATEGORIES]
+        + [Feature(name=name, type="integer" if name == "weekday" else "number") for name in numbers]
     )
     network = to_onnx(pipeline, features)
     card = ModelCard(
