@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from promote.errors import NoPolicy
 from promote.forge import Forge
@@ -37,6 +38,11 @@ def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:
     query = _QUERY.search(content)
     query_text = forge.read_file(f"{FOLDER}/{query[1].decode()}", main) if query else None
     try:
-        return parse_spec(content.decode(), path=path, query_text=None if query_text is None else query_text.decode())
+        return _spec(content.decode(), path, None if query_text is None else query_text.decode())
     except (InvalidSpec, UnicodeDecodeError) as error:
         raise NoPolicy(f"the policy of {model} on main cannot be read: {error}; merge a correction") from error
+
+
+@lru_cache(maxsize=64)
+def _spec(text: str, path: str, query_text: str | None) -> ModelSpec:
+    return parse_spec(text, path=path, query_text=query_text)

@@ -149,6 +149,8 @@ class Reconciler:
         """Comment first, for people; the status is the commit point."""
         if seen.named is None:
             return
+        if state == "failure" and any(status.context == ROLLOUT_CONTEXT for status in self._parts.forge.statuses(seen.named.commit)):
+            return  # another replica saw how it ended; a late failure must not hide a success
         for observed in seen.pulls:
             if observed.pull.merge_commit == seen.named.commit:
                 self._parts.forge.comment(observed.pull.number, f"rollout-{state}-{seen.named.commit[:12]}", f"Rollout: {text}.")
@@ -210,6 +212,8 @@ class Reconciler:
 
     def _open(self, seen: Observation, _: Step) -> None:
         proposal = self._promotion(seen)
+        if self._parts.forge.pull_requests(proposal.branch.name):
+            return  # another replica opened it meanwhile, and perhaps a person closed or merged it already; a forge has no compare-and-set
         self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)
 
     def _promotion(self, seen: Observation) -> Proposal:
