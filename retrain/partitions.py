@@ -60,8 +60,13 @@ class PartitionStore:
 
     folder: Path
 
-    def write(self, week: str, rows: pa.Table) -> Partition:
+    def write(self, week: str, rows: pa.Table, *, before: ReadWeek | None = None) -> Partition:
         """Keep a week's rows, which are in canonical types and order; rows that are kept already stay as they are.
+
+        Args:
+            week: ISO week, `2013-W27`.
+            rows: At least one.
+            before: What the index says of the week; saves looking into a file that has not changed.
 
         Raises:
             StoreUnavailable: The folder cannot be written; nothing half-written is left under the partition's name.
@@ -70,10 +75,10 @@ class PartitionStore:
         digest = rows_digest(columns, rows.num_rows)
         path = self.folder.absolute() / "partitions" / week / f"{digest.removeprefix('sha256:')}.parquet"
         partition = Partition(week=week, uri=path.as_uri(), rows_digest=digest, rows=rows.num_rows)
-        if not _is_whole(partition):
+        if not (before and before.partition == partition and _is_as_written(before)) and not _is_whole(partition):
             described = rows.replace_schema_metadata({_COLUMNS_KEY: canonical_json(columns)})
             with _appearing_whole(path) as file:
-                pq.write_table(described, file, compression="zstd", compression_level=1, write_statistics=False)
+                pq.write_table(described, file, compression="lz4", write_statistics=False)
         return partition
 
     def remember(self, reading: Digest, read_week: ReadWeek) -> None:
@@ -168,6 +173,14 @@ def _corrupt(partition: Partition, found: str) -> PartitionCorrupt:
 
 def _missing(partition: Partition) -> PartitionMissing:
     return PartitionMissing(f"the snapshot names {_path_of(partition)}, which is not there; run the window again to read its rows from the source")
+
+
+def _is_as_written(read_week: ReadWeek) -> bool:
+    try:
+        prove_file(read_week)
+    except (PartitionMissing, PartitionCorrupt):
+        return False
+    return True
 
 
 def _is_whole(partition: Partition) -> bool:

@@ -150,7 +150,8 @@ def _read_span(spec: ModelSpec, span: Window, source: RowSource, store: Partitio
 
 
 def _keep(spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end: datetime) -> ReadWeek:
-    partition = store.write(week, rows)
+    reading = reading_digest(spec)
+    partition = store.write(week, rows, before=store.recall(reading, week))
     keys = rows.column(spec.columns.key)
     read_week = ReadWeek(
         partition=partition,
@@ -160,7 +161,7 @@ def _keep(spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end
         highest_key=keys[-1].as_py(),
         groups=group_spans(rows, spec.columns),
     )
-    store.remember(reading_digest(spec), read_week)
+    store.remember(reading, read_week)
     return read_week
 
 

@@ -250,8 +250,9 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
 def published_schema() -> dict[str, Any]:
     """Return the JSON Schema of a model's YAML; `dags/models/model.schema.json` is this, for editors."""
     schema = ModelFile.model_json_schema()
-    form = {"$ref": "#/$defs/FeatureForm"}
-    schema["properties"]["features"]["additionalProperties"] = {"anyOf": [{"enum": schema["$defs"]["FeatureForm"]["properties"]["type"]["enum"]}, form]}
+    short_form = {"enum": schema["$defs"]["FeatureForm"]["properties"]["type"]["enum"]}
+    features = schema["properties"]["features"]["patternProperties"]
+    features.update({pattern: {"anyOf": [short_form, form]} for pattern, form in features.items()})
     schema["title"] = "A model of Ratchet"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

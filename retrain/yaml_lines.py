@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
+
 Place = tuple[str | int, ...]
 """Keys and indexes from the top, `("gate", "slices", "by", 0)`."""
 
@@ -44,6 +46,8 @@ def read_yaml(text: str) -> LocatedYaml:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return LocatedYaml(None, {}, ((mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}"),))
+    except RecursionError:
+        return LocatedYaml(None, {}, ((1, "not YAML that a model needs: nested too deeply, or within itself"),))
     finally:
         loader.dispose()
     return LocatedYaml(value, lines, tuple(problems))
@@ -51,11 +55,18 @@ def read_yaml(text: str) -> LocatedYaml:
 
 def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> Any:
     lines.setdefault(place, node.start_mark.line + 1)
+    if node.tag not in _TAGS:
+        problems.append((lines[place], f"`{node.tag}` has no meaning here; write plain values"))
+        return None
     if isinstance(node, yaml.MappingNode):
         return _mapping(loader, node, place, lines, problems)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(loader, item, (*place, index), lines, problems) for index, item in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)
+    try:
+        return loader.construct_object(node, deep=True)
+    except ValueError as error:
+        problems.append((lines[place], f"`{node.value}` looks like {node.tag.rpartition(':')[2]} and is none: {error}"))
+        return None
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> dict[str, Any]:
