@@ -228,6 +228,21 @@ def test_evidence_cannot_be_written_outside_its_folder(retrain: Retrain, model: 
         retrain.registry.log_evidence(version, name, {"evidence.json": b""})
     with pytest.raises(InvalidName):
         retrain.registry.log_evidence(version, "v1", {name: b""})
+    with pytest.raises(InvalidName):
+        retrain.registry.read_evidence(version, name, "evidence.json")
+    with pytest.raises(InvalidName):
+        retrain.registry.read_evidence(version, "v1", name)
+
+
+def test_evidence_is_read_back_and_its_absence_is_an_error(retrain: Retrain, model: str) -> None:
+    version = register(retrain, model)
+    with pytest.raises(ArtifactNotFound):
+        retrain.registry.read_evidence(version, "v1-first", "verdict.json")
+    retrain.registry.log_evidence(version, "v1-first", {"verdict.json": b"\x00promote\xff"})
+    assert retrain.registry.read_evidence(version, "v1-first", "verdict.json") == b"\x00promote\xff"
+    for name, file_name in [("v1-first", "other.json"), ("v2", "verdict.json")]:
+        with pytest.raises(ArtifactNotFound):
+            retrain.registry.read_evidence(version, name, file_name)
 
 
 def test_the_same_metrics_twice_are_one(retrain: Retrain, model: str) -> None:

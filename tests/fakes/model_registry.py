@@ -109,8 +109,8 @@ class FakeModelRegistry:
     def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
         """One file of what the gate saw."""
         self._observe(version.model)
-        kept = self.evidence.get((version.run_id, name), {})
-        if file_name not in kept:
+        kept = self.evidence.get((version.run_id, check_file_name(name)), {})
+        if check_file_name(file_name) not in kept:
             raise ArtifactNotFound(f"run {version.run_id} has no evidence/{name}/{file_name}")
         return kept[file_name]
 
