@@ -5,7 +5,8 @@ The bytes depend on the fit alone, so the same fit has the same model digest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,6 +33,7 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
 """16,777,217 is the first whole number that float32 lacks."""
 EXTREME_CATEGORIES = ("never seen in training", "żółć 雪", " ", MISSING_CATEGORY, None)
+AsFitted = Callable[[Sequence[Feature], pa.Table], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
 
     inputs = [(feature.name, StringTensorType([None, 1]) if feature.type == "category" else FloatTensorType([None, 1])) for feature in features]
     # without a name of ours the exporter draws a random one, and two exports of one fit differ
-    network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
+    with warnings.catch_warnings():  # skl2onnx 1.20 writes booleans where protobuf 7 will take integers only: why protobuf stays below 7
+        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning)
+        network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
     opsets = sorted(network.opset_import, key=lambda opset: str(opset.domain))  # the exporter's order is a set's: another in each process
     del network.opset_import[:]
     network.opset_import.extend(opsets)
@@ -83,11 +88,19 @@ class Network:
         return self.answer(columns)[1]
 
 
-def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Feature], rows: pa.Table) -> Parity:
-    """Compare both on `rows` and on rows of extreme, missing and unknown values made from the first of them."""
+def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Feature], rows: pa.Table, *, as_fitted: AsFitted = to_frame) -> Parity:
+    """Compare both on `rows` and on rows of extreme, missing and unknown values made from the first of them.
+
+    Args:
+        pipeline: Fitted.
+        network: Its export.
+        features: The model's inputs.
+        rows: At least one.
+        as_fitted: Makes the frame that scikit-learn answers, as the one it was fitted on was made.
+    """
     asked = _in_two_types(features, rows)
     asked = pa.concat_tables([asked, extreme_rows(features, asked)])
-    frame = to_frame(features, asked)
+    frame = as_fitted(features, asked)
     labels, scores = network.answer(to_columns(features, asked))
     differences = np.abs(scores - pipeline.predict_proba(frame)[:, 1])
     worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))

@@ -1,0 +1,152 @@
+"""`retrain run` as a process, on real flights, against a real MLflow: found again, killed, and without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import yaml
+
+from infra.local.flights import load_flights
+from infra.local.processes import free_port
+from retrain.contract import ModelCard, digest_of_bytes
+from retrain.snapshot import snapshot_from_bytes
+
+ROOT = Path(__file__).parents[2]
+END = "2013-03-11"
+KILLED_AFTER_SECONDS = (4.5, 6.0, 7.0, 8.0, 9.0)
+"""A run of these flights takes 8 to 12 s on an idle machine: importing, reading, fitting, recording, registering."""
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory) -> Path:
+    database = tmp_path_factory.mktemp("flights") / "warehouse.duckdb"
+    load_flights(database, until=datetime(2013, 3, 11, tzinfo=UTC))
+    return database
+
+
+@pytest.fixture
+def environment(warehouse, mlflow_server, tmp_path) -> dict[str, str]:
+    """Settings of one model that no other test knows: fewer trees and a window of two months, so that a run is quick."""
+    models = tmp_path / "models"
+    models.mkdir()
+    written = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text())
+    written |= {"name": f"flight-delay-{uuid.uuid4().hex[:8]}", "window": "2 months"}
+    written["techniques"]["boosted_trees"]["params"] = {"max_iter": 20}
+    (models / "flight_delay.yaml").write_text(yaml.safe_dump(written))
+    (models / "flight_delay.sql").write_text((ROOT / "dags/models/flight_delay.sql").read_text())
+    return {
+        "MODEL": written["name"],
+        "RETRAIN_MODELS": str(models),
+        "RETRAIN_SOURCES": json.dumps({"warehouse": f"duckdb:///{warehouse}"}),
+        "RETRAIN_SNAPSHOTS": str(tmp_path / "snapshots"),
+        "RETRAIN_TRACKING_URL": mlflow_server,
+        "RETRAIN_LOCK": str(ROOT / "infra/locks/retrain.txt"),
+        "RETRAIN_GIT_REVISION": "abc123",
+    }
+
+
+@pytest.fixture
+def client(mlflow_server):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=mlflow_server)
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "retrain.cli", "run", environment["MODEL"], "--end", END, "--json", *arguments]
+    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, object], str]:
+    out, err = process.communicate(timeout=180)
+    return process.returncode, json.loads(out.splitlines()[-1]) if out else {}, err
+
+
+def runs_of(client, model: str, *, parents_only: bool = True):
+    experiment = client.get_experiment_by_name(model)
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    return [run for run in runs if not parents_only or "run_identity" in run.data.tags]
+
+
+def versions_of(client, model: str):
+    return client.search_model_versions(f"name = '{model}'")
+
+
+@pytest.mark.slow
+def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_can_read(environment, client, tmp_path):
+    model = environment["MODEL"]
+    code, outcome, err = finish(start(environment))
+    assert code == 0, err
+    assert (outcome["outcome"], outcome["version"]) == ("registered", 1)
+    code, again, _ = finish(start(environment))
+    assert (code, again["outcome"], again["version"], again["run_id"]) == (0, "found", 1, outcome["run_id"])
+
+    [version] = versions_of(client, model)
+    [parent] = runs_of(client, model)
+    assert client.get_model_version_by_alias(model, "challenger").version == version.version
+    assert version.run_id == parent.info.run_id == outcome["run_id"]
+    assert version.source == f"{parent.info.artifact_uri}/model"
+    assert set(version.tags) == {"snapshot_id", "window_start", "window_end", "technique", "recipe_digest", "model_digest", "git_revision"}
+    assert version.tags["window_start"] == "2013-01-11T00:00:00Z"
+    assert version.tags["git_revision"] == "abc123"
+    assert "log loss" in version.description
+
+    assert parent.info.run_name == f"{model} {END}"
+    assert parent.info.status == "FINISHED"
+    assert {"validation_log_loss", "test_log_loss", "test_roc_auc"} <= set(parent.data.metrics)
+    children = [run for run in runs_of(client, model, parents_only=False) if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(child.info.run_name for child in children) == [f"{model} {END} boosted_trees", f"{model} {END} logistic"]
+    contexts = {tag.value: one.dataset.name for one in parent.inputs.dataset_inputs for tag in one.tags}
+    assert contexts == {split: f"{model} {split}" for split in ("train", "validation", "test")}
+
+    folder = Path(client.download_artifacts(parent.info.run_id, "", str(tmp_path)))
+    card = ModelCard.model_validate_json((folder / "model/model.json").read_bytes())
+    assert card.model_digest == version.tags["model_digest"]
+    assert digest_of_bytes((folder / "model/model.onnx").read_bytes()) == card.files["model.onnx"]
+    assert snapshot_from_bytes((folder / "snapshot.json").read_bytes()).snapshot_id == version.tags["snapshot_id"]
+    session = onnxruntime.InferenceSession(folder / "model/model.onnx")
+    assert [one.name for one in session.get_inputs()] == [feature.name for feature in card.io.features]
+    assert len(list((folder / "pictures").iterdir())) == 4
+
+    from mlflow.models import Model
+
+    signature = Model.load(str(folder / "model")).signature
+    assert signature.inputs.input_names() == [feature.name for feature in card.io.features]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_and_one_version(environment, client):
+    model = environment["MODEL"]
+    for seconds in KILLED_AFTER_SECONDS:
+        process = start(environment)
+        time.sleep(seconds)  # the moment of the kill is what is tried
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    code, outcome, err = finish(start(environment))
+    assert code == 0, err
+    assert outcome["outcome"] in {"registered", "found"}
+    assert [run.info.status for run in runs_of(client, model)].count("FINISHED") == 1
+    assert "RUNNING" not in {run.info.status for run in runs_of(client, model)}
+    [version] = versions_of(client, model)
+    assert client.get_model_version_by_alias(model, "challenger").version == version.version
+    assert client.get_run(version.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_without_mlflow_the_exit_code_says_try_again_and_the_message_says_what_to_do(environment, client):
+    nobody = f"http://127.0.0.1:{free_port()}"
+    code, outcome, err = finish(start({**environment, "RETRAIN_TRACKING_URL": nobody}))
+    assert (code, outcome) == (75, {})
+    assert f"MLflow at {nobody} does not answer: start it, or set RETRAIN_TRACKING_URL" in err
+    assert "Traceback" not in err
+    assert versions_of(client, environment["MODEL"]) == []
