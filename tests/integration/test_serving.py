@@ -23,6 +23,7 @@ from retrain.contract import ModelCard, digest_of_bytes
 from serving.contract import AnswerBlock, Served
 from tests.model_folders import make_model_folder
 
+Run = Callable[[Path, str], subprocess.CompletedProcess[str]]
 IMAGE = digest_of_bytes(b"image")
 ROW = {"carrier": ["UA"], "distance": [700.0], "hour": [9.0], "weekend": [0.0], "wind_speed": [4.0]}
 
@@ -153,7 +154,7 @@ def test_a_pickle_is_refused(server: str) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[[Path, str], subprocess.CompletedProcess[str]]:
+def run(tmp_path: Path) -> Run:
     def begin(folder: Path, digest: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **environment(folder, digest, tmp_path, free_port())}
         return subprocess.run([sys.executable, "-m", "serving"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=40, check=False)
@@ -165,9 +166,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_file(
-    model: tuple[Path, ModelCard], run: Callable[[Path, str], subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_file(model: tuple[Path, ModelCard], run: Run, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model[0], tmp_path / "altered"))
     network = folder / "model.onnx"
     network.write_bytes(network.read_bytes()[:-1] + b"\0")
@@ -176,15 +175,13 @@ def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_
     assert last_line(done).startswith(f"ModelAltered: {network} is sha256:")
 
 
-def test_a_missing_model_says_what_to_check(run: Callable[[Path, str], subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_a_missing_model_says_what_to_check(run: Run, tmp_path: Path) -> None:
     done = run(tmp_path / "nowhere", digest_of_bytes(b""))
     assert done.returncode == 1
     assert last_line(done).endswith("nowhere/model.json should be a file of the model and is not one: check SERVING_MODEL_FOLDER and the image's model layer")
 
 
-def test_a_model_that_cannot_answer_says_so_on_the_last_line(
-    model: tuple[Path, ModelCard], run: Callable[[Path, str], subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_a_model_that_cannot_answer_says_so_on_the_last_line(model: tuple[Path, ModelCard], run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"no network")
@@ -195,9 +192,7 @@ def test_a_model_that_cannot_answer_says_so_on_the_last_line(
     assert last_line(done).startswith("ModelUnusable: model.onnx has the released digest and onnxruntime cannot load it")
 
 
-def test_a_placeholder_that_no_release_replaced_is_refused_by_the_settings_name(
-    model: tuple[Path, ModelCard], run: Callable[[Path, str], subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_placeholder_that_no_release_replaced_is_refused_by_the_settings_name(model: tuple[Path, ModelCard], run: Run) -> None:
     done = run(model[0], "unset")
     assert done.returncode == 1
     assert last_line(done).startswith("the release did not reach this server: SERVING_MODEL_DIGEST string should match pattern")

@@ -29,6 +29,7 @@ def main() -> int:
         starter=ProcessStarter(options.images.resolve(), folder / "servers"),
         timing=timing,
         endpoints=options.endpoints.resolve(),
+        folder=folder,
         journal=_say,
         most_replicas=options.most_replicas,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,15 +22,20 @@ def serve(port: int, current_pages: Callable[[], Pages]) -> ThreadingHTTPServer:
     """
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
         def do_GET(self) -> None:
-            """Answer one of the pages."""
+            """Answer one of the pages; an object that is not there and a path that is none differ, as in Kubernetes."""
             path = self.path.partition("?")[0].rstrip("/") or "/"
-            page = current_pages().get(path)
-            body = json.dumps(not_found(path) if page is None else page, indent=1).encode() + b"\n"
-            self.send_response(404 if page is None else 200)
-            self.send_header("Content-Type", "application/json")
+            if (page := current_pages().get(path)) is not None:
+                self._answer(200, "application/json", json.dumps(page, indent=1))
+            elif re.fullmatch(r"/apis/apps/v1/namespaces/[^/]+/deployments/[^/]+", path):
+                self._answer(404, "application/json", json.dumps(not_found(path), indent=1))
+            else:
+                self._answer(404, "text/plain", "404 page not found")
+
+        def _answer(self, status: int, media_type: str, text: str) -> None:
+            body = text.encode() + b"\n"
+            self.send_response(status)
+            self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

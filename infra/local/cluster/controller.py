@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from infra.local.cluster.desired import Unreadable, read_desired
+from infra.local.cluster.memory import Memory, write_whole
 from infra.local.cluster.rollout import Journal, Rollout, Timing
 from infra.local.cluster.server import Server, Starter
 from infra.local.cluster.source import Commit
@@ -18,9 +18,10 @@ from infra.local.cluster.status import pages
 class Controller:
     """All models of one environment."""
 
-    def __init__(self, *, environment: str, starter: Starter, timing: Timing, endpoints: Path, journal: Journal, most_replicas: int = 1) -> None:
+    def __init__(self, *, environment: str, starter: Starter, timing: Timing, endpoints: Path, folder: Path, journal: Journal, most_replicas: int = 1) -> None:
         self._environment, self._starter, self._timing = environment, starter, timing
         self._endpoints, self._journal, self._most_replicas = endpoints, journal, most_replicas
+        self._memory = Memory(folder / "served.json")
         self._revision: str | None = None
         self._written: bytes | None = None
         self._problems: dict[str, str] = {}
@@ -41,6 +42,7 @@ class Controller:
             rollout.step(now)
         self.rollouts = {model: rollout for model, rollout in self.rollouts.items() if not (rollout.removed and not rollout.leaving)}
         self._write_endpoints()
+        self._memory.keep({model: rollout.serving.workload for model, rollout in self.rollouts.items() if rollout.serving and not rollout.removed})
         problems = {**self._problems, **({"git": source_problem} if source_problem else {})}
         self.pages = pages(self.rollouts, revision=self._revision, problems=problems, now=now)
 
@@ -76,6 +78,7 @@ class Controller:
             else:
                 self._journal(f"{workload.name}: git wants v{workload.release.version}")
                 self.rollouts[model] = Rollout(workload, self._starter, self._timing, self._journal, changed_at=now)
+                self.rollouts[model].resume(self._memory.served(model))
         for model in self.rollouts.keys() - desired.workloads.keys() - desired.problems.keys():
             self.rollouts[model].remove(now)
 
@@ -90,11 +93,3 @@ class Controller:
         groups = [group for rollout in self.rollouts.values() for group in (rollout.serving, rollout.coming) if group]
         leaving = [each.server for rollout in self.rollouts.values() for each in rollout.leaving]
         return [replica.server for group in groups for replica in group.replicas if replica.server] + leaving
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)

@@ -44,7 +44,7 @@ class Replica:
     failed_probes: int = 0
     starts: int = 0
     next_start: float = 0.0
-    problem: str = "not started yet"
+    problem: str = "it said nothing yet"
 
     def is_ready(self) -> bool:
         """True when it may get calls."""
@@ -92,6 +92,11 @@ class Rollout:
         self.wanted, self.changed_at, self.failure, self.removed = workload, now, None, False
         self.generation += 1
         self.journal(f"{workload.name}: git wants v{workload.release.version}")
+
+    def resume(self, served: Workload | None) -> None:
+        """Bring back what served before this cluster was restarted, beside what git wants now."""
+        if served is not None and self.serving is None:
+            self.serving = Group(served, [Replica() for _ in range(served.replicas)])
 
     def remove(self, now: float) -> None:
         """End all servers: the model is no longer in git."""
@@ -144,7 +149,7 @@ class Rollout:
             replica.failed_probes, replica.ready_since = 0, replica.ready_since or now
             return
         replica.failed_probes += 1
-        replica.problem = replica.server.last_words()
+        replica.problem = replica.server.last_words() or replica.problem  # what the one before it said, until this one says something
         if replica.failed_probes >= UNREADY_PROBES or self._is_coming(workload):
             replica.ready_since = None
 

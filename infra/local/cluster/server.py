@@ -31,7 +31,7 @@ class Server(Protocol):
         """True when it says now that it can answer."""
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """The last line of its log; empty while there is none."""
 
     def end(self) -> None:
         """Ask it to finish what is in flight and end."""
@@ -75,7 +75,7 @@ class ProcessServer:
         """See Server."""
         written = [line.strip() for line in self.program.log_tail().splitlines() if line.strip()]
         how = "" if self.program.is_running else f" (ended with code {self.program.process.returncode})"
-        return (written[-1] if written else "it wrote nothing") + how
+        return written[-1] + how if written else how.strip(" ()")
 
     def end(self) -> None:
         """See Server."""

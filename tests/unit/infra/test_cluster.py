@@ -273,7 +273,9 @@ def test_a_broken_commit_ends_nothing_and_a_removed_model_is_ended(tmp_path: Pat
     starter = FakeStarter(ready_at_once=True)
     said: list[str] = []
     endpoints = tmp_path / "endpoints.json"
-    controller = Controller(environment="production", starter=starter, timing=replace(TIMING, min_ready_seconds=0), endpoints=endpoints, journal=said.append)
+    controller = Controller(
+        environment="production", starter=starter, timing=replace(TIMING, min_ready_seconds=0), endpoints=endpoints, folder=tmp_path, journal=said.append
+    )
 
     def take(revision: str, files: dict[str, bytes], now: float) -> dict[str, object]:
         for moment in (now, now + 0.25, now + 10):
@@ -291,6 +293,24 @@ def test_a_broken_commit_ends_nothing_and_a_removed_model_is_ended(tmp_path: Pat
     assert take("d", without, 60) == {}
     assert not starter.started[0].is_running()
     assert controller.rollouts == {}
+
+
+def test_a_restarted_cluster_brings_back_what_served_beside_a_release_that_does_not_come_up(tmp_path: Path) -> None:
+    def controller(starter: FakeStarter) -> Controller:
+        endpoints = tmp_path / "endpoints.json"
+        return Controller(environment="production", starter=starter, timing=TIMING, endpoints=endpoints, folder=tmp_path, journal=lambda _: None)
+
+    before = controller(FakeStarter(ready_at_once=True))
+    for moment in range(10):
+        before.step(Commit("a", tree(1)), moment)
+    starter = FakeStarter(ready_at_once=True, unusable={2})
+    after = controller(starter)
+    for moment in range(10):
+        after.step(Commit("b", tree(2)), moment)
+    assert [server.workload.release.version for server in starter.started] == [1]
+    assert after.rollouts["flight-delay"].endpoints() == [starter.started[0].url]
+    (tmp_path / "served.json").write_text("{")
+    assert controller(FakeStarter()).rollouts == {}
 
 
 # What an image holds
