@@ -171,6 +171,14 @@ def test_a_listing_that_fails_is_an_outage_and_one_without_the_file_an_absence(a
         registry.snapshot(VERSION)
 
 
+def test_artifacts_that_refuse_the_credentials_are_refused_and_a_lost_route_is_an_outage(answers: Answers, registry: ModelRegistry) -> None:
+    for status, expected in [(401, ModelRegistryRefused), (403, ModelRegistryRefused), (404, ModelRegistryUnavailable)]:
+        answers.by_path = {"runs/get": (200, canonical_json(RUN)), "mlflow-artifacts": (status, b"{}")}
+        for act in (lambda: registry.snapshot(VERSION), lambda: registry.log_evidence(VERSION, "v1", {"evidence.json": b"{}"})):
+            with pytest.raises(expected):
+                act()
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -139,6 +139,14 @@ def test_a_digest_that_is_no_image_is_not_read(registry: LayoutRegistry, layout:
         registry.model_folder(REPOSITORY, digest_of_bytes(content))
 
 
+def test_an_image_without_a_layer_holds_no_model(registry: LayoutRegistry, layout: Path) -> None:
+    registry.push(REPOSITORY, IMAGE, tag="v1")
+    empty = canonical_json({"config": IMAGE.config.descriptor, "layers": []})
+    (layout / "blobs" / "sha256" / digest_of_bytes(empty)[7:]).write_bytes(empty)
+    with pytest.raises(InvalidImage, match="no layer"):
+        registry.model_folder(REPOSITORY, digest_of_bytes(empty))
+
+
 def test_what_a_killed_push_left_is_removed(registry: LayoutRegistry, layout: Path) -> None:
     layout.mkdir(parents=True)
     (layout / ".unfinished-abc").write_bytes(b"half of a layer")
