@@ -6,6 +6,7 @@ The file says which endpoints there are, each server says itself which release i
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import re
@@ -138,7 +139,10 @@ class Lanes:
     async def follow(self) -> None:
         """Follow the endpoints file until cancelled."""
         while True:
-            self.observe()
+            try:
+                self.observe()
+            except Exception:  # the last line of this loop: a gateway that follows no more would ask servers that are long gone
+                log.exception("the endpoints could not be followed; the last known ones count")
             await asyncio.sleep(self._settings.poll_seconds)
 
     def observe(self) -> None:
@@ -149,12 +153,15 @@ class Lanes:
             if lane.is_broken:
                 self._failures[place] = 1 if lane.answered_blocks else self._failures.get(place, 0) + 1
                 self._close(place)
-            elif place not in listed and self._may_go(lane):
+            elif place in listed:
+                lane.delisted_at = None
+            elif self._may_go(lane):
                 self._close(place)
         for place in self._learners.keys() - listed:
             self._learners.pop(place).cancel()
         for place in listed - self._lanes.keys() - self._learners.keys():
-            self._learners[place] = asyncio.get_running_loop().create_task(self._learn(*place))
+            self._learners[place] = learner = asyncio.get_running_loop().create_task(self._learn(*place))
+            learner.add_done_callback(functools.partial(self._learner_ended, place))
         self._failures = {place: count for place, count in self._failures.items() if place in listed}
 
     async def close(self) -> None:
@@ -205,21 +212,33 @@ class Lanes:
         while True:
             failures = self._failures.get(place, 0)
             if failures:
-                await asyncio.sleep(min(0.05 * 2**failures, LONGEST_PAUSE_SECONDS))
+                await asyncio.sleep(min(0.05 * 2 ** min(failures, 10), LONGEST_PAUSE_SECONDS))
             upstream = self._connect(url)
             try:
                 served = await upstream.metadata()
                 if served.model != model or not HEADER_SAFE.fullmatch(served.image_digest):
                     raise AnswerWrong(f"{url} should serve {model} and says {served.model} {served.image_digest[:80]!r}")
+                self._lanes[place] = Lane(upstream, served, settings=self._settings, on_block=self._on_block)
                 break
             except (ServerFault, DeadlinePassed) as fault:
                 await upstream.close()
                 self._failures[place] = failures + 1
                 if failures < 3:
                     log.warning("endpoint %s of %s: %s", url, model, fault)
-        self._lanes[place] = Lane(upstream, served, settings=self._settings, on_block=self._on_block)
-        self._learners.pop(place, None)
+            except BaseException:
+                await upstream.close()
+                raise
         log.info("lane open: %s version %d at %s", model, served.version, url)
         self._opened.set()
         self._opened = asyncio.Event()
-        self.observe()
+
+    def _learner_ended(self, place: tuple[str, str], learner: asyncio.Task[None]) -> None:
+        if self._learners.get(place) is learner:
+            del self._learners[place]
+        if learner.cancelled():
+            return
+        if fault := learner.exception():
+            self._failures[place] = self._failures.get(place, 0) + 1
+            log.error("no lane to %s of %s", place[1], place[0], exc_info=fault)
+            return
+        self.observe()  # what the new lane replaces may go now

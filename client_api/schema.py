@@ -47,7 +47,7 @@ class RequestReader:
         self._instance: type[BaseModel] = instance
         instances = Annotated[list[instance], FailFast(), Field(min_length=1, max_length=max_rows)]
         self.request_model = create_model(f"{title}Request", __config__=STRICT, instances=(instances, ...))
-        prediction = create_model(f"{title}Prediction", **{output.name: _output_field(output) for output in schema.outputs})
+        prediction = create_model(f"{title}Prediction", **{f"output_{number}": _output_field(output) for number, output in enumerate(schema.outputs)})
         version = Field(description="The version in the model registry that answered all instances of this request.", examples=[8])
         self.answer_model: type[BaseModel] = create_model(f"{title}Answer", predictions=(list[prediction], ...), model_version=(Annotated[int, version], ...))
 
@@ -128,7 +128,8 @@ def _input_field(feature: Feature) -> Any:
 
 
 def _output_field(output: Output) -> Any:
-    return (Annotated[float, Field(ge=output.minimum, le=output.maximum, description=output.description or None)], ...)
+    about = Field(alias=output.name, title=output.name, ge=output.minimum, le=output.maximum, description=output.description or None)
+    return (Annotated[float, about], ...)
 
 
 def _whole(limit: float | None, otherwise: int) -> int | float:

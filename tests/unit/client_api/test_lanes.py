@@ -13,6 +13,7 @@ import pytest
 from client_api.errors import AnswerWrong, ModelUnknown, NoLane, NoResponse
 from client_api.lanes import HANDOVER_SECONDS, Lane, Lanes
 from client_api.settings import Settings
+from retrain.contract import Feature
 from tests.fakes.upstream import ROW, ServerInMemory, honest_answer, served
 from tests.fakes.virtual_time import run
 
@@ -218,3 +219,28 @@ def test_an_answer_that_cannot_be_trusted_fails_all_who_asked_and_the_lane_is_le
         assert await world.lanes.choose(MODEL) is not lane
 
     tell(tmp_path, story)
+
+
+def test_an_endpoint_that_is_dead_for_hours_is_still_learnt_when_it_comes_back(tmp_path):
+    async def story(world: World) -> None:
+        world.list("one")
+        await asyncio.sleep(6 * 3600)
+        world.serve("one", 7)
+        await asyncio.sleep(3)
+        assert world.versions == [7]
+
+    tell(tmp_path, story)
+
+
+def test_a_schema_that_no_reader_can_be_built_from_is_said_and_harms_no_other_lane(tmp_path, caplog):
+    async def story(world: World) -> None:
+        strange = served(8).io.model_copy(update={"features": (Feature(name="n", type="number", minimum=float("inf")),)})
+        world.serve("good", 7), world.serve("strange", 8)
+        world.servers["http://strange"].release = served(8, io=strange)
+        world.list("good", "strange")
+        await asyncio.sleep(5)
+        assert world.versions == [7]
+        assert await ask(await world.lanes.choose(MODEL)) == 0.01
+
+    tell(tmp_path, story)
+    assert "no lane to http://strange" in caplog.text

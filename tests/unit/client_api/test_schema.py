@@ -100,3 +100,11 @@ def test_the_json_schema_has_the_real_fields_with_units_ranges_and_known_categor
     assert carrier["description"] == "two-letter code of the airline. Known categories: AA, UA; any other is answered too."
     assert "enum" not in carrier
     assert schema["properties"]["wind_speed"]["description"] == "In miles/hour. May be left out or null."
+
+
+@pytest.mark.parametrize("name", ["model_dump", "schema", "a b", "class", "_x", "für"])
+def test_a_field_may_be_named_as_nothing_in_python_may(name):
+    reader = RequestReader("m", ModelSchema(features=(Feature(name=name, type="number"),), outputs=(Output(name=name),)), max_rows=3)
+    assert reader.columns(reader.read(json.dumps({"instances": [{name: 1}]}).encode())) == {name: [1.0]}
+    assert refusals([{name: None}], reader) == {f"/instances/0/{name}": "must be a number, is null"}
+    assert list(reader.answer_model.model_json_schema(mode="serialization")["$defs"]["MPrediction"]["properties"]) == [name]
