@@ -29,9 +29,9 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").enable("strikethrough")
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
+_FOLDER = Path(__file__).parent / "templates"
+_TEMPLATES = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_CSS = Markup((_FOLDER / "forge.css").read_text())  # noqa: S704 - our own file
 
 
 def rendered(text: str | None) -> Markup:
@@ -52,9 +52,8 @@ class Pages:
         self.page = f"/{pulls.full_name}"
 
     def _html(self, template: str, title: str, **values: object) -> Response:
-        text = _TEMPLATES.get_template(template).render(
-            title=title, page=self.page, full_name=self.pulls.full_name, rendered=rendered, diff_lines=diff_lines, **values
-        )
+        of_all = {"page": self.page, "full_name": self.pulls.full_name, "rendered": rendered, "diff_lines": diff_lines, "css": _CSS}
+        text = _TEMPLATES.get_template(template).render(title=title, **of_all, **values)
         return HTMLResponse(text, headers=_HEADERS)
 
     def list(self, request: Request) -> Response:
