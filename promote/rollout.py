@@ -76,7 +76,7 @@ def rollout_of(deployment: Mapping[str, Any], image: str) -> RolloutStatus:
         return RolloutStatus("progressing", "the cluster has not looked at the newest generation yet")
     replicas, updated, available = (status.get(name) or 0 for name in ("replicas", "updatedReplicas", "availableReplicas"))
     wanted = spec.get("replicas", 1)
-    if updated == replicas == available >= max(wanted, 1):
+    if updated == replicas == available >= 1:
         return RolloutStatus("healthy", f"{available} of {wanted} replicas run it and are available")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "Progressing" and condition.get("status") == "False":
