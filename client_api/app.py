@@ -32,6 +32,7 @@ API_VERSION = "1"
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the gateway; its settings come from the environment when none are given."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")  # nothing where logging is set up already
     settings = settings or Settings()
     gateway = _gateway(settings)
 
@@ -51,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logging.getLogger("uvicorn.access").handlers.clear()  # a line a request costs a tenth of it: access_log_share is ours
     logging.getLogger("uvicorn.access").propagate = False
     app = FastAPI(title=TITLE, version=API_VERSION, description=ABOUT, lifespan=lifespan, redoc_url=None)
-    app.router.routes.append(Route("/v1/models/{model}:predict", Predict(gateway), methods=["POST"], include_in_schema=False))
+    app.router.routes.insert(0, Route("/v1/models/{model}:predict", Predict(gateway), methods=["POST"], include_in_schema=False))
     app.include_router(health_routes(gateway))
     app.state.gateway = gateway
     app.openapi = _description(app, gateway.lanes)  # type: ignore[method-assign]  # FastAPI's documented way to replace it

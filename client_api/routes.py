@@ -75,7 +75,7 @@ class Predict:
                 log.warning("request %s of %s: %s", exchange.request_id, exchange.model, error)
             reply = problem_of(error, request_id=exchange.request_id)
         except Exception:
-            log.exception("request %s of %s", exchange.request_id, exchange.model)
+            log.exception("request %s of %r", exchange.request_id, exchange.model)
             body = problem(500, "a fault of the gateway", "the operator finds the request id in the log", request_id=exchange.request_id)
             reply = Problem(500, ((b"content-type", b"application/problem+json"),), body)
         self._account(exchange, reply.status)
@@ -169,7 +169,7 @@ class Predict:
                 "rows": exchange.rows,
                 "ms": round(seconds * 1e3, 2),
             }
-            log.info("%s", to_json(line).decode())
+            log.log(logging.WARNING if status >= 500 else logging.INFO, "%s", to_json(line).decode())
 
 
 def health_routes(gateway: Gateway) -> APIRouter:
