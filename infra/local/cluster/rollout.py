@@ -147,6 +147,7 @@ class Rollout:
             return
         if replica.server.is_ready():
             replica.failed_probes, replica.ready_since = 0, replica.ready_since or now
+            replica.starts = 1 if self._is_available(replica, now) else replica.starts
             return
         replica.failed_probes += 1
         replica.problem = replica.server.last_words() or replica.problem  # what the one before it said, until this one says something

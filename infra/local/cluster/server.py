@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import urllib.error
@@ -58,6 +59,7 @@ class ProcessServer:
 
     url: str
     program: Program
+    home: Path
 
     def is_running(self) -> bool:
         """See Server."""
@@ -84,6 +86,7 @@ class ProcessServer:
     def kill(self) -> None:
         """See Server."""
         self.program.stop(grace_seconds=0)
+        shutil.rmtree(self.home / "model", ignore_errors=True)  # the log stays, for people
 
 
 class ProcessStarter:
@@ -110,7 +113,7 @@ class ProcessStarter:
             "BENTOML_HOME": str(home / "bentoml"),
         }
         program = start(f"{workload.name} v{workload.release.version}", [sys.executable, "-m", "serving"], log=home / "log.txt", env=environment, cwd=home)
-        return ProcessServer(f"http://127.0.0.1:{port}", program)
+        return ProcessServer(f"http://127.0.0.1:{port}", program, home)
 
     def _new_folder(self, workload: Workload) -> Path:
         while (home := self._folder / f"{workload.name}-v{workload.release.version}-{self._started}").exists():

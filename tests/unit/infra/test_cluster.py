@@ -177,13 +177,16 @@ def test_a_crashed_server_gets_no_calls_and_is_started_again_with_growing_pauses
     starts = len(world.starter.started)
     assert starts == 2
     world.newest.crash("again")
-    world.go(2)
+    world.go(3.5)
     assert len(world.starter.started) == 2
-    world.go(3)
+    world.go(1)
     assert len(world.starter.started) == 3
     world.newest.ready = True
-    world.go(0.25)
+    world.go(4)
     assert world.rollout.endpoints() == [world.newest.url]
+    world.newest.crash("once, after long")
+    world.go(2.5)
+    assert len(world.starter.started) == 4
 
 
 def test_one_missed_probe_of_a_serving_server_takes_no_calls_from_it_three_do() -> None:
