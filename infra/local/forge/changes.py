@@ -59,7 +59,7 @@ def _change(path: str, previous: str | None, letter: str, sha: str, text: str) -
 def diff_lines(patch: str) -> list[DiffLine]:
     r"""Number the lines of a patch.
 
-    >>> [(line.mark, line.old, line.new, line.text) for line in diff_lines("@@ -1 +1,2 @@\\n a\\n+b")]
+    >>> [(line.mark, line.old, line.new, line.text) for line in diff_lines("@@ -1 +1,2 @@\n a\n+b")]
     [('@', None, None, '@@ -1 +1,2 @@'), (' ', 1, 1, 'a'), ('+', None, 2, 'b')]
     """
     lines, old, new = [], 0, 0

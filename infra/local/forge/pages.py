@@ -38,7 +38,7 @@ def rendered(text: str | None) -> Markup:
     r"""Return Markdown as HTML; HTML in it stays text, but for comments, which nobody sees.
 
     >>> rendered("**8** <!-- hidden --><b>")
-    Markup('<p><strong>8</strong> &lt;b&gt;</p>\\n')
+    Markup('<p><strong>8</strong> &lt;b&gt;</p>\n')
     """
     return Markup(_MARKDOWN.render(re.sub(r"<!--.*?-->", "", text or "", flags=re.DOTALL)))  # noqa: S704 - markdown-it with html off escapes what it does not make
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ABSENT = "0" * 40
@@ -69,7 +69,7 @@ class Repository:
         """
         outer = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         ended = subprocess.run(
-            ["git", *arguments],
+            ["git", "--literal-pathspecs", *arguments],
             input=stdin,
             capture_output=True,
             cwd=self.folder,
@@ -123,15 +123,16 @@ class Repository:
             env = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             if base is not None:
                 self.git("read-tree", base, env=env)
-            for entry in entries:
-                if entry.kind == "tree" or entry.sha is None:
-                    gone = self.git("ls-files", "-z", "--", entry.path, env=env).split(b"\0")[:-1]
-                    self.git("update-index", "-z", "--index-info", stdin=b"".join(b"0 " + ABSENT.encode() + b"\t" + path + b"\0" for path in gone), env=env)
-                if entry.kind == "tree" and entry.sha is not None:
-                    self.git("read-tree", f"--prefix={entry.path}/", entry.sha, env=env)
-            lines = "".join(f"{entry.mode} {entry.sha}\t{entry.path}\0" for entry in entries if entry.kind != "tree" and entry.sha is not None)
-            self.git("update-index", "-z", "--add", "--replace", "--index-info", stdin=lines.encode(), env=env)
+            replaced = [entry.path for entry in entries if entry.kind == "tree" or entry.sha is None]
+            gone = self.git("ls-files", "-z", "--", *replaced, env=env).decode().split("\0")[:-1] if replaced else []
+            lines = [f"0 {ABSENT}\t{path}\0" for path in gone] + [f"{leaf.mode} {leaf.sha}\t{leaf.path}\0" for entry in entries for leaf in self._leaves(entry)]
+            self.git("update-index", "-z", "--add", "--replace", "--index-info", stdin="".join(lines).encode(), env=env)
             return self.git("write-tree", env=env).decode().strip()
+
+    def _leaves(self, entry: Entry) -> list[Entry]:
+        if entry.sha is None or entry.kind != "tree":
+            return [] if entry.sha is None else [entry]
+        return [replace(leaf, path=f"{entry.path}/{leaf.path}") for leaf in self.tree(entry.sha, recursive=True) if leaf.kind != "tree"]
 
     def write_commit(self, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person) -> str:
         """Store a commit and return its hash, which is a function of the arguments."""
