@@ -1,0 +1,86 @@
+"""`retrain run`: what goes to stdout, what to stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from retrain import cli
+from retrain.contract import digest_of_bytes
+from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
+from retrain.workflow import RunOutcome
+from tests.unit.retrain.synthetic import make_spec
+
+REGISTERED = RunOutcome(
+    model="flight-delay",
+    window_end=datetime(2013, 7, 8, tzinfo=UTC),
+    outcome="registered",
+    version=8,
+    run_id="abc",
+    technique="boosted_trees",
+    model_digest=digest_of_bytes(b"model"),
+    snapshot_id=digest_of_bytes(b"snapshot"),
+    seconds=12.5,
+    notes=("logistic is not eligible: it did not converge",),
+)
+
+
+@pytest.fixture
+def invoke(monkeypatch):
+    """Call the command with a workflow that answers, or raises, what the test says; also what the workflow was asked."""
+    asked = {}
+
+    def run(answer, *arguments: str):
+        def run_window(spec, **options):
+            asked.update(options, model=spec.name)
+            options["progress"]("fitting")
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr("retrain.workflow.run_window", run_window)
+        monkeypatch.setattr(cli, "_load", lambda _, model: make_spec(name=model))
+        return CliRunner().invoke(cli.app, ["run", "flight-delay", "--end", "2013-07-08", *arguments]), asked
+
+    return run
+
+
+def test_people_get_progress_on_stderr_and_a_sentence_on_stdout(invoke):
+    result, asked = invoke(REGISTERED)
+    assert result.exit_code == 0
+    assert result.stdout == f"{REGISTERED.sentence}\n"
+    assert result.stderr.splitlines() == ["fitting", REGISTERED.notes[0]]
+    assert asked["end"] == datetime(2013, 7, 8, tzinfo=UTC)
+    assert asked["register"] is True
+
+
+def test_scripts_get_the_outcome_as_the_last_line_of_stdout(invoke):
+    result, _ = invoke(REGISTERED, "--json")
+    assert RunOutcome.model_validate_json(result.stdout.splitlines()[-1]) == REGISTERED
+    assert json.loads(result.stdout)["version"] == 8
+
+
+def test_sample_and_no_register_are_handed_on(invoke):
+    _, asked = invoke(REGISTERED, "--sample", "10000", "--no-register", "--reason", "a late file came")
+    assert (asked["sample"], asked["register"], asked["reason"]) == (10_000, False, "a late file came")
+
+
+def test_an_unchanged_window_exits_99_and_still_answers(invoke):
+    unchanged = REGISTERED.model_copy(update={"outcome": "unchanged", "run_id": None, "technique": None, "model_digest": None})
+    result, _ = invoke(unchanged, "--json")
+    assert result.exit_code == 99
+    assert json.loads(result.stdout)["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(TrackingUnavailable("MLflow does not answer"), 75), (StoreUnavailable("the disk is full"), 75), (OneClassLabel("all rows are late"), 1)],
+)
+def test_an_error_is_a_sentence_and_75_only_when_another_try_may_help(invoke, error, code):
+    result, _ = invoke(error, "--json")
+    assert result.exit_code == code
+    assert str(error) in result.stderr
+    assert result.stdout == ""
