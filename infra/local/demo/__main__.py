@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Tell the story; return 0 when all of it came true."""
     options = _options(arguments)
     adopt_orphans()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts with it ignored
+        signal.signal(number, _interrupt)
     folder: Path = options.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -110,7 +110,7 @@ class Laptop:
     def stop(self) -> None:
         """End every program and whatever it left, within 10 s."""
         airflow = list(self.airflow.programs) if self.airflow else []
-        stop_all([*airflow, *reversed(self.programs)], grace_seconds=8)
+        stop_all([*airflow, *reversed(self.programs)], grace_seconds=6)
         end_descendants()
 
     def command(self, *arguments: str) -> str:

@@ -15,7 +15,7 @@ from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.laptop import MODEL, Laptop
 from infra.local.demo.rows import example_rows
 from infra.local.demo.summary import Summary, Week, say
-from infra.local.demo.web import Refused, fetch, wait_for
+from infra.local.demo.web import Refused, fetch, press_button, wait_for
 from infra.local.flights import load_flights
 
 DAG = f"retrain-{MODEL}"
@@ -140,8 +140,9 @@ class Story:
         self.summary.seconds["challenger_to_pull_request"].append(round(max(0.0, opened_at - registered_at), 1))
 
     def _merge_and_watch(self, number: int, method: str, version: int) -> None:
-        """Merge as the reviewer does, wait for the first answer of `version`, then for the alias to follow."""
-        self.laptop.forge_api("PUT", f"/pulls/{number}/merge", {"merge_method": method})
+        """Press the merge button of the pull request's page, wait for the first answer of `version`, then for the alias to follow."""
+        pull = self.laptop.forge_api("GET", f"/pulls/{number}")
+        press_button(pull["html_url"], act=method, sha=pull["head"]["sha"])
         merged_at = time.monotonic()
         say(f"   merged ({method}); waiting for version {version} to answer")
         wait_for(f"an answer of version {version}", lambda: True if self._ask()[0] == version else None, every_seconds=0.05)

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 T = TypeVar("T")
 
@@ -33,6 +34,21 @@ def fetch(method: str, url: str, body: object = None, headers: dict[str, str] | 
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise Refused(f"{method} {url}: {error.code}: {error.read().decode(errors='replace')[:500]}", error.code) from error
+
+
+def press_button(page: str, **form: str) -> None:
+    """Send a page's own form, as a browser does when a person presses a button on it.
+
+    Raises:
+        Refused: With the status and the page's text.
+    """
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(page))
+    request = urllib.request.Request(page, urlencode(form).encode(), {"Origin": origin}, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30):
+            return
+    except urllib.error.HTTPError as error:
+        raise Refused(f"POST {page}: {error.code}: {error.read().decode(errors='replace')[:500]}", error.code) from error
 
 
 def wait_for(what: str, look: Callable[[], T | None], *, timeout_seconds: float = 120, every_seconds: float = 0.25) -> T:
