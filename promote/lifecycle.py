@@ -15,21 +15,7 @@ from promote.rollout import RolloutStatus
 
 SUPERSEDED = "ratchet/superseded"
 
-Act = Literal[
-    "wait",
-    "set champion",
-    "record success",
-    "record failure",
-    "open revert",
-    "close",
-    "flag",
-    "label",
-    "gate",
-    "judge",
-    "build",
-    "branch",
-    "open",
-]
+Act = Literal["wait", "set champion", "record success", "record failure", "open revert", "close", "flag", "label", "gate", "judge", "build", "branch", "open"]
 """`wait` does nothing; every other act has one commit point, which the next observation sees."""
 
 
@@ -38,7 +24,6 @@ class Challenger:
     """The version that alias `challenger` names."""
 
     version: int
-    model_digest: str
     named_again: bool = False
     """A person asked for another turn of a version that main named before."""
 

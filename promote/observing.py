@@ -201,7 +201,7 @@ def tag_value(tag: str) -> dict[str, str]:
 def _challenger(version: ModelVersion | None) -> Challenger | None:
     if version is None:
         return None
-    return Challenger(version.version, version.tags.get("model_digest", ""), named_again=version.tags.get(NAMED_AGAIN_TAG) == "true")
+    return Challenger(version.version, named_again=version.tags.get(NAMED_AGAIN_TAG) == "true")
 
 
 def _release(content: bytes | None, model: str) -> Release | None:

@@ -10,7 +10,7 @@ from promote.forge import NewBranch
 from promote.history import Named
 from promote.lifecycle import Observation
 from promote.model_registry import ModelRegistry, ModelVersion
-from promote.release import BranchName, Links, body, first_files, release_path, render, rollback_body, title, verdict_digest
+from promote.release import BranchName, body, first_files, release_path, render, rollback_body, title, verdict_digest
 from retrain.contract import utc_text
 
 
@@ -65,8 +65,8 @@ def _recipe(challenger: ModelVersion, champion: ModelVersion | None, registry: M
     return f"changed since v{champion.version} (technique {techniques}): [compare the runs]({registry.comparison_url(champion, challenger)})"
 
 
-def _links(challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry) -> Links:
+def _links(challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry) -> list[tuple[str, str]]:
     pages = [(f"run of v{challenger.version}", registry.run_url(challenger))]
     if champion:
         pages += [(f"run of v{champion.version}", registry.run_url(champion)), ("both runs compared", registry.comparison_url(champion, challenger))]
-    return Links([*pages, ("evidence", f"{registry.run_url(challenger)}/artifacts")])
+    return [*pages, ("evidence", f"{registry.run_url(challenger)}/artifacts")]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from promote.contract import Promotion
 from promote.errors import ActNotSeen, InvalidImage, NothingToReturnTo, PromoteError, Unavailable
-from promote.explanation import sentence
 from promote.forge import PullRequest
 from promote.history import ROLLOUT_CONTEXT, Named, last_served
 from promote.image import build_image
@@ -190,10 +189,10 @@ class Reconciler:
         champion = seen.named.release if seen.named else None
         spec = read_policy(self._parts.forge, seen.model, seen.main)
         judged = self._judge(challenger, champion, spec.gate, had_release=bool(seen.history))
-        digest = verdict_digest(judged.verdict)
+        digest, why = verdict_digest(judged.verdict), judged.verdict.reasons[0].sentence if judged.verdict.reasons else ""
         self._parts.registry.log_metrics(challenger, judged.figures)
         self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        value = {"digest": digest, "outcome": judged.verdict.outcome, "sentence": sentence(judged.verdict)[:1000], "at": utc_text(self._parts.clock())}
+        value = {"digest": digest, "outcome": judged.verdict.outcome, "sentence": why[:1000], "at": utc_text(self._parts.clock())}
         self._parts.registry.tag(seen.model, challenger.version, verdict_key(challenger, champion, spec), json.dumps(value, sort_keys=True))
 
     def _build(self, seen: Observation, _: Step) -> None:

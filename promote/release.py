@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from promote.contract import Release, Verdict
 from promote.errors import InvalidName, InvalidRelease
-from promote.explanation import difference, explanation
 from retrain.contract import digest_of_json
 
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?"
@@ -183,30 +182,27 @@ def parse_branch(name: str, model: str, environment: str) -> BranchName | None:
 
 def title(verdict: Verdict) -> str:
     """Return a pull request's title: `flight-delay v8: log loss improves by 0.013 [0.006, 0.019]`."""
+    from promote.explanation import difference  # noqa: PLC0415 - scipy takes a second, and most commands write no pull request
+
     found = difference(verdict.comparisons[0]) if verdict.comparisons else "without figures"
     return f"{verdict.model} v{verdict.challenger}: {found}"
 
 
-@dataclass(frozen=True)
-class Links:
-    """Where a reviewer looks further, as (what, URL)."""
-
-    pages: Sequence[tuple[str, str]]
-
-
-def body(verdict: Verdict, *, recipe: str, links: Links, release: Release) -> str:
+def body(verdict: Verdict, *, recipe: str, links: Sequence[tuple[str, str]], release: Release) -> str:
     """Return a pull request's body, under 80 lines.
 
     Args:
         verdict: What the gate said.
         recipe: What changed in the recipe since the champion, as a sentence.
-        links: Runs, comparison, evidence.
+        links: Runs, comparison, evidence, as (what, URL).
         release: What would run.
     """
+    from promote.explanation import explanation  # noqa: PLC0415 - see above
+
     tail = [
         "",
         f"**Recipe**: {recipe}",
-        "**Look further**: " + " · ".join(f"[{what}]({url})" for what, url in links.pages),
+        "**Look further**: " + " · ".join(f"[{what}]({url})" for what, url in links),
         f"**Ships**: `{release.image}` · verdict `{release.verdict_digest}`",
         f'**Undo**, after the merge: `promote rollback {verdict.model} --reason "…"`, or revert the commit.',
         "",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promote.contract import Reason, Release, Verdict
 from promote.errors import InvalidName, InvalidRelease
-from promote.release import BranchName, Links, body, check_model, first_files, parse, parse_branch, render, title
+from promote.release import BranchName, body, check_model, first_files, parse, parse_branch, render, title
 from retrain.contract import Comparison, Interval
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(lambda digits: f"sha256:{digits}")
@@ -129,7 +129,7 @@ def test_a_title_is_the_gates_figure() -> None:
 
 @pytest.mark.parametrize("comparisons", [1, 60])
 def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int) -> None:
-    text = body(verdict(comparisons), recipe="unchanged since v7", links=Links([("run of v8", "http://mlflow.test/run")]), release=RELEASE)
+    text = body(verdict(comparisons), recipe="unchanged since v7", links=[("run of v8", "http://mlflow.test/run")], release=RELEASE)
     assert len(text.splitlines()) < 80
     assert 'promote rollback flight-delay --reason "…"' in text
     assert "[run of v8](http://mlflow.test/run)" in text
