@@ -11,6 +11,7 @@ from infra.local.processes import Program, free_port, start, wait_until_answers
 
 REPOSITORY = "acme/ratchet"
 TOKEN = "a-token-of-the-test"
+REVIEWER_TOKEN = "a-person-of-the-test"
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,7 +24,7 @@ def start_forge(folder: Path, *, files: Mapping[str, bytes] | None = None, port:
     seed(folder, files or {"README.md": b"# Production\n"})
     port = port or free_port()
     command = [sys.executable, "-m", "infra.local.forge", "--repository", REPOSITORY, "--folder", str(folder), "--port", str(port)]
-    program = start("forge", command, log=folder.with_name(f"{folder.name}.log"), env={"FORGE_TOKEN": TOKEN}, cwd=ROOT)
+    program = start("forge", command, log=folder.with_name(f"{folder.name}.log"), env={"FORGE_TOKEN": TOKEN, "FORGE_REVIEWER_TOKEN": REVIEWER_TOKEN}, cwd=ROOT)
     root = f"http://127.0.0.1:{port}"
     wait_until_answers(program, root)
     return program, f"{root}/api/v3", f"{root}/{REPOSITORY}.git", TOKEN

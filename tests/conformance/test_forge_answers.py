@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.forge.rest import OPERATIONS
 from tests.conformance import described
-from tests.forge_server import REPOSITORY, start_forge
+from tests.forge_server import REPOSITORY, REVIEWER_TOKEN, start_forge
 
 _REPO = f"/repos/{REPOSITORY}"
 
@@ -184,6 +184,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exchange]]:
     try:
         forge = Teller(int(api.split(":")[2].split("/")[0]), token)
         forge.ask("GET", "/user", status=200)
+        assert forge.ask("GET", "/user", status=200, token=f"token {REVIEWER_TOKEN}")["login"] == "reviewer"
         forge.ask("GET", "/user", status=401, token="token wrong")
         forge.ask("GET", "/rate_limit", status=200)
         forge.ask("GET", _REPO, status=200)

@@ -29,7 +29,8 @@ def main() -> int:
     try:
         if options.seed is not None:
             seed(options.folder, files_below(options.seed, *options.only))
-        application = forge(options.folder, options.repository, {token: options.login})
+        logins = {os.environ.get("FORGE_REVIEWER_TOKEN", token): "reviewer", token: options.login}
+        application = forge(options.folder, options.repository, logins)
     except OSError as error:
         return _fail(f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you may write, by --folder.")
     root = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -41,7 +42,8 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m infra.local.forge", description="A forge with GitHub's REST operations over a bare git repository. FORGE_TOKEN is its token."
+        prog="python -m infra.local.forge",
+        description="A forge with GitHub's REST operations over a bare git repository. FORGE_TOKEN is the bot's token, FORGE_REVIEWER_TOKEN a person's.",
     )
     parser.add_argument("--repository", type=_full_name, required=True, help="owner/name, such as acme/ratchet")
     parser.add_argument("--folder", type=Path, required=True, help="the bare repository; made when nothing is there")
