@@ -1,0 +1,81 @@
+"""What the gate saw, as the challenger's run keeps it: figures as metrics; evidence, verdict, words and picture as files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from promote.contract import Verdict
+from promote.explanation import explanation
+from promote.gate import Evidence, verdict_digest
+from promote.pictures import interval_plot
+from retrain.comparison import METRICS, NotComparable, metric_value
+from retrain.contract import canonical_json
+
+FOLDER = "evidence"
+"""Of the run's artifacts; each verdict has a folder of its own below it."""
+
+
+def figures(verdict: Verdict) -> dict[str, float]:
+    """Return both models' figures on all test rows and the improvement's interval, by the name of the run's metric.
+
+    Names are such as `gate_log_loss_challenger`, `gate_log_loss_champion`, `gate_log_loss_improvement` and its `_lower` and `_upper`.
+    """
+    found: dict[str, float] = {}
+    for comparison in verdict.comparisons:
+        if comparison.where != "all rows" or f"gate_{comparison.metric}_challenger" in found:
+            continue
+        interval, name = comparison.improvement, f"gate_{comparison.metric}"
+        found |= {f"{name}_challenger": comparison.challenger, f"{name}_champion": comparison.champion}
+        found |= {f"{name}_improvement": interval.estimate, f"{name}_improvement_lower": interval.lower, f"{name}_improvement_upper": interval.upper}
+    return found
+
+
+def record(evidence: Evidence, verdict: Verdict) -> dict[str, bytes]:
+    """Return the files that the challenger's run keeps, by their path among its artifacts."""
+    folder = f"{FOLDER}/{verdict_digest(verdict).removeprefix('sha256:')[:12]}"
+    return {
+        f"{folder}/verdict.json": canonical_json(verdict.model_dump(mode="json")),
+        f"{folder}/evidence.json": canonical_json(_summary(evidence)),
+        f"{folder}/explanation.md": explanation(verdict).encode(),
+        f"{folder}/intervals.png": interval_plot(verdict),
+    }
+
+
+def _summary(evidence: Evidence) -> dict[str, Any]:
+    """Return the evidence without its rows: what was wrong, and both models' figures in each group."""
+    return {
+        "model": evidence.model,
+        "kind": evidence.kind,
+        "challenger": evidence.challenger,
+        "champion": evidence.champion,
+        "snapshot_id": evidence.snapshot_id,
+        "rows": int(np.size(np.asarray(evidence.labels))),
+        "seen_rows": evidence.seen_rows,
+        "missing_columns": list(evidence.missing_columns),
+        "schema_problems": list(evidence.schema_problems),
+        "faults": list(evidence.faults),
+        "groups": _groups(evidence),
+    }
+
+
+def _groups(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return each group's rows and figures; from these every interval of a mean can be computed again."""
+    groups, labels = np.asarray(evidence.groups), np.asarray(evidence.labels)
+    champion, challenger = np.asarray(evidence.champion_scores), np.asarray(evidence.challenger_scores)
+    if len({len(groups), len(labels), len(champion), len(challenger)}) != 1:
+        return []
+    found = []
+    for group in sorted(set(groups.tolist()), key=str):
+        rows = groups == group
+        figures = {name: _both(name, labels[rows], champion[rows], challenger[rows]) for name in METRICS}
+        found.append({"group": str(group), "rows": int(rows.sum()), "figures": {name: both for name, both in figures.items() if both}})
+    return found
+
+
+def _both(metric: str, labels: Any, champion: Any, challenger: Any) -> dict[str, float] | None:
+    try:
+        return {"champion": metric_value(metric, labels, champion), "challenger": metric_value(metric, labels, challenger)}
+    except NotComparable:
+        return None
