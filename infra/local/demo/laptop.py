@@ -92,11 +92,8 @@ class Laptop:
         more = _options(endpoints=endpoints, min_ready_seconds=3)
         cluster = self._start("cluster", [sys.executable, "-m", "infra.local.cluster", *options, *more])
         promote = self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
-        gateway = self._start(
-            "gateway",
-            [sys.executable, "-m", "uvicorn", "client_api.app:create_app", "--factory", "--host", "127.0.0.1", "--port", str(gateway_port), "--no-access-log"],
-            {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": f'["{self.key}"]'},
-        )
+        keys = {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": f'["{self.key}"]', "CLIENT_API_PORT": str(gateway_port)}
+        gateway = self._start("gateway", [sys.executable, "-m", "client_api"], keys)
         wait_until_answers(cluster, self.cluster_url)
         wait_until_answers(promote, f"{self.promote_url}/health")
         wait_until_answers(gateway, f"{self.gateway_url}/healthz")
