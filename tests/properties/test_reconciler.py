@@ -173,7 +173,7 @@ def _check(world: World) -> None:
         assert champion.version in served, "the champion never served"
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.integers(0, 2**32), st.integers(3, 12))
 def test_it_converges_whatever_happens_between_any_two_calls(seed: int, passes: int) -> None:
     random = Random(seed)  # thousands of draws an example: hypothesis's own are too slow for that
@@ -196,7 +196,7 @@ def test_it_converges_whatever_happens_between_any_two_calls(seed: int, passes: 
         assert seen.champion == seen.named.release.version
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(first: int, second: int) -> None:
     def story(kills: set[int]) -> World:
@@ -224,7 +224,7 @@ def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(first: int,
     assert end(killed) == end(undisturbed)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(OUTAGES)), st.integers(0, 60))
 def test_after_a_failed_observation_nothing_is_written(part: str, at: int) -> None:
     world = World()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from promote.contract import Release
 from promote.errors import NothingToReturnTo
 from promote.history import ROLLOUT_CONTEXT
-from promote.release import parse
+from promote.image import build_image
+from promote.image_name import image_tag
+from promote.lifecycle import decide
+from promote.release import parse, render
 from tests.fakes.promotion_world import MODEL, PATH, World, model_folder
 
 
@@ -367,3 +373,36 @@ def test_a_dry_run_changes_nothing() -> None:
 
     assert (promotion.state, step.act) == ("unjudged", "judge")
     assert not world.registry.acts
+
+
+def test_a_version_that_the_gate_kept_out_is_not_recognised_even_when_somebody_built_and_named_it() -> None:
+    world = World()
+    world.ship()
+    kept = world.register("keep")
+    world.reconciler().reconcile(MODEL)
+    version = world.registry.version(MODEL, kept)
+    model_digest = version.tags["model_digest"]
+    digest = world.images.push("ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest))
+    (verdict,) = [json.loads(value)["digest"] for name, value in version.tags.items() if name.startswith("verdict.")]
+    by_hand = Release(model=MODEL, version=kept, image=f"ratchet/flight-delay@{digest}", model_digest=model_digest, verdict_digest=verdict)
+    world.forge.push({PATH: render(by_hand)})
+    world.roll_out()
+
+    assert world.reconciler().reconcile(MODEL).state == "unrecognised"
+    assert _champion(world) == 1
+
+
+def test_a_late_replica_does_not_write_a_failure_over_a_success() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    commit = world.forge.merge(1)
+    world.roll_out(healthy=False)
+    late = world.reconciler()
+    seen = late.observer.look(MODEL)
+    world.roll_out()
+    world.reconciler().reconcile(MODEL)
+
+    late._acts["record failure"](seen, decide(seen))
+
+    assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
