@@ -23,7 +23,7 @@ from retrain.snapshot import snapshot_from_bytes
 
 ROOT = Path(__file__).parents[2]
 END = "2013-03-11"
-KILLED_AFTER = (("snapshot of", 1, 0.0), ("fitted on", 1, 0.2), *(("fitted on", 2, seconds) for seconds in (0.2, 0.8, 1.4, 2.0)))
+KILLED_AFTER = (("snapshot of", 1, 0.5), *(("fitted on", 2, seconds) for seconds in (0.3, 1.0, 1.5, 2.0)))
 """A line of progress, the how manieth such line, and seconds after it. The last fit is followed by some 2 s of recording and registering."""
 
 
