@@ -8,13 +8,10 @@ import numpy as np
 
 from promote.contract import Verdict
 from promote.explanation import explanation
-from promote.gate import Evidence, verdict_digest
+from promote.gate import Evidence
 from promote.pictures import interval_plot
 from retrain.comparison import METRICS, NotComparable, metric_value
 from retrain.contract import canonical_json
-
-FOLDER = "evidence"
-"""Of the run's artifacts; each verdict has a folder of its own below it."""
 
 
 def figures(verdict: Verdict) -> dict[str, float]:
@@ -33,13 +30,12 @@ def figures(verdict: Verdict) -> dict[str, float]:
 
 
 def record(evidence: Evidence, verdict: Verdict) -> dict[str, bytes]:
-    """Return the files that the challenger's run keeps, by their path among its artifacts."""
-    folder = f"{FOLDER}/{verdict_digest(verdict).removeprefix('sha256:')[:12]}"
+    """Return the files that the challenger's run keeps, by their name."""
     return {
-        f"{folder}/verdict.json": canonical_json(verdict.model_dump(mode="json")),
-        f"{folder}/evidence.json": canonical_json(_summary(evidence)),
-        f"{folder}/explanation.md": explanation(verdict).encode(),
-        f"{folder}/intervals.png": interval_plot(verdict),
+        "verdict.json": canonical_json(verdict.model_dump(mode="json")),
+        "evidence.json": canonical_json(_summary(evidence)),
+        "explanation.md": explanation(verdict).encode(),
+        "intervals.png": interval_plot(verdict),
     }
 
 
