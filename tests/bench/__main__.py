@@ -25,7 +25,7 @@ def main() -> int:
         print(json.dumps(figure))
     if chosen == names:
         (HERE / "RESULTS.md").write_text(report(figures), encoding="utf-8")
-    return 0 if all(figure["ratio"] >= figure["goal"] for figure in figures) else 1
+    return 0 if all(figure["ratio"] >= (figure["goal"] or 0) for figure in figures) else 1
 
 
 def report(figures: list[dict[str, object]]) -> str:
@@ -41,7 +41,7 @@ def report(figures: list[dict[str, object]]) -> str:
     ]
     for figure in figures:
         sides = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figure.items() if name not in ("name", "ratio", "goal"))
-        lines.append(f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal']} | {sides} |")
+        lines.append(f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal'] or ''} | {sides} |")
     return "\n".join(lines) + "\n"
 
 
