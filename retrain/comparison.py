@@ -22,6 +22,8 @@ MIN_EFFECTIVE_GROUPS = 5
 LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 (2.2e-16), as scikit-learn does for 64-bit scores; the largest loss of a row is 36.04."""
 MAX_GROUPS = 65_535
+LARGEST_QUANTILE = 1e6
+"""Of Student's t: beyond it (below 1.2 effective groups) an interval says nothing, and its computation overflows."""
 
 
 class NotComparable(ValueError):
@@ -229,12 +231,11 @@ def _check_classes(pairs: int, found: str = ", and all labels are the same") -> 
 
 
 def _interval(figures: _Figures, effective: float, confidence: float) -> Interval:
-    groups = len(figures.moves)
-    error = math.sqrt((groups - 1) / groups * float(np.sum(figures.moves**2)))
-    half = t_quantile(confidence, effective) * error
-    if not math.isfinite(half):
+    groups, quantile = len(figures.moves), t_quantile(confidence, effective)
+    if not quantile < LARGEST_QUANTILE:
         message = f"one group holds nearly all rows ({effective:.3f} effective groups): use more days"
         raise NotComparable(message)
+    half = quantile * math.sqrt((groups - 1) / groups * float(np.sum(figures.moves**2)))
     return Interval(estimate=figures.improvement, lower=figures.improvement - half, upper=figures.improvement + half, confidence=confidence)
 
 
