@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +23,6 @@ from retrain.snapshot import snapshot_from_bytes
 
 ROOT = Path(__file__).parents[2]
 END = "2013-03-11"
-KILLED_AFTER = (("snapshot of", 1, 0.5), *(("fitted on", 2, seconds) for seconds in (0.3, 1.0, 1.5, 2.0)))
-"""A line of progress, the how manieth such line, and seconds after it. The last fit is followed by some 2 s of recording and registering."""
 
 
 @pytest.fixture(scope="session")
@@ -67,17 +65,12 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
     return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def kill_after(process: subprocess.Popen[str], line: str, count: int, seconds: float) -> None:
-    """Returns at once when the process ends by itself: an earlier attempt had come far enough to be found."""
-    for said in process.stderr:
-        count -= said.startswith(line)
-        if count == 0:
-            time.sleep(seconds)  # the moment of the kill is what is tried
-            break
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+def kill_once(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
+    """Kill the process and all of its children as soon as what is waited for is there; the caller counts what was hit."""
+    while process.poll() is None and not seen():
         pass
+    if process.returncode is None:
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
@@ -139,16 +132,23 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # eight processes, each of which imports for seconds
+@pytest.mark.timeout(600)  # six processes, each of which imports for seconds
 def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_and_one_version(environment, client):
     model = environment["MODEL"]
-    for line, count, seconds in KILLED_AFTER:
-        kill_after(start(environment), line, count, seconds)
+
+    def statuses() -> list[str]:
+        return [run.info.status for run in runs_of(client, model)]
+
+    kill_once(start(environment), lambda: any(Path(environment["RETRAIN_SNAPSHOTS"]).rglob("*.parquet")))
+    kill_once(start(environment), lambda: "RUNNING" in statuses())
+    kill_once(start(environment), lambda: any(run.info.status == "RUNNING" and client.list_artifacts(run.info.run_id) for run in runs_of(client, model)))
+    kill_once(start(environment), lambda: "FINISHED" in statuses())
+    kill_once(start(environment), lambda: bool(versions_of(client, model)))
+
     code, outcome, err = finish(start(environment))
     assert code == 0, err
-    assert outcome["outcome"] in {"registered", "found"}
-    assert [run.info.status for run in runs_of(client, model)].count("FINISHED") == 1
-    assert "RUNNING" not in {run.info.status for run in runs_of(client, model)}
+    assert outcome["outcome"] == "found"
+    assert sorted(statuses()) == ["FINISHED", "KILLED", "KILLED"]
     [version] = versions_of(client, model)
     assert client.get_model_version_by_alias(model, "challenger").version == version.version
     assert client.get_run(version.run_id).info.status == "FINISHED"
