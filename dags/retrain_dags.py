@@ -46,6 +46,9 @@ def promote(model: str, retrained: str | None) -> dict[str, Any]:
     Args:
         model: The model's name.
         retrained: The last line `retrain run --json` printed; None when retraining was skipped.
+
+    Raises:
+        AirflowFailException: A person has to act before anything can be judged, such as after a release that failed.
     """
     url = Variable.get("promote_url").rstrip("/")
     version = json.loads(retrained).get("version") if retrained else None
@@ -55,12 +58,14 @@ def promote(model: str, retrained: str | None) -> dict[str, Any]:
         if _has_verdict(promotion, version):
             log.info("%s: %s", model, json.dumps(promotion))
             return promotion
+        if (promotion["waiting_for"] or "").startswith("a person"):
+            raise AirflowFailException(f"no verdict on version {version}: {promotion['state']}, waiting for {promotion['waiting_for']}")
         time.sleep(POLL_SECONDS)  # bounded by execution_timeout
 
 
 def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
     if version is None:
-        return promotion["state"] != "unjudged"
+        return promotion["state"] not in {"unjudged", "blind"}
     if promotion["version"] is not None and promotion["version"] > version:
         return True  # a newer challenger took its place: ours will never be judged
     return promotion["version"] == version and promotion["verdict"] is not None
