@@ -27,6 +27,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+import mlflow.artifacts  # noqa: E402 - reads the environment when it is imported
 from mlflow import MlflowClient  # noqa: E402 - reads the environment when it is imported
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402 - as above
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES  # noqa: E402 - as above
@@ -151,8 +152,10 @@ class Tracking:
         return sorted(versions, key=lambda version: version.version, reverse=True)
 
     def _artifact(self, run_id: str, path: str) -> bytes:
+        """The client's own `download_artifacts` calls every failure, an outage too, a missing file."""
+        address = f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
         with tempfile.TemporaryDirectory() as folder:
-            return Path(self._client.download_artifacts(run_id, path, folder)).read_bytes()
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self.url)).read_bytes()
 
     def _runs(self, query: str) -> list[Run]:
         experiment = self._client.get_experiment_by_name(self.model)
@@ -182,6 +185,8 @@ class Tracking:
         try:
             yield
         except RequestException as error:  # of an artifact; all else comes as the next
+            if error.response is not None and error.response.status_code == 404:
+                raise TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}") from error
             raise self._unavailable(str(error)) from error
         except MlflowException as error:
             if error.error_code in _OUTAGES:
