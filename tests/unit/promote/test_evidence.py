@@ -160,7 +160,16 @@ def test_an_altered_file_is_named_and_never_promoted(make, who, file):
     evidence = ask(contenders["challenger"], contenders["champion"])
     assert who in evidence.faults[0]
     assert file in evidence.faults[0]
+    assert "registered was" in evidence.faults[0]
     assert judge(evidence, POLICY).outcome == "inconclusive"
+
+
+def test_another_sound_network_in_its_place_is_not_scored(make):
+    challenger, other = make(8, seed=1), make(9, seed=2)
+    shutil.copy(other.folder / "model.onnx", challenger.folder / "model.onnx")
+    evidence = ask(challenger, make(7, seed=0))
+    assert "model.onnx is sha256:" in evidence.faults[0]
+    assert len(evidence.challenger_scores) == 0
 
 
 def test_a_missing_file_and_a_pickle_beside_are_told_apart(make):

@@ -106,6 +106,15 @@ def test_a_refresh_that_may_be_worse_than_the_margin_is_inconclusive():
     assert judge(evidence(EVEN, kind="refresh"), policy).outcome == "inconclusive"
 
 
+def test_a_refresh_turns_at_the_margin_in_percent_of_the_champions_value():
+    lower = judge(evidence(EVEN, kind="refresh"), POLICY).comparisons[0].improvement.lower
+    outcomes = [
+        judge(evidence(EVEN, kind="refresh"), POLICY.model_copy(update={"refresh": RefreshRule(worse_by_at_most=share)})).outcome
+        for share in (-lower / 0.25 * 0.999, -lower / 0.25 * 1.001)
+    ]
+    assert outcomes == ["inconclusive", "promote"]
+
+
 def test_the_same_answers_are_a_fair_refresh_and_no_change():
     assert judge(evidence([0.0] * 7, kind="refresh"), POLICY).outcome == "promote"
     assert judge(evidence([0.0] * 7, kind="change"), POLICY).outcome == "keep"
