@@ -68,7 +68,8 @@ class Cluster:
             subprocess.CalledProcessError: It refused; `stderr` says why.
         """
         command = [str(self.binaries / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, timeout=120).stdout
+        env = {**os.environ, "KUBECACHEDIR": str(self.folder / "tmp" / "kubectl")}  # its own place would be ~/.kube
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, timeout=120, env=env).stdout
 
     def hold(self, component: str) -> None:
         """Do not start `component` again when it ends; a test may then kill it for a while."""

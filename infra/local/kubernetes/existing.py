@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from infra.local.kubernetes.build import built_folder
@@ -36,7 +38,8 @@ def _kubectl(kubeconfig: Path, *arguments: str) -> str:
     if program is None:
         raise MachineLacks("kubectl: https://kubernetes.io/docs/tasks/tools, or make cluster-build")
     command = [program, f"--kubeconfig={kubeconfig}", "--request-timeout=10s", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "KUBECACHEDIR": cache})
     if done.returncode != 0:
         raise ClusterUnusable(f"the cluster of {kubeconfig} does not serve: {done.stderr.strip()[-500:]}")
     return done.stdout

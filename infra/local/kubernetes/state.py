@@ -18,7 +18,6 @@ class ComponentState:
     pid: int
     """On the host, of the group that is signalled."""
     is_running: bool = True
-    is_ready: bool = False
     restarts: int = 0
 
 

@@ -95,7 +95,6 @@ class Supervisor:
         for component in stage:
             self._say("starting", component.name)
             self._wait(self._probe(component, places), f"{component.name} does not answer {places.fill(component.probe)}", component.name)
-            self._state.components[component.name].is_ready = True
 
     def _start_one(self, component: Component, places: Places) -> Program:
         room = self._opened()
@@ -110,7 +109,7 @@ class Supervisor:
     def _install_flux(self, places: Places) -> None:
         self._say("starting", "Flux's definitions")
         command = [f"{places.bin}/kubectl", f"--kubeconfig={self._folder}/kubeconfig", "apply", "--server-side", "--filename", str(crds(self._binaries))]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=60, env={**os.environ, "KUBECACHEDIR": f"{self._folder}/tmp/kubectl"})
         api = Api(self._folder / "kubeconfig")
         api.apply("/api/v1/namespaces/flux-system", _FLUX_NAMESPACE)
 
