@@ -124,6 +124,8 @@ def _faults(evidence: Evidence) -> tuple[Reason, ...]:
     found = [_unknown("evidence", fault if fault.endswith(".") else f"{fault}.") for fault in evidence.faults]
     if evidence.missing_columns:
         found.append(_unknown("evidence", f"the champion needs columns that the snapshot lacks: {names(evidence.missing_columns)}."))
+    if found:  # gathering stopped there: what else is missing follows from it
+        return tuple(found)
     lengths = _lengths(evidence)
     if len(set(lengths.values())) != 1:
         listed = ", ".join(f"{length:,} {name}" for name, length in lengths.items())

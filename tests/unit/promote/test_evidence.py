@@ -188,6 +188,7 @@ def test_bytes_that_are_no_network_are_a_fault_although_their_digest_is_right(ma
     (challenger.folder / "model.json").write_bytes(card.to_bytes())
     evidence = ask(replace(challenger, model_digest=card.model_digest), make(7, seed=0))
     assert "cannot score the test rows" in evidence.faults[0]
+    assert [reason.rule for reason in judge(evidence, POLICY).reasons] == ["evidence"]
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "a/b", "..", ""])
