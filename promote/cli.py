@@ -108,15 +108,16 @@ def judge(
 ) -> None:
     """Judge the challenger against what main names by main's policy, without acting or keeping anything."""
     with _errors_at_the_edge():
+        from promote.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
         from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
         from promote.policy import read_policy  # noqa: PLC0415 - slow to load
 
-        parts, reconciler = _open(_settings())
+        parts, _ = _open(_settings())
         challenger = parts.registry.challenger(model)
         if challenger is None:
             _fail(f"{model} has no challenger. `retrain run {model}` registers one.", FAILED)
         main = parts.forge.head()
-        history = reconciler.observer.history(model, main)
+        history = HistoryReader(parts.forge, parts.environment).read(model, main)
         champion = history[0].release if history else None
         judged = EvidenceJudge(parts.registry)(challenger, champion, read_policy(parts.forge, model, main).gate, had_release=bool(history))
         _show(judged.verdict, as_json=as_json)
@@ -146,14 +147,17 @@ def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a 
     at = _moment(instant)
     with _errors_at_the_edge():
         from promote.history import served_at as find  # noqa: PLC0415 - slow to load
+        from promote.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
         from promote.release import branch_prefix  # noqa: PLC0415 - slow to load
+        from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
-        parts, reconciler = _open(_settings())
-        served = find(reconciler.observer.history(model, parts.forge.head()), at)
+        settings = _settings()
+        forge = open_forge(settings)
+        served = find(HistoryReader(forge, settings.environment).read(model, forge.head()), at)
         answer: dict[str, Any] = dict.fromkeys(("version", "image", "image_digest", "pull_request", "commit", "healthy_at"))
         answer |= {"at": at.isoformat(), "model": model, "why": "no release had been seen healthy by then, or main named none"}
         if served:
-            pulls = parts.forge.pull_requests(branch_prefix(model, parts.environment))
+            pulls = forge.pull_requests(branch_prefix(model, settings.environment))
             number = next((pull.number for pull in pulls if pull.merge_commit == served.commit), None)
             image = served.release.image
             answer |= {"version": served.release.version, "image": image, "image_digest": image.rpartition("@")[2], "pull_request": number}

@@ -10,15 +10,16 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from promote.contract import Release, Verdict
-from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidRelease, NoPolicy, PromoteError, VersionNotFound
-from promote.forge import FileVersion, Forge, PullRequest, Status
-from promote.history import ROLLOUT_CONTEXT, History, Named
+from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteError, VersionNotFound
+from promote.forge import Forge, PullRequest
+from promote.history import History
+from promote.history_reader import HistoryReader, read_release
 from promote.image_name import image_reference, image_tag
 from promote.image_registry import ImageRegistry
 from promote.lifecycle import Challenger, Observation, ObservedPull
 from promote.model_registry import ModelRegistry, ModelVersion
 from promote.policy import read_policy
-from promote.release import BranchName, branch_prefix, first_files, parse, parse_branch, release_path, verdict_digest, verdict_name
+from promote.release import BranchName, branch_prefix, first_files, parse_branch, release_path, verdict_digest, verdict_name
 from promote.rollout import Rollout
 from retrain.spec import ModelSpec
 
@@ -49,7 +50,7 @@ class Observer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._final: dict[str, Status] = {}
+        self._history = HistoryReader(parts.forge, parts.environment)
         self._verdicts: dict[str, Verdict] = {}
 
     def look(self, model: str) -> Observation:
@@ -64,7 +65,7 @@ class Observer:
         forge, registry = self._parts.forge, self._parts.registry
         pulls = forge.pull_requests(branch_prefix(model, self._parts.environment))  # before main: merged in between, it is seen as open and as named
         main = forge.head()
-        history = self.history(model, main)
+        history = self._history.read(model, main)
         challenger, champion = registry.challenger(model), registry.champion(model)
         named = history[0].release if history else None
         over = history[0].commit if history and history[0].content is not None else None
@@ -92,20 +93,6 @@ class Observer:
             branch=branch,
             pulls=tuple(seen for pull in pulls if (seen := self._pull(model, pull, history))),
         )
-
-    def history(self, model: str, main: str) -> History:
-        """Return what main named, newest first, with what came of it."""
-        versions = self._parts.forge.history(release_path(model, self._parts.environment), main)
-        return tuple(self._named(model, version) for version in versions)
-
-    def _named(self, model: str, version: FileVersion) -> Named:
-        status = self._final.get(version.commit)
-        if status is None:
-            found = {status.context: status for status in self._parts.forge.statuses(version.commit)}
-            status = found.get(ROLLOUT_CONTEXT)
-            if status and status.state == "success":
-                self._final[version.commit] = status
-        return Named(version.commit, version.at, version.content, _release(version.content, model), status)
 
     def _policy(self, model: str, main: str) -> tuple[ModelSpec | None, str | None]:
         try:
@@ -170,7 +157,7 @@ class Observer:
     def _is_as_proposed(self, model: str, pull: PullRequest, branch: BranchName, history: History) -> bool:
         path = release_path(model, self._parts.environment)
         content = self._parts.forge.read_file(path, pull.head)
-        release = _release(content, model)
+        release = read_release(content, model)
         others = set(self._parts.forge.changed_files(pull.number)) - {path}
         if release is None or release.version != branch.version or (others and (branch.over or others - set(first_files(model, self._parts.environment)))):
             return False
@@ -202,10 +189,3 @@ def _challenger(version: ModelVersion | None) -> Challenger | None:
     if version is None:
         return None
     return Challenger(version.version, named_again=version.tags.get(NAMED_AGAIN_TAG) == "true")
-
-
-def _release(content: bytes | None, model: str) -> Release | None:
-    try:
-        return None if content is None else parse(content, model)
-    except InvalidRelease:
-        return None

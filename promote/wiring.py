@@ -1,18 +1,24 @@
-"""The one place where the real parts are put together from the settings. Importing it loads MLflow's and GitHub's clients: seconds."""
+"""The one place where the real parts are put together from the settings. Each function loads the clients it needs, MLflow's takes seconds."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from promote.errors import UnsupportedRegistry
-from promote.github_forge import GitHubForge
-from promote.image_registry import open_image_registry
-from promote.judging import EvidenceJudge
-from promote.model_registry import open_model_registry
-from promote.observing import Parts
-from promote.reconciler import Reconciler
-from promote.rollout import KubernetesRollout
 from promote.settings import PromoteSettings
+
+if TYPE_CHECKING:
+    from promote.forge import Forge
+    from promote.observing import Parts
+    from promote.reconciler import Reconciler
+
+
+def open_forge(settings: PromoteSettings) -> Forge:
+    """Return the forge alone, for questions that need nothing else; nothing is asked yet."""
+    from promote.github_forge import GitHubForge  # noqa: PLC0415 - slow to load
+
+    return GitHubForge.from_settings(settings)
 
 
 def open_parts(settings: PromoteSettings) -> Parts:
@@ -22,10 +28,15 @@ def open_parts(settings: PromoteSettings) -> Parts:
         UnsupportedRegistry: PROMOTE_IMAGES or PROMOTE_BASE_IMAGE names what this version cannot use.
         ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
     """
+    from promote.image_registry import open_image_registry  # noqa: PLC0415 - slow to load
+    from promote.model_registry import open_model_registry  # noqa: PLC0415 - slow to load
+    from promote.observing import Parts  # noqa: PLC0415 - slow to load
+    from promote.rollout import KubernetesRollout  # noqa: PLC0415 - slow to load
+
     if settings.base_image:
         raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {settings.base_image!r}; this version builds on the empty image only. Leave it unset.")
     return Parts(
-        forge=GitHubForge.from_settings(settings),
+        forge=open_forge(settings),
         rollout=KubernetesRollout.from_settings(settings),
         registry=open_model_registry(settings.tracking_url, public_url=settings.public_tracking_url),
         images=open_image_registry(settings.images),
@@ -38,5 +49,8 @@ def open_parts(settings: PromoteSettings) -> Parts:
 
 def open_reconciler(settings: PromoteSettings) -> tuple[Parts, Reconciler]:
     """Return the parts and the reconciler over them; raises as `open_parts` does."""
+    from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
+    from promote.reconciler import Reconciler  # noqa: PLC0415 - slow to load
+
     parts = open_parts(settings)
     return parts, Reconciler(parts, EvidenceJudge(parts.registry))

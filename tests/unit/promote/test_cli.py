@@ -30,6 +30,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(wiring, "open_reconciler", lambda _: (world.parts(), world.reconciler()))
+    monkeypatch.setattr(wiring, "open_forge", lambda _: world.parts().forge)
     monkeypatch.setattr(EvidenceJudge, "__call__", lambda _, *arguments, **named: world.judge(*arguments, **named))
     return world
 
@@ -43,6 +44,13 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
     code = f"import sys; from promote.cli import app; app(['reconcile', '--help'], standalone_mode=False); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
+    code = "import sys; from promote.wiring import open_forge; import promote.history_reader, promote.history, promote.release, promote.github_forge"
+    code += "; print(sorted({'mlflow', 'onnxruntime', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_one_pass_over_all_models_of_main(world: World) -> None:
