@@ -63,7 +63,8 @@ def judge(evidence: Evidence, policy: GatePolicy) -> Verdict:
     harm = judge_harm(rows, policy, evidence.groups_are)
     outcome, reasons = _combined(decision.outcome, decision.reason, refused, too_small, harm)
     scope = f"the intervals speak of these {main.groups} {evidence.groups_are}, not of next week; neighbouring {evidence.groups_are} resemble each other."
-    return _verdict(evidence, policy, outcome, (main, *harm.comparisons), (*reasons, Reason(rule="scope", outcome="pass", sentence=scope)))
+    notes = (*_churn(evidence, rows), Reason(rule="scope", outcome="pass", sentence=scope))
+    return _verdict(evidence, policy, outcome, (main, *harm.comparisons), (*reasons, *notes))
 
 
 def verdict_digest(verdict: Verdict) -> str:
@@ -117,6 +118,14 @@ def _rows(evidence: Evidence) -> JudgedRows:
         groups=np.asarray(evidence.groups),
         slices={column: np.asarray(values) for column, values in evidence.slices.items()},
     )
+
+
+def _churn(evidence: Evidence, rows: JudgedRows) -> tuple[Reason, ...]:
+    """Return how many callers would be told the other thing, whoever is right; the constant of a first verdict tells nobody anything."""
+    if evidence.kind == "first":
+        return ()
+    share = float(np.mean((rows.champion >= 0.5) != (rows.challenger >= 0.5)))
+    return (Reason(rule="churn", outcome="pass", sentence=f"{100 * share:.1f} % of the test rows change sides of 0.5."),)
 
 
 def _faults(evidence: Evidence) -> tuple[Reason, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from retrain.comparison import METRICS, compare, metric_value
+from retrain.comparison import METRICS, NotComparable, compare, metric_value
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ def select_technique(
     if champion is None or champion not in scores:
         return Selection(tuple(ranked), f"{ranked[0]} has the best {METRICS[metric].label} on the validation rows: {_listed(ranked, values)}")
     for name in ranked[: ranked.index(champion)]:
-        gain = compare(metric, labels, scores[champion], scores[name], groups, confidence=confidence).improvement
+        try:
+            gain = compare(metric, labels, scores[champion], scores[name], groups, confidence=confidence).improvement
+        except NotComparable as error:  # such as validation rows of a single group
+            return Selection(_first(champion, ranked), f"{champion} stays, as in production: no gain can be proven, {error}")
         if gain.lower > 0:
             sentence = f"{name} takes over from {champion}: {METRICS[metric].label} improves by {gain.estimate:.4f} [{gain.lower:.4f}, {gain.upper:.4f}]"
             return Selection(_first(name, ranked), sentence)

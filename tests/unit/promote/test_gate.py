@@ -292,6 +292,17 @@ def test_what_the_interval_speaks_of_is_said():
     assert "these 7 days, not of next week" in verdict.reasons[-1].sentence
 
 
+@pytest.mark.parametrize(("shift", "says"), [(0.0, ["0.0 % of the test rows change sides of 0.5."]), (0.05, ["100.0 % of the test rows change sides of 0.5."])])
+def test_how_many_callers_would_be_told_the_other_thing_is_said(shift, says):
+    found = judge(evidence(GOOD, champion_scores=np.full(700, 0.45), challenger_scores=np.full(700, 0.46 + shift)), POLICY)
+    assert [reason.sentence for reason in found.reasons if reason.rule == "churn"] == says
+
+
+def test_a_first_model_changes_no_callers_answer():
+    found = judge(evidence(GOOD, kind="first", champion=None), POLICY)
+    assert not [reason for reason in found.reasons if reason.rule == "churn"]
+
+
 def test_the_verdict_is_one_value_whatever_machine_asks():
     first, second = judge(evidence(GOOD), POLICY), judge(evidence(GOOD), POLICY)
     assert verdict_digest(first) == verdict_digest(second)
