@@ -51,7 +51,7 @@ class Api:
     def condition(self, path: str, kind: str) -> bool:
         """True when the object is there and this condition of it is True."""
         try:
-            conditions = self.get(path).get("status", {}).get("conditions", [])
+            conditions = self.get(path).get("status", {}).get("conditions") or []
         except ApiRefused:
             return False
         return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)

@@ -68,6 +68,7 @@ def _proxy(places: Places) -> dict[str, Any]:
         "clientConnection": {"kubeconfig": f"{places.pki}/proxy.kubeconfig"},
         "hostnameOverride": NODE,
         "mode": "iptables",
+        "clusterCIDR": places.pods,
         "iptables": {"minSyncPeriod": "100ms"},
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpCloseWaitTimeout": "0s", "tcpEstablishedTimeout": "0s"},  # these are the host's
         "healthzBindAddress": "127.0.0.1:10256",

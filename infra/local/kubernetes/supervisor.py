@@ -7,11 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import yaml
+
 from infra.local.kubernetes import control_groups, network
-from infra.local.kubernetes.api import Api
+from infra.local.kubernetes.api import Api, ApiRefused
 from infra.local.kubernetes.build import crds
 from infra.local.kubernetes.certificates import Authority, issue_all
 from infra.local.kubernetes.components import FLUX, NODE, STAGES, STORES, Component, Places, identities
@@ -26,6 +29,7 @@ from infra.local.processes import Program, start, stop_all
 
 _READY_SECONDS = 120
 _RESTART_SECONDS = 1.0
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _FLUX_NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "flux-system"}}
 
 
@@ -49,7 +53,7 @@ class Supervisor:
             self._state.seconds = round(time.monotonic() - began, 1)
             self._say("ready", "every component answers and the node is Ready")
             self._watch(places)
-        except (ClusterError, OSError, subprocess.CalledProcessError) as problem:
+        except (ClusterError, ApiRefused, OSError, subprocess.CalledProcessError) as problem:
             if not self._is_ending:
                 self._say("failed", str(problem))
                 return 1
@@ -68,7 +72,7 @@ class Supervisor:
         self._write_files(places, link)
         for stage in STAGES:
             if stage is FLUX:
-                self._install_flux(places)
+                self._install_flux()
             self._start_stage(stage, places)
             if stage is STORES:
                 pause = {"/pause": (self._binaries / "pause").read_bytes()}
@@ -106,11 +110,15 @@ class Supervisor:
         self._state.components[component.name] = ComponentState(program.process.pid, restarts=known.restarts + 1 if known else 0)
         return program
 
-    def _install_flux(self, places: Places) -> None:
+    def _install_flux(self) -> None:
+        """Apply the definitions and wait until the API server serves them."""
         self._say("starting", "Flux's definitions")
-        command = [f"{places.bin}/kubectl", f"--kubeconfig={self._folder}/kubeconfig", "apply", "--server-side", "--filename", str(crds(self._binaries))]
-        subprocess.run(command, check=True, capture_output=True, timeout=60, env={**os.environ, "KUBECACHEDIR": f"{self._folder}/tmp/kubectl"})
         api = Api(self._folder / "kubeconfig")
+        for path in sorted(crds(self._binaries).glob("*.yaml")):
+            definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+            place = f"{_DEFINITIONS}/{definition['metadata']['name']}"
+            api.apply(place, definition)
+            self._wait(partial(api.condition, place, "Established"), f"{path.name} is not served", "apiserver")
         api.apply("/api/v1/namespaces/flux-system", _FLUX_NAMESPACE)
 
     def _watch(self, places: Places) -> None:
