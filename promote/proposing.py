@@ -12,6 +12,7 @@ from promote.lifecycle import Observation
 from promote.model_registry import ModelRegistry, ModelVersion
 from promote.release import BranchName, body, first_files, release_path, render, rollback_body, title, verdict_digest
 from retrain.contract import utc_text
+from retrain.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,18 @@ class Proposal:
     body: str
 
 
-def promotion(seen: Observation, challenger: ModelVersion, verdict: Verdict, image: str, *, registry: ModelRegistry, replicas: int) -> Proposal:
+def promotion(seen: Observation, challenger: ModelVersion, verdict: Verdict, image: str, *, registry: ModelRegistry, spec: ModelSpec) -> Proposal:
     """Return the proposal of a challenger over what main names."""
     release = Release(
         model=seen.model, version=challenger.version, image=image, model_digest=challenger.tags["model_digest"], verdict_digest=verdict_digest(verdict)
     )
     files = {release_path(seen.model, seen.environment): render(release)}
     if seen.over is None:
-        files |= first_files(seen.model, seen.environment, replicas=replicas)
+        files |= first_files(seen.model, seen.environment, replicas=spec.serving.replicas)
     name = BranchName("promotion", challenger.version, seen.over).text(seen.model, seen.environment)
     champion = registry.version(seen.model, seen.named.release.version) if seen.named and seen.named.release else None
-    text = body(verdict, recipe=_recipe(challenger, champion, registry), links=_links(challenger, champion, registry), release=release)
+    recipe, links = _recipe(challenger, champion, registry), _links(challenger, champion, registry)
+    text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
     return Proposal(NewBranch(name, seen.main, files, title(verdict) + "\n"), title(verdict), text)
 
 

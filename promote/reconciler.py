@@ -220,7 +220,7 @@ class Reconciler:
         if seen.verdict is None or seen.image is None:
             raise ActNotSeen("the verdict or the image is gone since it was seen")
         spec = read_policy(self._parts.forge, seen.model, seen.main)
-        return promotion(seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, replicas=spec.serving.replicas)
+        return promotion(seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec)
 
     def _propose(self, proposal: Proposal) -> PullRequest:
         self._parts.forge.create_branch(proposal.branch)

@@ -188,11 +188,12 @@ def title(verdict: Verdict) -> str:
     return f"{verdict.model} v{verdict.challenger}: {found}"
 
 
-def body(verdict: Verdict, *, recipe: str, links: Sequence[tuple[str, str]], release: Release) -> str:
+def body(verdict: Verdict, *, owner: str, recipe: str, links: Sequence[tuple[str, str]], release: Release) -> str:
     """Return a pull request's body, under 80 lines.
 
     Args:
         verdict: What the gate said.
+        owner: Whom the forge asks to look, by naming them.
         recipe: What changed in the recipe since the champion, as a sentence.
         links: Runs, comparison, evidence, as (what, URL).
         release: What would run.
@@ -206,7 +207,7 @@ def body(verdict: Verdict, *, recipe: str, links: Sequence[tuple[str, str]], rel
         f"**Ships**: `{release.image}` · verdict `{release.verdict_digest}`",
         f'**Undo**, after the merge: `promote rollback {verdict.model} --reason "…"`, or revert the commit.',
         "",
-        "Merging this rolls it out; promote never merges. Closing it without merging is a no to this version.",
+        f"{owner}, please review. Merging this rolls it out; promote never merges. Closing it without merging is a no to this version.",
     ]
     lines = explanation(verdict).rstrip().splitlines()
     room = _MOST_LINES - len(tail)

@@ -129,8 +129,9 @@ def test_a_title_is_the_gates_figure() -> None:
 
 @pytest.mark.parametrize("comparisons", [1, 60])
 def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int) -> None:
-    text = body(verdict(comparisons), recipe="unchanged since v7", links=[("run of v8", "http://mlflow.test/run")], release=RELEASE)
+    text = body(verdict(comparisons), owner="@acme/ml-platform", recipe="unchanged since v7", links=[("run of v8", "http://mlflow.test/run")], release=RELEASE)
     assert len(text.splitlines()) < 80
     assert 'promote rollback flight-delay --reason "…"' in text
     assert "[run of v8](http://mlflow.test/run)" in text
+    assert "@acme/ml-platform, please review" in text
     assert ("promote explain flight-delay 8" in text) == (comparisons == 60)
