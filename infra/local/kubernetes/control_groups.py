@@ -7,11 +7,15 @@ import time
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "hugetlb")
+"""The kubelet takes a version 2 group that lacks one of these, where the kernel has it, for one that does not exist."""
 
 
 def create(name: str, root: Path = _ROOT) -> None:
     """Make the group in every hierarchy: one with version 2, one a controller with version 1."""
     for hierarchy in _hierarchies(root):
+        if hierarchy == root:  # version 2 alone, not beside version 1
+            _pass_on_controllers(hierarchy)
         (hierarchy / name).mkdir(exist_ok=True)
 
 
@@ -31,6 +35,15 @@ def _hierarchies(root: Path) -> list[Path]:
     if (root / "cgroup.controllers").exists():
         return [root]
     return [entry for entry in sorted(root.iterdir()) if (entry / "cgroup.procs").exists() and not entry.is_symlink()]
+
+
+def _pass_on_controllers(hierarchy: Path) -> None:
+    """Let groups below the root have the controllers; most machines' init did so already."""
+    available = (hierarchy / "cgroup.controllers").read_text().split()
+    passed_on = (hierarchy / "cgroup.subtree_control").read_text().split()
+    for controller in _CONTROLLERS:
+        if controller in available and controller not in passed_on:
+            (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _remove_tree(group: Path) -> None:

@@ -53,7 +53,7 @@ def _call(method: str, url: str, body: bytes, content_type: str) -> str:
     """Send, and return the Location that came back, made absolute."""
     request = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": content_type})
     with urllib.request.urlopen(request, timeout=30) as response:
-        return urljoin(url, response.headers.get("Location", ""))
+        return urljoin(url, str(response.headers.get("Location", "")))
 
 
 def _tar(files: Mapping[str, bytes]) -> bytes:

@@ -109,8 +109,16 @@ class TestControlGroups:
         assert control_groups.remove("ratchet0", tmp_path)
         assert sorted(path.name for path in tmp_path.rglob("*") if path.is_dir()) == ["cpu", "memory", "no-hierarchy"]
 
+    def test_version_two_passes_on_the_one_controller_that_is_lacking(self, tmp_path: Path) -> None:
+        (tmp_path / "cgroup.controllers").write_text("cpu memory pids cpuset io")
+        (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids")
+        control_groups.create("ratchet0", tmp_path)
+        assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpuset"  # the kernel adds; a file is replaced
+        assert (tmp_path / "ratchet0").is_dir()
+
     def test_a_group_that_is_held_is_reported(self, tmp_path: Path) -> None:
         (tmp_path / "cgroup.controllers").touch()
+        (tmp_path / "cgroup.subtree_control").touch()
         control_groups.create("ratchet0", tmp_path)
         (tmp_path / "ratchet0/held").touch()
         assert not control_groups.remove("ratchet0", tmp_path, timeout_seconds=0)
