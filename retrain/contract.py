@@ -156,7 +156,7 @@ def canonical_json(content: object) -> bytes:
         ValueError: A number is NaN or infinite, which JSON does not have.
 
     >>> canonical_json({"b": 1, "a": "é"})
-    b'{"a":"\\xc3\\xa9","b":1}\\n'
+    b'{"a":"\xc3\xa9","b":1}\n'
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"

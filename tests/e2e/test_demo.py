@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WEEKS = 2
+WEEKS = 3
 
 
 def demo(folder: Path, *options: str) -> subprocess.Popen[str]:
