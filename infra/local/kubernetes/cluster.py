@@ -31,6 +31,8 @@ class Cluster:
     folder: Path
     network: Network
     binaries: Path
+    supervisor: subprocess.Popen[bytes] | None = None
+    """Our child, when we started it."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -89,6 +91,8 @@ class Cluster:
     def stop(self) -> None:
         """End it and all it left on the host."""
         stop_cluster(self.folder)
+        if self.supervisor is not None:
+            self.supervisor.wait()
 
 
 def start_cluster(folder: Path, *, detached: bool = False, say: Callable[[str], None] = lambda _line: None) -> Cluster:
@@ -174,14 +178,14 @@ def _wait(folder: Path, supervisor: subprocess.Popen[bytes], say: Callable[[str]
             said = state.message
             say(said)
         if state is not None and state.phase == "ready" and state.network is not None:
-            return Cluster(folder, Network(state.network), built_folder())
+            return Cluster(folder, Network(state.network), built_folder(), supervisor)
         if supervisor.poll() is not None:
             reason = state.message if state is not None and state.phase == "failed" else (folder / "supervisor.log").read_text()[-2000:]
             stop_cluster(folder)
             raise CouldNotStart(reason)
         time.sleep(0.1)  # the supervisor says how far it is by a file
-    supervisor.terminate()
     stop_cluster(folder)
+    supervisor.wait()
     raise CouldNotStart(f"not ready after {_START_SECONDS} s: {said}; its logs lie in {folder}/logs")
 
 
