@@ -75,7 +75,10 @@ class Laptop:
         self.forge_url = f"http://127.0.0.1:{forge_port}"
         forge = self._start(
             "forge",
-            [sys.executable, "-m", "infra.local.forge", *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=self._seed())],
+            [
+                *(sys.executable, "-m", "infra.local.forge", "--only", "dags", "gitops"),
+                *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=ROOT),
+            ],
             {"FORGE_TOKEN": self.token},
         )
         program, self.mlflow_url = start_mlflow(self.folder / "mlflow", free_port())
@@ -126,16 +129,6 @@ class Laptop:
         program = start(name, command, log=self.folder / "logs" / f"{name}.log", env={"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=ROOT)
         self.programs.append(program)
         return program
-
-    def _seed(self) -> Path:
-        """A folder with what the repository of a user of Ratchet holds: the models and gitops."""
-        seed = self.folder / "seed"
-        seed.mkdir(parents=True)
-        archive = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z", "--", "dags", "gitops"], capture_output=True, check=True)
-        for name in archive.stdout.decode().split("\0")[:-1]:
-            (seed / name).parent.mkdir(parents=True, exist_ok=True)
-            (seed / name).write_bytes((ROOT / name).read_bytes())
-        return seed
 
 
 def _options(**values: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,13 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
 
 
 def seed(folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer") -> str:
-    """Make main of a repository that is empty, with one commit that holds the files by path; return main's commit either way."""
+    """Make main of a repository that is empty, with one commit that holds the files by path; return main's commit either way.
+
+    Raises:
+        FileNotFoundError: There are no files.
+    """
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "nothing to seed: no file is there, or git ignores all of them")
     repository = Repository(folder)
     main = repository.resolve("refs/heads/main")
     if main is not None:

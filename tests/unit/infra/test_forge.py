@@ -206,3 +206,8 @@ def test_a_seed_takes_what_git_would_and_never_twice(tmp_path: Path) -> None:
     first = seed(tmp_path / "r.git", found)
     assert seed(tmp_path / "r.git", {"b": b""}) == first
     assert [entry.path for entry in Repository(tmp_path / "r.git").tree(first, recursive=True)] == ["gitops", "gitops/a.yaml"]
+
+
+def test_a_repository_is_never_seeded_with_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing to seed"):
+        seed(tmp_path / "repository", {})
