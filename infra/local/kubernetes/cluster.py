@@ -17,7 +17,7 @@ from infra.local.kubernetes.build import built_folder, is_built
 from infra.local.kubernetes.errors import CouldNotStart, MachineLacks
 from infra.local.kubernetes.network import Network, is_linked
 from infra.local.kubernetes.source import serve_repository
-from infra.local.kubernetes.state import State, is_supervisor, read_state, remove_contents
+from infra.local.kubernetes.state import State, is_room, is_supervisor, read_state, remove_contents
 
 _START_SECONDS = 180
 _STOP_SECONDS = 30
@@ -153,6 +153,8 @@ def stop_cluster(folder: Path) -> bool:
 
 def _remove_rest(state: State) -> None:
     """Wait until the kernel removed what ended with the namespaces, and remove the control group, which does not."""
+    if state.room is not None and is_room(state.room):
+        os.kill(state.room, signal.SIGKILL)  # it should have died with its supervisor
     if state.network is None:
         return
     network = Network(state.network)

@@ -63,6 +63,15 @@ def is_supervisor(pid: int, folder: Path) -> bool:
     return "supervise" in words and str(folder) in words and status.rpartition(")")[2].split()[0] != "Z"
 
 
+def is_room(pid: int) -> bool:
+    """True when `pid` is the first process of namespaces that we made."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0")
+        return words.endswith("/pause") and Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return False
+
+
 def remove_contents(folder: Path) -> None:
     """Remove what a cluster wrote for itself; its logs, its configuration and its state stay for a look."""
     for name in ("etcd", "registry", "var-lib", "tmp", "tunables", "pki", "hold", "source"):

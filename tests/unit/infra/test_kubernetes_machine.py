@@ -15,7 +15,7 @@ from infra.local.kubernetes.components import STAGES, Places, identities
 from infra.local.kubernetes.configuration import write_all
 from infra.local.kubernetes.errors import ClusterUnusable, MachineLacks
 from infra.local.kubernetes.network import Network
-from infra.local.kubernetes.state import ComponentState, State, is_supervisor, read_state, remove_contents
+from infra.local.kubernetes.state import ComponentState, State, is_room, is_supervisor, read_state, remove_contents
 
 
 @pytest.fixture
@@ -182,6 +182,7 @@ class TestState:
 
     def test_a_process_that_got_the_supervisors_id_later_is_not_it(self, tmp_path: Path) -> None:
         assert not is_supervisor(1, tmp_path)
+        assert not is_room(1)
 
     def test_logs_survive_the_end(self, tmp_path: Path) -> None:
         for name in ("logs", "pki", "etcd"):
