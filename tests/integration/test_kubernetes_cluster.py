@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -215,42 +216,55 @@ class TestEnd:
         monkeypatch.setenv("HOME", str(tmp_path))
 
     def test_after_down(self, tmp_path: Path) -> None:
-        before = host()
+        before = machine()
         running = start_cluster(tmp_path / "cluster")
-        assert differences(before, host())
+        left = footprint(running.folder)
+        assert len(traces(left)) > 20
         running.stop()
-        assert not differences(before, host())
+        assert traces(left) == []
+        assert machine() == before
 
     def test_after_the_supervisor_was_killed(self, tmp_path: Path) -> None:
-        before = host()
+        before = machine()
         running = start_cluster(tmp_path / "cluster")
-        state = read_state(tmp_path / "cluster")
-        assert state is not None
-        os.kill(state.supervisor, signal.SIGKILL)
-        wait_until(lambda: not differences(before, {**host(), "groups": before["groups"]}), seconds=15)
+        left = footprint(running.folder)
+        kill_supervisor(running.folder)
+        wait_until(lambda: all(trace.startswith("group") for trace in traces(left)), seconds=15)
+        assert machine() == before
         running.stop()  # the kernel keeps empty control groups
-        assert not differences(before, host())
+        assert traces(left) == []
 
     def test_after_the_program_that_started_it_was_killed(self, tmp_path: Path) -> None:
-        before = host()
+        before = machine()
         imports = "import sys, time; from pathlib import Path; from infra.local.kubernetes.cluster import start_cluster"
         code = f"{imports}; start_cluster(Path(sys.argv[1])); time.sleep(600)"
         caller = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cluster")])
         wait_until(lambda: (found := read_state(tmp_path / "cluster")) is not None and found.phase == "ready", seconds=90)
+        left = footprint(tmp_path / "cluster")
         caller.kill()
         caller.wait()
-        wait_until(lambda: not differences(before, host()), seconds=30)
+        wait_until(lambda: traces(left) == [], seconds=30)
+        assert machine() == before
 
     def test_the_commands_tell_the_same_story(self, tmp_path: Path) -> None:
-        before = host()
+        before = machine()
         folder = tmp_path / "cluster"
         assert "KUBECONFIG=" in command("up", folder)
+        left = footprint(folder)
         assert "apiserver" in command("status", folder)
         assert "KUBECONFIG=" in command("up", folder), "a second up finds the first"
         assert f"{folder}/kubeconfig: Kubernetes v1." in command("up", tmp_path / "other", KUBECONFIG=str(folder / "kubeconfig"))
         assert "ended" in command("down", folder)
         assert "nothing ran" in command("down", folder)
-        assert not differences(before, host())
+        assert traces(left) == []
+        assert machine() == before
+
+    def test_two_clusters_do_not_meet(self, tmp_path: Path) -> None:
+        one, two = start_cluster(tmp_path / "one"), start_cluster(tmp_path / "two")
+        assert one.network != two.network
+        one.stop()
+        assert "ratchet" in two.kubectl("get", "nodes")
+        two.stop()
 
 
 def test_a_component_that_ends_at_once_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,43 +274,66 @@ def test_a_component_that_ends_at_once_is_named_with_its_log(tmp_path: Path, mon
     (broken / "etcd").write_text("#!/bin/sh\necho no space left; exit 3\n")
     (broken / "etcd").chmod(0o755)
     monkeypatch.setattr("infra.local.kubernetes.cluster.built_folder", lambda: broken)
-    before = host()
     with pytest.raises(ClusterError, match=r"(?s)etcd.*no space left"):
         start_cluster(tmp_path / "cluster")
-    assert not differences(before, host())
+    assert processes(lambda _namespace, words: str(tmp_path) in words) == []
 
 
-def host() -> dict[str, Any]:
-    """All that a cluster could leave on the host, but for what other programs do at the same time."""
-    links = {link["ifname"] for link in json.loads(run("ip", "-json", "link"))}
-    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/ratchet*")} | {str(path) for path in Path("/sys/fs/cgroup").glob("**/kubepods*")}
-    tunables = {name: Path("/proc/sys", name).read_text() for name in ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")}
+@dataclass(frozen=True)
+class Footprint:
+    """What one running cluster puts on the host, by names that nothing else on the machine has: other clusters may come and go."""
+
+    folder: Path
+    link_index: int
+    group_inodes: dict[str, int]
+    namespace: str
+
+
+def footprint(folder: Path) -> Footprint:
+    state = read_state(folder)
+    assert state is not None
+    assert state.network is not None
+    link = json.loads(run("ip", "-json", "link", "show", f"ratchet{state.network}"))[0]
+    groups = {str(path): path.stat().st_ino for path in Path("/sys/fs/cgroup").glob(f"**/ratchet{state.network}")}
+    return Footprint(folder, link["ifindex"], groups, str(Path(f"/proc/{state.room}/ns/pid").readlink()))
+
+
+def traces(of: Footprint) -> list[str]:
+    """What of it is on the host now."""
+    links = [f"link {link['ifname']}" for link in json.loads(run("ip", "-json", "link")) if link["ifindex"] == of.link_index]
+    groups = [f"group {path}" for path, inode in of.group_inodes.items() if Path(path).exists() and Path(path).stat().st_ino == inode]
+    mounts = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(of.folder) in line]
+    return [*links, *groups, *mounts, *processes(lambda namespace, words: namespace == of.namespace or f"{of.folder}" in words)]
+
+
+def processes(is_meant: Callable[[str, str], bool]) -> list[str]:
+    """Those that live, by process namespace and words."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace, words = str((process / "ns/pid").readlink()), (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+        if is_meant(namespace, words):
+            found.append(f"process {process.name} {words}")
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What all programs of the host share, and a cluster could change."""
+    tunables = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
+    folders = (Path.home() / ".kube", *map(Path, ("/run/containerd", "/var/lib/kubelet", "/var/log/pods", "/opt/containerd")))
     return {
-        "links": {name for name in links if name.startswith(("ratchet", "veth", "cni"))},
-        "routes": [line for line in run("ip", "route", "show", "table", "all").splitlines() if "10.87." in line],
-        "mounts": {mount for mount in mounts if not mount.startswith("/tmp/mmdebstrap")},
-        "groups": groups,
-        "processes": sorted(filter(None, map(foreign_process, Path("/proc").glob("[0-9]*")))),
-        "iptables": [line for line in run("iptables-save").splitlines() if not line.startswith("#") and "KUBE" in line],
-        "kube folder": Path.home().joinpath(".kube").exists(),
-        "tunables": tunables,
-        "state folders": sorted(str(path) for path in map(Path, ("/run/containerd", "/var/lib/kubelet", "/var/lib/cni", "/var/log/pods")) if path.exists()),
+        "iptables": [line for line in run("iptables-save").splitlines() if "KUBE" in line],
+        "tunables": {name: Path("/proc/sys", name).read_text() for name in tunables},
+        "folders": [folder for folder in folders if folder.exists()],
     }
 
 
-def foreign_process(process: Path) -> str:
-    """The words of a process of another process namespace, or of ours; empty for any other."""
-    try:
-        words = (process / "cmdline").read_bytes().decode().replace("\0", " ").strip()
-        is_foreign = (process / "ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
-    except OSError:
-        return ""
-    return words if is_foreign or "infra.local.kubernetes" in words else ""
-
-
-def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {what: (was, after[what]) for what, was in before.items() if after[what] != was}
+def kill_supervisor(folder: Path) -> None:
+    state = read_state(folder)
+    assert state is not None
+    os.kill(state.supervisor, signal.SIGKILL)
 
 
 def run(*words: str) -> str:
