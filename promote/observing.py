@@ -13,7 +13,7 @@ from promote.contract import Release, Verdict
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidRelease, NoPolicy, PromoteError, VersionNotFound
 from promote.forge import FileVersion, Forge, PullRequest, Status
 from promote.history import ROLLOUT_CONTEXT, History, Named
-from promote.image_name import image_reference, image_tag
+from promote.image_name import image_tag
 from promote.image_registry import ImageRegistry
 from promote.lifecycle import Challenger, Observation, ObservedPull
 from promote.model_registry import ModelRegistry, ModelVersion
@@ -140,7 +140,7 @@ class Observer:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
         digest = self._parts.images.find(repository, image_tag(version.version, version.tags.get("model_digest", "")))
-        return None if digest is None else image_reference(repository, digest)
+        return None if digest is None else self._parts.images.reference(repository, digest)
 
     def _is_recognised(self, history: History) -> bool:
         """True when what main names is bytes that served before, or what promote would propose."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from promote.errors import UnsupportedRegistry
 from promote.github_forge import GitHubForge
 from promote.image_registry import open_image_registry
 from promote.judging import EvidenceJudge
@@ -22,13 +21,17 @@ def open_parts(settings: PromoteSettings) -> Parts:
         UnsupportedRegistry: PROMOTE_IMAGES or PROMOTE_BASE_IMAGE names what this version cannot use.
         ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
     """
-    if settings.base_image:
-        raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {settings.base_image!r}; this version builds on the empty image only. Leave it unset.")
     return Parts(
         forge=GitHubForge.from_settings(settings),
         rollout=KubernetesRollout.from_settings(settings),
         registry=open_model_registry(settings.tracking_url, public_url=settings.public_tracking_url),
-        images=open_image_registry(settings.images),
+        images=open_image_registry(
+            settings.images,
+            base_image=settings.base_image,
+            user=settings.images_user,
+            password=settings.images_password.get_secret_value(),
+            pull_host=settings.images_pull_host,
+        ),
         clock=lambda: datetime.now(UTC),
         environment=settings.environment,
         image_prefix=settings.image_prefix,
