@@ -105,7 +105,7 @@ def _session(url: str, *, credentials: Credentials | None = None, transport: htt
     try:
         parts = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise UnsupportedRegistry(f"a registry's URL cannot be read: {error}") from error
+        raise UnsupportedRegistry("a registry's URL cannot be read; write https://<host> or https://<host>:<port>, and perhaps /prefix.") from error
     if not parts.host or parts.userinfo or parts.query or parts.fragment:
         raise UnsupportedRegistry("a registry's URL is https://<host> and perhaps /prefix; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD.")
     if credentials and parts.scheme == "http" and parts.host not in _LOOPBACK:
@@ -123,6 +123,6 @@ def _base(reference: str, models: RegistrySession) -> BaseSource | None:
         return None
     if not reference.startswith(("http://", "https://")):
         return BaseSource(models, *split_reference(reference))
-    address, _, digest = reference.rpartition("@")
-    session, path = _session(address)
+    address, at, digest = reference.rpartition("@")
+    session, path = _session(address if at else digest)
     return BaseSource(session, *split_reference(f"{path.strip('/')}@{digest}"))

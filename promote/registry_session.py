@@ -120,7 +120,7 @@ class RegistrySession:
             else:
                 into.seek(0)
                 into.truncate()
-                for part in response.iter_raw():
+                for part in response.iter_bytes():
                     into.write(part)
         finally:
             response.close()

@@ -1,4 +1,4 @@
-"""What promote relies on of any image registry, held by the fake, the OCI layout folder, Debian's docker-registry and ECR (moto's rules before a real registry)."""
+"""What promote relies on of any image registry, held by the fake, the OCI layout folder, docker-registry and ECR (moto before one)."""
 
 from __future__ import annotations
 
