@@ -55,6 +55,7 @@ class HttpRegistry:
         self._pull_host = pull_host or session.host
         self._whole: set[tuple[str, str]] = set()
         self._base_image: BaseImage | None = None
+        self._is_registry = False
 
     def close(self) -> None:
         """Close the connections to the registry, and to that of the base."""
@@ -89,7 +90,7 @@ class HttpRegistry:
             self._put_blob(name, blob.digest, io.BytesIO(blob.content))
         for reference in (image.digest, tag):
             self._put_manifest(name, reference, image)
-        if self._refuse_another(name, tag, image) is None:
+        if self._refuse_another(name, tag, image) != image.digest:
             raise ImageRegistryUnavailable(f"{self._session.host} took {tag} of {name} and does not have it; promote pushes it again.")
         _read_manifest(self._session, name, image.digest)
         return image.digest
@@ -108,11 +109,18 @@ class HttpRegistry:
     def _tagged(self, name: str, tag: str) -> str | None:
         answer = self._session.send("HEAD", f"/v2/{name}/manifests/{tag}", answers={200, 404}, headers=_ACCEPT)
         if answer.status_code == 404:
+            self._check_is_registry()
             return None
         digest = answer.headers.get("docker-content-digest", "")
         if not is_digest(digest):  # the header is optional
             digest = _digest(self._session.send("GET", f"/v2/{name}/manifests/{tag}", answers={200}, headers=_ACCEPT).content)
         return digest
+
+    def _check_is_registry(self) -> None:
+        """Raise when the URL is no registry's, whose 404 says nothing about an image."""
+        if not self._is_registry:
+            self._session.send("GET", "/v2/", answers={200})
+            self._is_registry = True
 
     def _refuse_another(self, name: str, tag: str, image: Image) -> str | None:
         present = self._tagged(name, tag)
@@ -137,7 +145,7 @@ class HttpRegistry:
         try:
             self._session.send("PUT", f"/v2/{name}/manifests/{reference}", answers={201}, content=image.manifest.content, headers=headers)
         except ImageRegistryRefused:
-            if is_digest(reference) or self._refuse_another(name, reference, image) is None:
+            if is_digest(reference) or self._refuse_another(name, reference, image) != image.digest:
                 raise
 
     def _put_base_layer(self, name: str, digest: str) -> None:
@@ -180,30 +188,32 @@ class HttpRegistry:
             chunk = content.read(self._chunk_bytes)
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{start}-{start + len(chunk) - 1}"}
             try:
-                answer = self._session.send("PATCH", location, answers={202, 404, 416}, content=chunk, headers=headers, tries=1)
+                answer = self._session.send("PATCH", location, answers={202, 404, 416}, content=chunk, headers=headers, cut_is_final=True)
+                if answer.status_code == 202:
+                    location, start = _location(answer), _next_byte(answer, start + len(chunk))
+                    continue
+                raise ImageRegistryUnavailable(f"{self._session.host} lost an upload at byte {start} of {size}.")
             except ImageRegistryUnavailable:
                 failures += 1
                 if failures >= self._session.tries:
                     raise
-                location, start = self._resume(uploads, location)
-                continue
-            if answer.status_code == 202:
-                location, start = answer.headers["location"], _next_byte(answer, start + len(chunk))
-                continue
-            failures += 1
-            if failures >= self._session.tries:
-                raise ImageRegistryUnavailable(f"{self._session.host} lost an upload {failures} times.")
             location, start = self._resume(uploads, location)
         return location
 
     def _begin(self, uploads: str) -> tuple[str, int]:
-        return str(self._session.send("POST", uploads, answers={202}).headers["location"]), 0
+        return _location(self._session.send("POST", uploads, answers={202})), 0
 
     def _resume(self, uploads: str, location: str) -> tuple[str, int]:
         """Return where an upload goes on; from the start when the registry gave it up (distribution 2.8 does after a cut inside a chunk)."""
         answer = self._session.send("GET", location, answers={204, 400, 404, 416})
         start = _next_byte(answer, 0)
         return (str(answer.headers.get("location", location)), start) if answer.status_code == 204 and start else self._begin(uploads)
+
+
+def _location(answer: httpx2.Response) -> str:
+    if "location" not in answer.headers:
+        raise ImageRegistryRefused(f"{answer.request.url.host} began an upload and did not say where. See that PROMOTE_IMAGES names a registry.")
+    return str(answer.headers["location"])
 
 
 def _next_byte(answer: httpx2.Response, otherwise: int) -> int:
@@ -220,7 +230,8 @@ def _fetch_base(base: BaseSource) -> BaseImage:
     content = _read(base.session, f"/v2/{base.name}/manifests/{base.digest}", base.digest)
     manifest = _object(content, base.digest)
     if manifest.get("mediaType") in _INDEX_TYPES or "manifests" in manifest:
-        fitting = [entry["digest"] for entry in manifest.get("manifests", ()) if _is_ours(entry.get("platform") or {})]
+        entries = [entry for entry in manifest.get("manifests") or () if isinstance(entry, dict)]
+        fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
         if not fitting:
             raise InvalidImage(f"the base image {base.name}@{base.digest} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
         content = _read(base.session, f"/v2/{base.name}/manifests/{check_digest(fitting[0])}", fitting[0])
@@ -230,8 +241,8 @@ def _fetch_base(base: BaseSource) -> BaseImage:
     return BaseImage(content, config)
 
 
-def _is_ours(platform: dict[str, Any]) -> bool:
-    return (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
+def _is_ours(platform: object) -> bool:
+    return isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
 
 
 def _read_manifest(session: RegistrySession, name: str, digest: str) -> dict[str, Any]:

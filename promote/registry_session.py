@@ -61,26 +61,26 @@ class RegistrySession:
         answers: Set[int],
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
-        tries: int | None = None,
+        cut_is_final: bool = False,
         into: BinaryIO | None = None,
     ) -> httpx2.Response:
         """Return an answer whose status is among `answers`; a fault that may pass is waited out.
 
-        `path` is below the root, or the whole URL that an earlier answer gave. `tries` is 1 for what must not be sent twice unseen.
+        `path` is below the root, or the whole URL that an earlier answer gave. With `cut_is_final` only answers are waited out: after a cut the caller looks.
         `into` gets the body of a 200, from its start, instead of the answer.
 
         Raises:
             ImageRegistryUnavailable: No answer, or faults only; `ImageRegistryBusy` when it asked us to wait longer than we do.
             ImageRegistryRefused: Any other status; `ImageRegistryLoginRefused` when it does not know us.
         """
-        left = tries or self.tries
+        left = self.tries
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:
             left -= 1
             try:
                 response = self._authorized(method, self._url.join(path), content, headers or {}, into)
-            except httpx2.TransportError as error:
-                if not left:
+            except (httpx2.RequestError, httpx2.InvalidURL) as error:
+                if cut_is_final or not left:
                     raise ImageRegistryUnavailable(f"{self._url} did not answer {method} {path[:200]}: {error or type(error).__name__}.") from error
                 asked_seconds = 0.0
             else:

@@ -38,6 +38,8 @@ class EcrFront(httpx2.BaseTransport):
         if request.headers.get("authorization", "").removeprefix("Basic ") not in expected:
             return httpx2.Response(401, headers={"WWW-Authenticate": 'Basic realm="ECR",service="ecr.amazonaws.com"'}, request=request)
         path = request.url.path.removeprefix("/v2/")
+        if not path:
+            return httpx2.Response(200, request=request)
         name = path.partition("/blobs/")[0].partition("/manifests/")[0]
         known = {one["repositoryName"]: one["imageTagMutability"] for one in self._ecr.describe_repositories()["repositories"]}
         if name not in known:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -190,6 +191,15 @@ def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository
     opened.breaks(once(lambda request: request.method == "PUT" and str(request.url).endswith("/manifests/v1"), take))
     with pytest.raises(ImageRegistryRefused, match=f"names {another.digest} already"):
         opened.registry.push(repository, IMAGE, tag="v1")
+
+
+def test_the_same_image_pushed_by_four_at_once_is_there_once(server: tuple[str, Path], repository: str) -> None:
+    writers = [Opened(server[0]) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda writer: writer.registry.push(repository, IMAGE, tag="v1"), writers)) == {IMAGE.digest}
+    assert is_whole(writers[0], repository)
+    for writer in writers:
+        writer.registry.close()
 
 
 def test_a_damaged_layer_is_never_read_as_a_model(opened: Opened, repository: str, server: tuple[str, Path]) -> None:

@@ -235,6 +235,37 @@ def test_a_registry_that_names_a_digest_and_gives_other_bytes_is_not_believed() 
         registry.find("a", "v1")
 
 
+def test_a_website_that_has_nothing_is_not_a_registry_that_lacks_an_image() -> None:
+    talk = Talk(lambda _: httpx2.Response(404, content=b"<html>no such page"))
+    with pytest.raises(ImageRegistryRefused, match="PROMOTE_IMAGES names a registry"):
+        HttpRegistry(talk.session).find("a", "v1")
+
+
+@pytest.mark.parametrize("location", ["", "http://[", "ftp://x/y", "http://x:y/"])
+def test_an_upload_address_that_is_none_is_an_error_of_ours(location: str) -> None:
+    headers = {"Location": location} if location else {}
+    talk = Talk(lambda request: httpx2.Response(404) if request.method == "HEAD" else httpx2.Response(202, headers=headers))
+    with pytest.raises(PromoteError):
+        HttpRegistry(talk.session)._put_blob("a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content))
+
+
+def test_a_fixed_tag_of_another_image_that_is_not_whole_is_refused_all_the_same() -> None:
+    """As ECR answers: the tag stays whatever we do."""
+    other = build_image({"model.onnx": b"", "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(b"")}, "snapshot_id": digest_of_bytes(b"")})})
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        by_tag, by_digest = request.url.path.endswith("/manifests/v1"), request.url.path.endswith(IMAGE.digest)
+        if request.method == "PUT":
+            return httpx2.Response(400 if by_tag else 201, json={"errors": [{"code": "TAG_INVALID", "message": "cannot be overwritten"}]})
+        if "/manifests/" in request.url.path:
+            shown = IMAGE if by_digest else other
+            return httpx2.Response(200, content=shown.manifest.content, headers={"Docker-Content-Digest": shown.digest})
+        return httpx2.Response(200 if request.url.path.rpartition("/")[2] in (IMAGE.config.digest, IMAGE.model_layer.digest) else 404)
+
+    with pytest.raises(ImageRegistryRefused, match="TAG_INVALID cannot be overwritten"):
+        HttpRegistry(Talk(answer).session).push("a", IMAGE, tag="v1")
+
+
 def test_opening_a_registry_asks_it_nothing() -> None:
     def fail(request: httpx2.Request) -> httpx2.Response:
         raise AssertionError(request)
