@@ -34,7 +34,8 @@ class PromoteSettings(BaseSettings):
     base_image: str = ""
     """Below the model layer: `<repository>@sha256:…` in the registry of `images`, or `https://<host>/<repository>@sha256:…`; empty: the empty image."""
     cluster_url: str
-    """Root of the Kubernetes API, or of what answers like it."""
+    """`in-cluster` (the pod's own account), `kubeconfig` or `kubeconfig:<context>` (KUBECONFIG, else ~/.kube/config),
+    or the root of what answers like Kubernetes."""
     namespace: str = "models"
     interval_seconds: float = Field(default=30.0, gt=0)
     """Between passes when nobody nudges; well below the time a reviewer takes to look."""

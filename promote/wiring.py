@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from promote.github_forge import GitHubForge
 from promote.image_registry import open_image_registry
 from promote.judging import EvidenceJudge
+from promote.kubernetes_rollout import KubernetesRollout
 from promote.model_registry import open_model_registry
 from promote.observing import Parts
 from promote.reconciler import Reconciler
-from promote.rollout import KubernetesRollout
 from promote.settings import PromoteSettings
 
 
@@ -20,6 +20,7 @@ def open_parts(settings: PromoteSettings) -> Parts:
     Raises:
         UnsupportedRegistry: PROMOTE_IMAGES or PROMOTE_BASE_IMAGE names what this version cannot use.
         ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
+        ClusterRefused: PROMOTE_CLUSTER_URL names credentials that are not there.
     """
     return Parts(
         forge=GitHubForge.from_settings(settings),

@@ -14,8 +14,9 @@ from infra.local.cluster.rollout import Timing
 from infra.local.cluster.source import Commit
 from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
+from promote.kubernetes_rollout import KubernetesRollout
 from promote.release import first_files, release_path, render
-from promote.rollout import KubernetesRollout, Rollout
+from promote.rollout import Rollout
 from retrain.contract import digest_of_bytes
 from tests.fakes.rollout import FakeRollout
 from tests.fakes.servers import FakeStarter
@@ -64,7 +65,7 @@ class ClusterWorld:
         self.rollout: KubernetesRollout = KubernetesRollout(f"http://127.0.0.1:{self.api.server_address[1]}", timeout_seconds=5)
 
     def close(self) -> None:
-        self.rollout._client.close()
+        self.rollout.close()
         self.api.shutdown()
         self.api.server_close()
 
@@ -169,4 +170,4 @@ def test_a_page_that_kubernetes_would_not_know_is_no_absence(cluster: ClusterWor
     elsewhere = KubernetesRollout(f"http://127.0.0.1:{cluster.api.server_address[1]}/wrong", timeout_seconds=5)
     with pytest.raises((ClusterRefused, ClusterUnavailable)):
         elsewhere.status(MODEL, release(1).image)
-    elsewhere._client.close()
+    elsewhere.close()
