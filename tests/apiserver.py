@@ -53,7 +53,11 @@ class ApiServer:
         path = self.folder / f"kubeconfig-{abs(hash(token))}"
         cluster = {"server": self.url, "certificate-authority": str(self.folder / "certificates" / "apiserver.crt")}
         parts = {"clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": {"token": token}}]}
-        path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **parts, "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}))
+        path.write_text(
+            yaml.safe_dump(
+                {"apiVersion": "v1", "kind": "Config", **parts, "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}
+            )
+        )
         return path
 
     def kubectl(self, *arguments: str, objects: list[dict[str, Any]] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
