@@ -84,7 +84,11 @@ class KubernetesRollout:
             body = json.loads(answer.data)
         except ApiException as refusal:
             raise _refusal(refusal, asked) from refusal
-        except (HTTPError, OSError, ValueError) as error:
+        except AttributeError as fault:  # the client trips over its own report of a TLS failure, which has no body
+            raise ClusterUnavailable(
+                f"{asked}: no trusted connection ({getattr(fault.__context__, 'reason', fault)}). Is PROMOTE_CLUSTER_URL right?"
+            ) from fault
+        except (HTTPError, ConfigException, OSError, ValueError) as error:  # a token that is renewed is read from its file
             raise ClusterUnavailable(f"{asked}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?") from error
         if not isinstance(body, dict):
             raise ClusterUnavailable(f"{asked}: it answered something else than an object. Is PROMOTE_CLUSTER_URL right?")
