@@ -12,7 +12,8 @@ from promote.errors import UnsupportedRegistry
 from promote.image import BaseImage, Image
 from promote.image_layout import LayoutRegistry
 from promote.image_name import check_repository, split_reference
-from promote.oci_http import BaseSource, HttpRegistry
+from promote.oci_http import HttpRegistry
+from promote.registry_content import BaseSource
 from promote.registry_session import Credentials, RegistrySession
 
 _SCHEME = "oci-layout:"

@@ -7,35 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import httpx2
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
 from promote.image import MANIFEST_TYPE, BaseImage, Image, read_model_layer
 from promote.image_name import check_digest, check_repository, check_tag, is_digest
+from promote.registry_content import ACCEPT, BaseSource, copy_blob, fetch_base, read_blob, read_manifest
 from promote.registry_session import RegistrySession
 
-_INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-_ACCEPT = {"Accept": ", ".join((MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json", *_INDEX_TYPES))}
 _OCTETS = "application/octet-stream"
 _ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class BaseSource:
-    """Where the base image lies."""
-
-    session: RegistrySession
-    """That of the registry of the models when it is the same one: layers are then mounted, not sent."""
-    name: str
-    digest: str
-    """Of a manifest, or of an index that has one for linux/amd64."""
 
 
 class HttpRegistry:
@@ -66,7 +52,7 @@ class HttpRegistry:
     def base_image(self) -> BaseImage | None:
         """See image_registry.ImageRegistry."""
         if self._base is not None and self._base_image is None:
-            self._base_image = _fetch_base(self._base)
+            self._base_image = fetch_base(self._base)
         return self._base_image
 
     def reference(self, repository: str, digest: str) -> str:
@@ -92,28 +78,29 @@ class HttpRegistry:
             self._put_manifest(name, reference, image)
         if self._refuse_another(name, tag, image) != image.digest:
             raise ImageRegistryUnavailable(f"{self._session.host} took {tag} of {name} and does not have it; promote pushes it again.")
-        _read_manifest(self._session, name, image.digest)
+        read_manifest(self._session, name, image.digest)
         return image.digest
 
     def model_folder(self, repository: str, digest: str) -> dict[str, bytes]:
         """See image_registry.ImageRegistry."""
         name = self._name(repository)
-        layers = _read_manifest(self._session, name, check_digest(digest))["layers"]
+        layers = read_manifest(self._session, name, check_digest(digest))["layers"]
         if not layers:
             raise InvalidImage(f"image {digest} of {name} has no layer, so no model.")
-        return read_model_layer(_read_blob(self._session, name, layers[-1]["digest"]))
+        return read_model_layer(read_blob(self._session, name, layers[-1]["digest"]))
 
     def _name(self, repository: str) -> str:
         return self._prefix + check_repository(repository)
 
     def _tagged(self, name: str, tag: str) -> str | None:
-        answer = self._session.send("HEAD", f"/v2/{name}/manifests/{tag}", answers={200, 404}, headers=_ACCEPT)
+        answer = self._session.send("HEAD", f"/v2/{name}/manifests/{tag}", answers={200, 404}, headers=ACCEPT)
         if answer.status_code == 404:
             self._check_is_registry()
             return None
         digest = answer.headers.get("docker-content-digest", "")
         if not is_digest(digest):  # the header is optional
-            digest = _digest(self._session.send("GET", f"/v2/{name}/manifests/{tag}", answers={200}, headers=_ACCEPT).content)
+            content = self._session.send("GET", f"/v2/{name}/manifests/{tag}", answers={200}, headers=ACCEPT).content
+            digest = "sha256:" + hashlib.sha256(content).hexdigest()
         return digest
 
     def _check_is_registry(self) -> None:
@@ -133,7 +120,7 @@ class HttpRegistry:
     def _is_whole(self, name: str, digest: str) -> bool:
         """True when the manifest's bytes are right and its blobs are there; looked at once, since neither can change."""
         if (name, digest) not in self._whole:
-            manifest = _read_manifest(self._session, name, digest)
+            manifest = read_manifest(self._session, name, digest)
             if not all(self._has_blob(name, part["digest"]) for part in (manifest["config"], *manifest["layers"])):
                 return False
             self._whole.add((name, digest))
@@ -158,7 +145,7 @@ class HttpRegistry:
             return
         with tempfile.TemporaryFile() as file:
             content = cast("BinaryIO", file)  # TemporaryFile's own type is wider
-            _read_blob(base.session, base.name, digest, into=content)
+            copy_blob(base.session, base.name, digest, content)
             self._put_blob(name, digest, content)
 
     def _is_mounted(self, name: str, digest: str, other: str) -> bool:
@@ -219,67 +206,3 @@ def _location(answer: httpx2.Response) -> str:
 def _next_byte(answer: httpx2.Response, otherwise: int) -> int:
     found = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("range", ""))
     return int(found[1]) + 1 if found and found[1] != "0" else otherwise  # `0-0` says nothing: distribution writes it for no byte and for one
-
-
-def _fetch_base(base: BaseSource) -> BaseImage:
-    """Return manifest and configuration of the base for linux/amd64.
-
-    Raises:
-        InvalidImage: There is none, or it is for another platform.
-    """
-    content = _read(base.session, f"/v2/{base.name}/manifests/{base.digest}", base.digest)
-    manifest = _object(content, base.digest)
-    if manifest.get("mediaType") in _INDEX_TYPES or "manifests" in manifest:
-        entries = [entry for entry in manifest.get("manifests") or () if isinstance(entry, dict)]
-        fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
-        if not fitting:
-            raise InvalidImage(f"the base image {base.name}@{base.digest} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
-        content = _read(base.session, f"/v2/{base.name}/manifests/{check_digest(fitting[0])}", fitting[0])
-    config = _read_blob(base.session, base.name, str((_object(content, base.digest).get("config") or {}).get("digest")))
-    if not _is_ours(_object(config, base.digest)):
-        raise InvalidImage(f"the base image {base.name}@{base.digest} is not for linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
-    return BaseImage(content, config)
-
-
-def _is_ours(platform: object) -> bool:
-    return isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
-
-
-def _read_manifest(session: RegistrySession, name: str, digest: str) -> dict[str, Any]:
-    manifest = _object(_read(session, f"/v2/{name}/manifests/{digest}", digest), digest)
-    parts = (manifest.get("config"), *(manifest["layers"] if isinstance(manifest.get("layers"), list) else (None,)))
-    if not all(isinstance(part, dict) and is_digest(str(part.get("digest"))) for part in parts):
-        raise InvalidImage(f"{digest} of {session.host}/{name} is not an image manifest ({MANIFEST_TYPE}).")
-    return manifest
-
-
-def _read_blob(session: RegistrySession, name: str, digest: str, *, into: BinaryIO | None = None) -> bytes:
-    return _read(session, f"/v2/{name}/blobs/{check_digest(digest)}", digest, into=into)
-
-
-def _read(session: RegistrySession, path: str, digest: str, *, into: BinaryIO | None = None) -> bytes:
-    """Return bytes that are what their digest says; none when they went `into` a file."""
-    answer = session.send("GET", path, answers={200, 404}, headers=_ACCEPT if "/manifests/" in path else None, into=into)
-    if answer.status_code == 404:
-        raise InvalidImage(f"{session.host}{path} is not there: no {digest}. Push the image again: promote reconcile --once")
-    content = answer.content if into is None else b""
-    if into is not None:
-        into.seek(0)
-    found = _digest(content) if into is None else "sha256:" + hashlib.file_digest(into, "sha256").hexdigest()  # type: ignore[arg-type]  # its protocol wants readinto
-    if found != digest:
-        raise InvalidImage(f"{session.host}{path} should be {digest} and is {found}: the registry or somebody between is damaged. Have its storage checked.")
-    return content
-
-
-def _object(content: bytes, digest: str) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise InvalidImage(f"{digest} is not JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise InvalidImage(f"{digest} is not a JSON object.")
-    return value
-
-
-def _digest(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()

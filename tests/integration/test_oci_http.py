@@ -19,7 +19,7 @@ import pytest
 from infra.local.processes import Program
 from infra.local.registry import start_registry
 from promote.errors import ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.image import Image, build_image
+from promote.image import BaseImage, Image, build_image
 from promote.image_registry import open_image_registry
 from promote.oci_http import HttpRegistry
 from promote.registry_session import RegistrySession
@@ -282,6 +282,18 @@ def test_a_base_that_is_not_there_or_for_another_machine_is_named(server: tuple[
     with pytest.raises(InvalidImage, match="has no linux/amd64"):
         other.base_image()
     other.close()
+
+
+def test_a_base_whose_configuration_is_of_another_machine_is_refused(server: tuple[str, Path]) -> None:
+    config = canonical_json({"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}})
+    image = build_image(FOLDER, base=BaseImage(canonical_json({"config": {"digest": digest_of_bytes(config)}, "layers": []}), config))
+    opened = Opened(server[0])
+    digest = opened.registry.push("ratchet/serving", image, tag=f"arm{next(_numbers)}")
+    registry = open_image_registry(server[0], base_image=f"ratchet/serving@{digest}")
+    with pytest.raises(InvalidImage, match="is not for linux/amd64"):
+        registry.base_image()
+    registry.close()
+    opened.registry.close()
 
 
 def test_a_registry_with_a_password_takes_ours_and_refuses_another(tmp_path: Path, repository: str) -> None:
