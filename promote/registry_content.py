@@ -37,7 +37,8 @@ def fetch_base(base: BaseSource) -> BaseImage:
     what = f"the base image {base.name}@{base.digest}"
     content = _read_manifest_bytes(base.session, base.name, base.digest)
     if "manifests" in (index := _object(content, what)):
-        entries = [entry for entry in index["manifests"] or () if isinstance(entry, dict)]
+        listed = index["manifests"] if isinstance(index["manifests"], list) else []
+        entries = [entry for entry in listed if isinstance(entry, dict)]
         fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
         if not fitting:
             raise InvalidImage(f"{what} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
@@ -99,15 +101,23 @@ def let_through(_request: httpx2.Request, _inner: httpx2.BaseTransport) -> None:
     return None
 
 
-def start_open_registry(folder: Path) -> tuple[Program, str]:
-    return start_registry(folder, free_port())
+def need_registry() -> None:
+    """Skip a test where there is no docker-registry."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("pushes go to a real registry: apt-get install docker-registry")
+
+
+def start_open_registry(folder: Path, *, auth: dict[str, Any] | None = None) -> tuple[Program, str]:
+    """A real docker-registry."""
+    need_registry()
+    return start_registry(folder, free_port(), auth=auth)
 
 
 @contextmanager
 def registry_with_password(folder: Path) -> Iterator[str]:
     """A docker-registry that asks for Basic."""
     (folder / "htpasswd").write_text(f"{USER}:{BCRYPT}\n")
-    program, url = start_registry(folder, free_port(), auth={"htpasswd": {"realm": "the test", "path": str(folder / "htpasswd")}})
+    program, url = start_open_registry(folder, auth={"htpasswd": {"realm": "the test", "path": str(folder / "htpasswd")}})
     yield url
     program.stop()
 
@@ -115,9 +125,10 @@ def registry_with_password(folder: Path) -> Iterator[str]:
 @contextmanager
 def registry_with_tokens(folder: Path) -> Iterator[tuple[str, TokenServer]]:
     """A docker-registry that sends callers to a token server."""
+    need_registry()
     server = TokenServer(folder / "root.pem")
     auth = {"realm": f"http://127.0.0.1:{server.port}/token", "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(folder / "root.pem")}
-    program, url = start_registry(folder, free_port(), auth={"token": auth})
+    program, url = start_open_registry(folder, auth={"token": auth})
     yield url, server
     program.stop()
     server.stop()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
 
 import httpx2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from promote.errors import ImageRegistryBusy, ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable, PromoteError
 from promote.image import build_image
 from promote.image_registry import open_image_registry
 from promote.oci_http import HttpRegistry
+from promote.registry_content import BaseSource
 from promote.registry_session import RegistrySession
 from retrain.contract import canonical_json, digest_of_bytes
 
@@ -264,6 +268,25 @@ def test_a_fixed_tag_of_another_image_that_is_not_whole_is_refused_all_the_same(
 
     with pytest.raises(ImageRegistryRefused, match="TAG_INVALID cannot be overwritten"):
         HttpRegistry(Talk(answer).session).push("a", IMAGE, tag="v1")
+
+
+json_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.just(digest_of_bytes(b"x")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["manifests", "layers", "config", "digest", "platform", "os"]), inner, max_size=4)
+    ),
+)
+
+
+@settings(deadline=None)  # a busy machine
+@given(json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20))
+def test_whatever_a_registry_holds_is_an_image_or_an_error_of_ours(content: bytes) -> None:
+    talk = Talk(lambda _: httpx2.Response(200, content=content), has_login=False)
+    digest = digest_of_bytes(content)
+    registry = HttpRegistry(talk.session, base=BaseSource(talk.session, "base", digest))
+    for act in (registry.base_image, lambda: registry.model_folder("a", digest), lambda: registry.find("a", "v1")):
+        with pytest.raises(PromoteError):
+            act()
 
 
 def test_opening_a_registry_asks_it_nothing() -> None:
