@@ -71,7 +71,7 @@ def _gateway(settings: Settings) -> Gateway:
         measures.block(model, rows)
 
     tls = ssl.create_default_context()
-    lanes = Lanes(settings, connect=lambda url: Upstream(url, tls=tls), on_block=on_block)
+    lanes = Lanes(settings, connect=lambda url: Upstream(url, tls=tls, token=settings.serving_token), on_block=on_block)
 
     def queues() -> list[Queue]:
         return [(lane.served.model, str(lane.served.version), lane.coalescer.waiting_rows, lane.coalescer.in_flight_rows) for lane in lanes]

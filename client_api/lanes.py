@@ -1,6 +1,6 @@
-"""One lane per server endpoint: what it serves, its queue, and the table of lanes that follows the endpoints file.
+"""One lane per server endpoint: what it serves, its queue, and the table of lanes that follows the list of endpoints (endpoints.py).
 
-The file says which endpoints there are, each server says itself which release it is. A lane that fails is closed and learnt anew.
+The list says which endpoints there are, each server says itself which release it is. A lane that fails is closed and learnt anew.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from client_api.coalescer import Coalescer
+from client_api.endpoints import ANY_MODEL, Listed, open_directory
 from client_api.errors import AnswerWrong, BlockRefused, DeadlinePassed, ModelUnknown, NoLane, NoResponse, ServerFault
 from client_api.schema import RequestReader, Row
 from client_api.settings import Settings
@@ -24,25 +23,11 @@ from serving.contract import Served
 log = logging.getLogger("client_api.lanes")
 
 LANE_WAIT_SECONDS = 0.5
-"""How long a request waits for a lane when none is open: two readings of the file and the server's metadata."""
+"""How long a request waits for a lane when none is open: two readings of the list and the server's metadata."""
 HANDOVER_SECONDS = 5.0
-"""How long a lane that the file no longer names goes on when none that it names answers yet."""
+"""How long a lane that is no longer listed goes on when none that is answers yet."""
 LONGEST_PAUSE_SECONDS = 2.0
 HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,256}")
-
-
-class Endpoint(BaseModel):
-    """One server of a model."""
-
-    model_config = ConfigDict(frozen=True)
-
-    url: str
-
-
-class EndpointsFile(BaseModel):
-    """What the cluster writes: the servers of each model."""
-
-    models: dict[str, list[Endpoint]]
 
 
 class Lane:
@@ -95,8 +80,9 @@ class Lanes:
         self._settings = settings
         self._connect = connect
         self._on_block = on_block
-        self._seen: bytes | str | None = None
-        self._listed: dict[str, tuple[str, ...]] | None = None
+        self._directory = open_directory(settings.endpoints)
+        self._listed: Listed | None = None
+        self._met: set[str] = set()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._learners: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._failures: dict[tuple[str, str], int] = {}
@@ -109,14 +95,15 @@ class Lanes:
         return iter([lane for lane in self._lanes.values() if not lane.is_broken])
 
     def is_known(self, model: str) -> bool:
-        """True when the endpoints file names the model."""
-        return model in (self._listed or {})
+        """True when the model is listed; one that only its servers name, once one of them did, or while some have not said theirs yet."""
+        listed = self._listed or {}
+        return model in listed or (ANY_MODEL in listed and (model in self._met or bool(self._learners)))
 
     async def choose(self, model: str, *, avoid: Lane | None = None) -> Lane:
         """Return the open lane with the fewest rows before it, in turn among equals; wait a moment when there is none.
 
         Raises:
-            ModelUnknown: The endpoints file does not name the model.
+            ModelUnknown: No listed server serves the model.
             NoLane: None opened in time.
         """
         deadline = asyncio.get_running_loop().time() + LANE_WAIT_SECONDS
@@ -128,7 +115,7 @@ class Lanes:
                 turn = next(self._turn)
                 return min((lanes[(turn + n) % len(lanes)] for n in range(len(lanes))), key=lambda lane: lane.coalescer.load_rows)
             if self._listed is not None and not self.is_known(model):
-                raise ModelUnknown(f"no model {model[:80]!r}; there are: {', '.join(sorted(self._listed)) or 'none'}")
+                raise ModelUnknown(f"no model {model[:80]!r}; there are: {', '.join(sorted(self._met | self._listed.keys() - {ANY_MODEL})) or 'none'}")
             opened = self._opened
             try:
                 async with asyncio.timeout_at(deadline):
@@ -137,7 +124,7 @@ class Lanes:
                 raise NoLane(f"no server of {model[:80]} is ready") from None
 
     async def follow(self) -> None:
-        """Follow the endpoints file until cancelled."""
+        """Follow the list of endpoints until cancelled."""
         while True:
             try:
                 self.observe()
@@ -146,8 +133,8 @@ class Lanes:
             await asyncio.sleep(self._settings.poll_seconds)
 
     def observe(self) -> None:
-        """Read the file if it changed, learn new endpoints, close what is gone or broken."""
-        self._read_file()
+        """Read the list, learn new endpoints, close what is gone or broken."""
+        self._listed = self._directory.read()
         listed = {(model, url) for model, urls in (self._listed or {}).items() for url in urls}
         for place, lane in list(self._lanes.items()):
             if lane.is_broken:
@@ -166,35 +153,17 @@ class Lanes:
 
     async def close(self) -> None:
         """Answer what is in flight and hang up."""
+        self._directory.close()
         for learner in self._learners.values():
             learner.cancel()
         for place in list(self._lanes):
             self._close(place)
         await asyncio.gather(*self._learners.values(), *self._closing, return_exceptions=True)
 
-    def _read_file(self) -> None:
-        path = self._settings.endpoints
-        try:
-            found: bytes | str = path.read_bytes()
-        except OSError as problem:
-            found = str(problem)
-        if found == self._seen:
-            return
-        self._seen = found
-        if isinstance(found, str):
-            log.warning("the endpoints file cannot be read, the last good one counts: %s", found)
-            return
-        try:
-            models = EndpointsFile.model_validate_json(found).models
-        except ValidationError as problem:
-            log.warning("the endpoints file %s is not understood, the last good one counts: %s", path, problem.errors(include_url=False)[0]["msg"])
-            return
-        self._listed = {model: tuple(endpoint.url.rstrip("/") for endpoint in endpoints) for model, endpoints in models.items()}
-        log.info("endpoints: %s", self._listed)
-
     def _may_go(self, lane: Lane) -> bool:
-        """A lane that the file no longer names goes when one that it names can take over, or after HANDOVER_SECONDS."""
-        urls = (self._listed or {}).get(lane.served.model, ())
+        """A lane that is no longer listed goes when a listed one can take over, or after HANDOVER_SECONDS."""
+        listed = self._listed or {}
+        urls = listed.get(lane.served.model) or listed.get(ANY_MODEL, ())
         if not urls or any(other.url in urls for other in self if other.served.model == lane.served.model):
             return True
         now = asyncio.get_running_loop().time()
@@ -216,19 +185,20 @@ class Lanes:
             upstream = self._connect(url)
             try:
                 served = await upstream.metadata()
-                if served.model != model or not HEADER_SAFE.fullmatch(served.image_digest):
+                if model not in {served.model, ANY_MODEL} or not HEADER_SAFE.fullmatch(served.image_digest):
                     raise AnswerWrong(f"{url} should serve {model} and says {served.model} {served.image_digest[:80]!r}")
+                self._met.add(served.model)
                 self._lanes[place] = Lane(upstream, served, settings=self._settings, on_block=self._on_block)
                 break
             except (ServerFault, DeadlinePassed) as fault:
                 await upstream.close()
                 self._failures[place] = failures + 1
                 if failures < 3:
-                    log.warning("endpoint %s of %s: %s", url, model, fault)
+                    log.warning("endpoint %s of %s: %s", url, model or "a model", fault)
             except BaseException:
                 await upstream.close()
                 raise
-        log.info("lane open: %s version %d at %s", model, served.version, url)
+        log.info("lane open: %s version %d at %s", served.model, served.version, url)
         self._opened.set()
         self._opened = asyncio.Event()
 

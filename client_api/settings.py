@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+@dataclass(frozen=True)
+class DnsName:
+    """A name that resolves to every server of every model: on Kubernetes a headless Service."""
+
+    host: str
+    port: int
+
+
+def _place(given: object) -> object:
+    """Read `dns:<name>:<port>`; anything else is a path."""
+    if not isinstance(given, str) or not given.startswith("dns:"):
+        return given
+    named = re.fullmatch(r"dns:([a-zA-Z0-9.-]+):([0-9]{1,5})", given)
+    if named is None or not 1 <= int(named[2]) <= 65535:
+        raise ValueError("write dns:<name>:<port>, such as dns:servers.models.svc.cluster.local:3000")
+    return DnsName(named[1], int(named[2]))
 
 
 class Settings(BaseSettings):
@@ -15,10 +35,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLIENT_API_", frozen=True, extra="forbid")
 
-    endpoints: Path
-    """The endpoints file: which servers answer for which model. It may appear later."""
+    endpoints: Annotated[Path | DnsName, NoDecode, BeforeValidator(_place)]
+    """The endpoints file (it may appear later): which servers answer for which model. Or `dns:<name>:<port>`: a name with an address for each server."""
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
     """Keys of callers, as JSON list or separated by commas. No default: an open gateway must not happen by accident."""
+    serving_token: SecretStr | None = Field(default=None, min_length=16)
+    """What the model servers ask for (their SERVING_TOKEN)."""
     host: str = "127.0.0.1"
     """Address of `python -m client_api`: loopback unless told otherwise."""
     port: int = Field(default=8080, ge=0, le=65535)

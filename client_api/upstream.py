@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import httpx2
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from client_api.errors import AnswerWrong, BlockRefused, DeadlinePassed, NoResponse, ServerFault
@@ -43,8 +43,9 @@ class Server(Protocol):
 class Upstream:
     """A server over HTTP. A pool of its own: what a cancelled call leaks is gone when the lane is."""
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, *, tls: ssl.SSLContext, token: SecretStr | None = None) -> None:
         self.url = url.rstrip("/")
+        self._headers = HEADERS if token is None else {**HEADERS, "authorization": f"Bearer {token.get_secret_value()}"}
         limits = httpx2.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_ALIVE_SECONDS)
         self._transport = httpx2.AsyncHTTPTransport(limits=limits, verify=tls, trust_env=False)  # a client's cookies and redirects cost a third of a call
 
@@ -89,7 +90,7 @@ class Upstream:
         timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)).as_dict()
         try:
             async with asyncio.timeout(seconds):  # httpx's own bound each read: a server that drips would hold the lane for ever
-                request = httpx2.Request(method, self.url + path, headers=HEADERS, content=content, extensions={"timeout": timeout})
+                request = httpx2.Request(method, self.url + path, headers=self._headers, content=content, extensions={"timeout": timeout})
                 response = await self._transport.handle_async_request(request)
                 has_head = True
                 return response.status_code, await response.aread()

@@ -4,6 +4,7 @@ PromoteError
 ├── Unavailable                 an outside part did not answer; transient, retried with a bound
 │   ├── ModelRegistryUnavailable
 │   ├── ImageRegistryUnavailable
+│   │   └── ImageRegistryBusy   it asked for more patience than one pass has
 │   ├── ForgeUnavailable
 │   └── ClusterUnavailable
 ├── NotFound                    an outside part answered that it has no such thing
@@ -12,6 +13,7 @@ PromoteError
 ├── Refused                     an outside part understood, and said no (credentials, rights, a conflict)
 │   ├── ModelRegistryRefused
 │   ├── ImageRegistryRefused
+│   │   └── ImageRegistryLoginRefused
 │   ├── ForgeRefused
 │   └── ClusterRefused
 ├── Malformed                   bytes that are not what they should be
@@ -46,6 +48,10 @@ class ImageRegistryUnavailable(Unavailable):
     """The image registry did not answer, or could not be read."""
 
 
+class ImageRegistryBusy(ImageRegistryUnavailable):
+    """The image registry asked to come back later than this pass may wait."""
+
+
 class ForgeUnavailable(Unavailable):
     """The forge did not answer, answered with a fault of its own, or asked to wait."""
 
@@ -76,6 +82,10 @@ class ModelRegistryRefused(Refused):
 
 class ImageRegistryRefused(Refused):
     """The image registry refused the request."""
+
+
+class ImageRegistryLoginRefused(ImageRegistryRefused):
+    """The image registry or AWS does not know our credentials: absent, wrong or expired."""
 
 
 class ForgeRefused(Refused):

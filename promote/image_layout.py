@@ -19,7 +19,7 @@ from typing import Any
 
 from promote.errors import ImageFolderFull, ImageFolderUnwritable, ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
 from promote.image import MANIFEST_TYPE, Blob, Image, read_model_layer
-from promote.image_name import check_digest, check_repository, check_tag, is_digest
+from promote.image_name import check_digest, check_repository, check_tag, image_reference, is_digest
 
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _TAG_ANNOTATION = "org.opencontainers.image.ref.name"
@@ -32,6 +32,13 @@ class LayoutRegistry:
     def __init__(self, root: Path, *, lock_timeout_seconds: float = 30.0) -> None:
         self._root = root
         self._lock_timeout_seconds = lock_timeout_seconds
+
+    def base_image(self) -> None:
+        """The empty one."""
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Repository and digest."""
+        return image_reference(repository, digest)
 
     def find(self, repository: str, tag: str) -> str | None:
         """See image_registry.ImageRegistry. An image with a missing or damaged blob counts as not there: the next push mends it."""

@@ -14,7 +14,7 @@ from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteE
 from promote.forge import Forge, PullRequest
 from promote.history import History
 from promote.history_reader import HistoryReader, read_release
-from promote.image_name import image_reference, image_tag
+from promote.image_name import image_tag
 from promote.image_registry import ImageRegistry
 from promote.lifecycle import Challenger, Observation, ObservedPull
 from promote.model_registry import ModelRegistry, ModelVersion
@@ -127,7 +127,7 @@ class Observer:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
         digest = self._parts.images.find(repository, image_tag(version.version, version.tags.get("model_digest", "")))
-        return None if digest is None else image_reference(repository, digest)
+        return None if digest is None else self._parts.images.reference(repository, digest)
 
     def _is_recognised(self, history: History) -> bool:
         """True when what main names is bytes that served before, or what promote would propose."""

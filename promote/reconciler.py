@@ -203,7 +203,7 @@ class Reconciler:
             raise InvalidImage(
                 f"model.json of version {challenger.version} of {seen.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
             )
-        image = build_image(files)
+        image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(self._parts.repository(seen.model), image, tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")))
 
     def _branch(self, seen: Observation, _: Step) -> None:

@@ -1,15 +1,12 @@
-"""What runs, as the cluster tells it: a Deployment's JSON read over HTTP, and what it says about one image."""
+"""What runs: what a Deployment's and its pods' JSON say about one image. Asking for them is kubernetes_rollout.py's. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import httpx2
-
-from promote.errors import ClusterRefused, ClusterUnavailable
-from promote.settings import PromoteSettings
+_LONGEST_LINE = 600
 
 
 @dataclass(frozen=True)
@@ -36,36 +33,6 @@ class Rollout(Protocol):
         """
 
 
-class KubernetesRollout:
-    """Reads `server-<model>` from the Kubernetes API, or from what answers like it."""
-
-    def __init__(self, url: str, *, namespace: str = "models", timeout_seconds: float = 15.0) -> None:
-        self._deployments = f"{url.rstrip('/')}/apis/apps/v1/namespaces/{namespace}/deployments"
-        self._client = httpx2.Client(timeout=timeout_seconds, trust_env=False)
-
-    @classmethod
-    def from_settings(cls, settings: PromoteSettings) -> KubernetesRollout:
-        """Return the cluster that the settings name."""
-        return cls(settings.cluster_url, namespace=settings.namespace, timeout_seconds=settings.request_timeout_seconds)
-
-    def status(self, model: str, image: str) -> RolloutStatus:
-        """What the Deployment of a model says about an image."""
-        url = f"{self._deployments}/server-{model}"
-        try:
-            answer = self._client.get(url)
-            body = answer.json() if answer.content else {}
-        except (httpx2.HTTPError, ValueError) as error:
-            raise ClusterUnavailable(f"asked the cluster for {url}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?") from error
-        if answer.status_code == 404 and body.get("reason") == "NotFound":
-            return RolloutStatus("absent", f"the cluster has no Deployment server-{model} yet")
-        if answer.status_code in {401, 403, 404}:
-            said = body.get("message", "no such page")
-            raise ClusterRefused(f"asked the cluster for {url}: it answered {answer.status_code}, {said}. Check PROMOTE_CLUSTER_URL and its credentials.")
-        if answer.status_code != 200:
-            raise ClusterUnavailable(f"asked the cluster for {url}: it answered {answer.status_code}. Promote asks again later.")
-        return rollout_of(body, image)
-
-
 def rollout_of(deployment: Mapping[str, Any], image: str) -> RolloutStatus:
     """Return what a Deployment's JSON says about an image; counters decide, conditions only explain or say that it failed."""
     spec, status = deployment.get("spec", {}), deployment.get("status", {})
@@ -78,7 +45,49 @@ def rollout_of(deployment: Mapping[str, Any], image: str) -> RolloutStatus:
     wanted = spec.get("replicas", 1)
     if updated == replicas == available >= 1:
         return RolloutStatus("healthy", f"{available} of {wanted} replicas run it and are available")
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "Progressing" and condition.get("status") == "False":
-            return RolloutStatus("failed", f"{condition.get('reason', 'failed')}: {condition.get('message', 'no message')}")
-    return RolloutStatus("progressing", f"{updated} of {wanted} replicas run it, {available} of {replicas} are available")
+    conditions = {condition.get("type"): condition for condition in status.get("conditions") or ()}
+    progressing = conditions.get("Progressing", {})
+    if progressing.get("status") == "False":
+        return RolloutStatus("failed", _said(progressing))
+    refused = conditions.get("ReplicaFailure", {})
+    why = f"; {_said(refused)}" if refused.get("status") == "True" else ""
+    return RolloutStatus("progressing", f"{updated} of {wanted} replicas run it, {available} of {replicas} are available{why}")
+
+
+def why_pods_wait(pods: Iterable[Mapping[str, Any]], image: str) -> str:
+    """Return why the newest troubled pod of an image does not serve; empty when none says so.
+
+    A crash is told by the last line of the log, which the kubelet keeps in a pod's status (terminationMessagePolicy FallbackToLogsOnError).
+    """
+    own = [pod for pod in pods if any(container.get("image") == image for container in _at(pod, "spec", "containers"))]
+    for pod in sorted(own, key=lambda pod: str(pod.get("metadata", {}).get("creationTimestamp")), reverse=True):
+        if why := _trouble(pod):
+            return f"Pod {pod.get('metadata', {}).get('name')}: {why}"
+    return ""
+
+
+def _trouble(pod: Mapping[str, Any]) -> str:
+    containers = [*_at(pod, "status", "initContainerStatuses"), *_at(pod, "status", "containerStatuses")]
+    conditions = [condition for condition in _at(pod, "status", "conditions") if condition.get("type") == "PodScheduled" and condition.get("status") == "False"]
+    return next((why for why in [*map(_trouble_of_container, containers), *map(_said, conditions)] if why), "")
+
+
+def _trouble_of_container(container: Mapping[str, Any]) -> str:
+    state = container.get("state") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended:
+        lines = str(ended.get("message") or "").strip().splitlines() or ["it logged nothing"]
+        count = container.get("restartCount", 0)
+        return f"restarted {count} times; it ended last with exit code {ended.get('exitCode')} ({ended.get('reason')}): {lines[-1][:_LONGEST_LINE]}"
+    waiting = state.get("waiting") or {}
+    if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
+        return _said(waiting)
+    return "it runs and is not ready" if "running" in state and container.get("ready") is False else ""
+
+
+def _at(pod: Mapping[str, Any], part: str, name: str) -> list[Mapping[str, Any]]:
+    return (pod.get(part) or {}).get(name) or []
+
+
+def _said(found: Mapping[str, Any]) -> str:
+    return f"{found.get('reason', 'failed')}: {str(found.get('message', 'no message'))[:_LONGEST_LINE]}"

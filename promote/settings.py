@@ -23,13 +23,19 @@ class PromoteSettings(BaseSettings):
     branch: str = "main"
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]+$")
     images: str
-    """Where images lie: on the laptop `oci-layout:/absolute/folder`."""
+    """Where images lie: `oci-layout:/absolute/folder` on the laptop, `https://<host>[/prefix]`, or `ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]`."""
+    images_user: str = ""
+    """Told to a registry over HTTP that asks; ECR's login is AWS's own."""
+    images_password: SecretStr = SecretStr("")
+    images_pull_host: str = Field(default="", pattern=r"^[a-z0-9.:-]*$")
+    """The registry as the cluster reaches it; empty means the host of `images`."""
     image_prefix: str = "ratchet"
     """An image is `<prefix>/<model>@sha256:…`."""
     base_image: str = ""
-    """Below the model layer; empty means the empty image, as the laptop uses it."""
+    """Below the model layer: `<repository>@sha256:…` in the registry of `images`, or `https://<host>/<repository>@sha256:…`; empty: the empty image."""
     cluster_url: str
-    """Root of the Kubernetes API, or of what answers like it."""
+    """`in-cluster` (the pod's own account), `kubeconfig` or `kubeconfig:<context>` (KUBECONFIG, else ~/.kube/config),
+    or the root of what answers like Kubernetes."""
     namespace: str = "models"
     interval_seconds: float = Field(default=30.0, gt=0)
     """Between passes when nobody nudges; well below the time a reviewer takes to look."""

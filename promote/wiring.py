@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from promote.errors import UnsupportedRegistry
 from promote.settings import PromoteSettings
 
 if TYPE_CHECKING:
@@ -27,19 +26,24 @@ def open_parts(settings: PromoteSettings) -> Parts:
     Raises:
         UnsupportedRegistry: PROMOTE_IMAGES or PROMOTE_BASE_IMAGE names what this version cannot use.
         ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
+        ClusterRefused: PROMOTE_CLUSTER_URL names credentials that are not there.
     """
     from promote.image_registry import open_image_registry  # noqa: PLC0415 - slow to load
+    from promote.kubernetes_rollout import KubernetesRollout  # noqa: PLC0415 - slow to load
     from promote.model_registry import open_model_registry  # noqa: PLC0415 - slow to load
     from promote.observing import Parts  # noqa: PLC0415 - slow to load
-    from promote.rollout import KubernetesRollout  # noqa: PLC0415 - slow to load
 
-    if settings.base_image:
-        raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {settings.base_image!r}; this version builds on the empty image only. Leave it unset.")
     return Parts(
         forge=open_forge(settings),
         rollout=KubernetesRollout.from_settings(settings),
         registry=open_model_registry(settings.tracking_url, public_url=settings.public_tracking_url),
-        images=open_image_registry(settings.images),
+        images=open_image_registry(
+            settings.images,
+            base_image=settings.base_image,
+            user=settings.images_user,
+            password=settings.images_password.get_secret_value(),
+            pull_host=settings.images_pull_host,
+        ),
         clock=lambda: datetime.now(UTC),
         environment=settings.environment,
         image_prefix=settings.image_prefix,

@@ -15,7 +15,8 @@ RetrainError
 ├── SnapshotError
 │   ├── PartitionMissing        a manifest names a file that is not there
 │   ├── PartitionCorrupt        a file's rows are not those its name promises
-│   └── StoreUnavailable        transient: the store cannot be written or read
+│   ├── StoreUnavailable        transient: the store cannot be written or read
+│   └── StoreRefused            the store answers, and refuses: credentials, a bucket, a permission
 ├── TrainingError               no technique can be trained, or none may ship
 │   └── OneClassLabel           every row of a split has the same label
 ├── LockMissing                 the lock file that names the libraries is not there
@@ -115,6 +116,10 @@ class StoreUnavailable(SnapshotError):
     """The store cannot be written or read: full, read-only, not reachable."""
 
     is_transient = True
+
+
+class StoreRefused(SnapshotError):
+    """The store answers, and refuses: expired credentials, a missing bucket, a permission. Somebody has to act before another try."""
 
 
 class TrainingError(RetrainError):

@@ -1,31 +1,26 @@
 """The store of weekly partitions: immutable Parquet files named by the digest of their rows, and an index of what was read when.
 
-    <folder>/partitions/2013-W27/<hex of the rows digest>.parquet
-    <folder>/index/<hex of the reading's digest>/2013-W27.json
+    <place>/partitions/2013-W27/<hex of the rows digest>.parquet
+    <place>/index/<hex of the reading's digest>/2013-W27.json
 
-A file appears under its name only when it is whole (written beside it, then renamed): a killed writer leaves at most a `.writing-…` file, and two
+The place is a folder or `s3://bucket/prefix`. A file appears under its name only when it is whole, so a killed writer leaves nothing that counts, and two
 writers of the same rows are harmless. The index saves reading: without it every week is read again, and gets the same names.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from retrain.contract import Contract, Digest, Partition, canonical_json, digest_of_bytes
-from retrain.errors import PartitionCorrupt, PartitionMissing, StoreUnavailable
+from retrain.errors import PartitionCorrupt, PartitionMissing
+from retrain.files import Files, files_of, place_of, root_uri
 from retrain.rows import ColumnDigests, column_digests, rows_digest
 
 _COLUMNS_KEY = b"ratchet_columns"
@@ -56,9 +51,9 @@ class ReadWeek(Contract):
 
 @dataclass(frozen=True)
 class PartitionStore:
-    """A folder that every run of every model may share."""
+    """A place that every run of every model may share: a folder, or `s3://bucket/prefix`."""
 
-    folder: Path
+    place: Path | str
 
     def write(self, week: str, rows: pa.Table, *, before: ReadWeek | None = None) -> Partition:
         """Keep a week's rows, which are in canonical types and order; rows that are kept already stay as they are.
@@ -69,15 +64,15 @@ class PartitionStore:
             before: What the index says of the week; saves looking into a file that has not changed.
 
         Raises:
-            StoreUnavailable: The folder cannot be written; nothing half-written is left under the partition's name.
+            StoreUnavailable, StoreRefused: The place cannot be written; nothing half-written is left under the partition's name.
         """
         columns = column_digests(rows)
         digest = rows_digest(columns, rows.num_rows)
-        path = self.folder.absolute() / "partitions" / week / f"{digest.removeprefix('sha256:')}.parquet"
-        partition = Partition(week=week, uri=path.as_uri(), rows_digest=digest, rows=rows.num_rows)
+        uri = f"{self._root}/partitions/{week}/{digest.removeprefix('sha256:')}.parquet"
+        partition = Partition(week=week, uri=uri, rows_digest=digest, rows=rows.num_rows)
         if not (before and before.partition == partition and _is_as_written(before)) and not _is_whole(partition):
             described = rows.replace_schema_metadata({_COLUMNS_KEY: canonical_json(columns)})
-            with _appearing_whole(path) as file:
+            with self._files.appearing_whole(uri) as file:
                 pq.write_table(described, file, compression="lz4", write_statistics=False)
         return partition
 
@@ -85,31 +80,37 @@ class PartitionStore:
         """Note in the index what a week held when it was read; `reading` names the query and the columns' parts.
 
         Raises:
-            StoreUnavailable: The folder cannot be written.
+            StoreUnavailable, StoreRefused: The place cannot be written.
         """
         content = canonical_json(read_week.model_dump(mode="json"))
-        with _appearing_whole(self._index_file(reading, read_week.partition.week)) as file:
+        with self._files.appearing_whole(self._index_file(reading, read_week.partition.week)) as file:
             file.write(digest_of_bytes(content).encode() + b"\n" + content)
 
     def recall(self, reading: Digest, week: str) -> ReadWeek | None:
         """Return what the index says of a week; None when it has no entry, or one that is damaged, or whose partition is gone.
 
         Raises:
-            StoreUnavailable: The folder cannot be read.
+            StoreUnavailable, StoreRefused: The place cannot be read.
         """
         try:
-            digest, _, content = self._index_file(reading, week).read_bytes().partition(b"\n")
+            digest, _, content = self._files.read(self._index_file(reading, week)).partition(b"\n")
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise StoreUnavailable(f"the snapshot store {self.folder} cannot be read: {error}") from error
         if digest.decode(errors="replace") != digest_of_bytes(content):
             return None
         read_week = ReadWeek.model_validate_json(content)
-        return read_week if _path_of(read_week.partition).exists() else None
+        return read_week if files_of(read_week.partition.uri).exists(read_week.partition.uri) else None
 
-    def _index_file(self, reading: Digest, week: str) -> Path:
-        return self.folder / "index" / reading.removeprefix("sha256:") / f"{week}.json"
+    def _index_file(self, reading: Digest, week: str) -> str:
+        return f"{self._root}/index/{reading.removeprefix('sha256:')}/{week}.json"
+
+    @cached_property
+    def _root(self) -> str:
+        return root_uri(self.place)
+
+    @property
+    def _files(self) -> Files:
+        return files_of(self._root)
 
 
 def file_digest(partition: Partition) -> Digest:
@@ -117,14 +118,12 @@ def file_digest(partition: Partition) -> Digest:
 
     Raises:
         PartitionMissing: The file is not there.
+        StoreUnavailable, StoreRefused: It cannot be read.
     """
     try:
-        with _path_of(partition).open("rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        return files_of(partition.uri).digest(partition.uri)
     except FileNotFoundError as error:
         raise _missing(partition) from error
-    except OSError as error:
-        raise StoreUnavailable(f"{_path_of(partition)} cannot be read: {error}") from error
 
 
 def prove_file(read_week: ReadWeek) -> None:
@@ -139,17 +138,15 @@ def read_partition(partition: Partition, columns: Sequence[str] | None = None) -
     Raises:
         PartitionMissing: The file is not there.
         PartitionCorrupt: Its rows are not those that the digest names; delete it, and the next run reads the week from the source again.
-        StoreUnavailable: The file cannot be opened.
+        StoreUnavailable, StoreRefused: The file cannot be opened.
     """
     try:
-        with pq.ParquetFile(_path_of(partition), memory_map=True) as file:
+        with files_of(partition.uri).opened(partition.uri) as opened, pq.ParquetFile(opened) as file:
             said = _COLUMN_DIGESTS.validate_json((file.schema_arrow.metadata or {})[_COLUMNS_KEY])
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             rows = file.read(names, use_threads=False).replace_schema_metadata(None)
     except FileNotFoundError as error:
         raise _missing(partition) from error
-    except PermissionError as error:
-        raise StoreUnavailable(f"{_path_of(partition)} cannot be opened: {error}") from error
     except (pa.ArrowException, ValidationError, KeyError, OSError) as error:
         raise _corrupt(partition, f"it cannot be decoded ({error})") from error
     _prove(partition, said, rows)
@@ -167,12 +164,13 @@ def _prove(partition: Partition, said: ColumnDigests, rows: pa.Table) -> None:
 
 def _corrupt(partition: Partition, found: str) -> PartitionCorrupt:
     return PartitionCorrupt(
-        f"{_path_of(partition)} does not hold the rows {partition.rows_digest} of the week {partition.week}: {found}; delete the file and run the window again"
+        f"{place_of(partition.uri)} does not hold the rows {partition.rows_digest} of the week {partition.week}: {found}; "
+        "delete the file and run the window again"
     )
 
 
 def _missing(partition: Partition) -> PartitionMissing:
-    return PartitionMissing(f"the snapshot names {_path_of(partition)}, which is not there; run the window again to read its rows from the source")
+    return PartitionMissing(f"the snapshot names {place_of(partition.uri)}, which is not there; run the window again to read its rows from the source")
 
 
 def _is_as_written(read_week: ReadWeek) -> bool:
@@ -189,32 +187,3 @@ def _is_whole(partition: Partition) -> bool:
     except (PartitionMissing, PartitionCorrupt):
         return False
     return True
-
-
-def _path_of(partition: Partition) -> Path:
-    return Path(url2pathname(urlsplit(partition.uri).path))
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write that takes its name only when all of it is on disk."""
-    writing = path.with_name(f".writing-{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with writing.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        writing.replace(path)
-    except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be written: {error}; nothing was left under that name") from error
-    finally:
-        _remove(writing)
-
-
-def _remove(path: Path) -> None:
-    """A folder that cannot be written cannot be cleaned either; the first error is the one to tell."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass

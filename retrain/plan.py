@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from retrain.contract import Contract, Digest, utc_text
 from retrain.partitions import PartitionStore
@@ -40,8 +39,8 @@ class RunPlan(Contract):
 
 
 def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
-    """Return what `retrain run` would do for the window before `end`; `snapshots` is the store's folder."""
-    window, store = sliding_window(end, months=spec.window_months), PartitionStore(Path(snapshots))
+    """Return what `retrain run` would do for the window before `end`; `snapshots` is the store's place."""
+    window, store = sliding_window(end, months=spec.window_months), PartitionStore(snapshots)
     kept = kept_weeks(spec, window, store)
     ripe_end = utc_text(window.end - spec.label_delay)
     return RunPlan(

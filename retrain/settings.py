@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+)*/?")
+
+
+def _checked_place(place: str) -> str:
+    if place.startswith("s3:") and not _S3_PLACE.fullmatch(place):
+        raise ValueError(f"`{place}` names no place on S3; write s3://bucket or s3://bucket/prefix, the prefix of letters, digits and . _ = - only")
+    if "://" in place and not place.startswith(("s3://", "file:///")):
+        raise ValueError(f"`{place.partition('://')[0]}://…` is no place for snapshots; it is a folder, or s3://bucket/prefix")
+    return place
 
 
 class Settings(BaseSettings):
@@ -16,8 +28,8 @@ class Settings(BaseSettings):
     sources: dict[str, str] = {}
     """Name → address, as JSON: `{"warehouse": "duckdb:///abs/path.duckdb"}`. Here and not in the YAML, because an address may hold a password."""
 
-    snapshots: str = ".ratchet/snapshots"
-    """Folder of the snapshot store. Relative, so that a first try on a laptop needs no setting."""
+    snapshots: Annotated[str, AfterValidator(_checked_place)] = ".ratchet/snapshots"
+    """A folder, or `s3://bucket/prefix` (credentials and region are boto3's own). Relative, so that a first try on a laptop needs no setting."""
 
     tracking_url: str = "http://127.0.0.1:5000"
     """MLflow; its own default port."""

@@ -98,7 +98,7 @@ def run_window(
     runs = runs or _mlflow(settings, spec)
     runs.check()
     with open_source(settings.sources, spec.source) as source:
-        snapshot = build_snapshot(spec, end, source, PartitionStore(Path(settings.snapshots)))
+        snapshot = build_snapshot(spec, end, source, PartitionStore(settings.snapshots))
     progress(f"snapshot of {sum(part.rows for part in snapshot.partitions):,} rows in {len(snapshot.partitions)} weeks ({_since(started)})")
     champion = runs.champion_technique()
     identity = run_identity(spec, snapshot, settings, champion=champion, sample=sample)

@@ -1,6 +1,6 @@
 """The BentoML service: gathers blocks of several callers into one call of the model, and says what it serves.
 
-Ready only when the model is verified and has answered. The gateway is its only caller: this is no security boundary.
+Ready only when the model is verified and has answered. The gateway is its only caller: BentoML is no security boundary, shared token and network policy are.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 # Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (FACTS.md, BentoML).
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
@@ -24,6 +24,7 @@ from starlette.routing import Route
 from serving.contract import AnswerBlock, Block, BlockError, Served
 from serving.model import Model, verify
 from serving.settings import Settings
+from serving.token import TokenRequired
 
 SHED_AFTER_MS = 60_000
 """BentoML refuses blocks that would wait longer, a tenth of that refuses half of all under load (FACTS.md): the gateway has the deadline."""
@@ -87,6 +88,9 @@ class Server:
             answer if isinstance(answer, BlockError) else AnswerBlock(columns=answer, version=version, image_digest=image_digest)
             for answer in self._model.answer(blocks, max_rows=self._settings.max_rows)
         ]
+
+
+cast("Any", Server).add_asgi_middleware(TokenRequired, token=lambda: load()[0].token)  # bentoml.service made it a Service
 
 
 def _served(model: Model, settings: Settings) -> Served:

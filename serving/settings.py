@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retrain.contract import Digest
@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Of the image this process was started from; only answered, never looked up."""
     max_rows: int = Field(default=10_000, ge=1)
     """Rows a block may have: 10,000 take about 50 ms, so one caller cannot hold up the others for longer."""
+    token: SecretStr | None = Field(default=None, min_length=16)
+    """What the gateway must carry (its CLIENT_API_SERVING_TOKEN). Unset, every caller is answered: only where none but the gateway can reach this port."""
     host: str = "127.0.0.1"
     """A container sets 0.0.0.0."""
     port: int = Field(default=3000, ge=1, le=65535)

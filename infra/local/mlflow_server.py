@@ -13,12 +13,13 @@ _ENVIRONMENT = {
 }
 
 
-def start_mlflow(folder: Path, port: int) -> tuple[Program, str]:
+def start_mlflow(folder: Path, port: int, *, artifacts: str = "") -> tuple[Program, str]:
     """Return the server, answering, and its tracking URL.
 
     Args:
         folder: Holds the database, the artifacts and the log; a later start on the same folder goes on with them.
         port: Of 127.0.0.1, free.
+        artifacts: Where the server keeps them, such as `s3://bucket/prefix`; empty: in the folder.
 
     Raises:
         DidNotStart: It ended, or did not answer in time.
@@ -26,7 +27,7 @@ def start_mlflow(folder: Path, port: int) -> tuple[Program, str]:
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{port}"
     server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder.absolute()}/mlflow.db", "--artifacts-destination", str((folder / "artifacts").absolute())]
+    stores = ["--backend-store-uri", f"sqlite:///{folder.absolute()}/mlflow.db", "--artifacts-destination", artifacts or str((folder / "artifacts").absolute())]
     program = start("mlflow", [*server, *stores], log=folder / "mlflow.log", env=_ENVIRONMENT)
     try:
         wait_until_answers(program, f"{url}/health")

@@ -1,17 +1,24 @@
-"""What promote relies on of any image registry, held by the fake and by the OCI layout folder."""
+"""What promote relies on of any image registry, held by the fake, the OCI layout folder, docker-registry and ECR (moto before one)."""
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
 from promote.errors import ImageRegistryRefused, InvalidImage, InvalidName
 from promote.image import BaseImage, Image, build_image
 from promote.image_registry import ImageRegistry, open_image_registry
+from promote.oci_http import HttpRegistry
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.image_registry import FakeImageRegistry
+from tests.registry_server import EcrFront, start_open_registry
 
 REPOSITORY = "ratchet/flight-delay"
 ABSENT = digest_of_bytes(b"absent")
@@ -25,9 +32,43 @@ def image_of(onnx: bytes) -> Image:
     return build_image(folder_of(onnx))
 
 
-@pytest.fixture(params=["fake", "layout folder"])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> ImageRegistry:
-    return FakeImageRegistry() if request.param == "fake" else open_image_registry(f"oci-layout:{tmp_path}/not/there/yet")
+HOST = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+_prefixes = (f"test{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program, url = start_open_registry(tmp_path_factory.mktemp("registry"))
+    yield url
+    program.stop()
+
+
+@pytest.fixture
+def ecr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of moto's ECR."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield boto3.client("ecr", region_name="eu-central-1")
+
+
+@pytest.fixture(params=["fake", "layout folder", "docker-registry", "ecr"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ImageRegistry]:
+    """Each test has repositories of its own, below a prefix."""
+    if request.param == "fake":
+        yield FakeImageRegistry()
+        return
+    if request.param == "layout folder":
+        yield open_image_registry(f"oci-layout:{tmp_path}/not/there/yet")
+        return
+    url, prefix = request.getfixturevalue("docker_registry"), next(_prefixes)
+    if request.param == "docker-registry":
+        opened = open_image_registry(f"{url}/{prefix}")
+    else:
+        opened = open_image_registry(f"ecr:{HOST}/{prefix}", transport=EcrFront(url, request.getfixturevalue("ecr")))
+    assert isinstance(opened, HttpRegistry)
+    yield opened
+    opened.close()
 
 
 def test_nothing_is_found_where_nothing_was_pushed(registry: ImageRegistry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
 from promote.image import Image, read_model_layer
-from promote.image_name import check_digest, check_repository, check_tag
+from promote.image_name import check_digest, check_repository, check_tag, image_reference
 
 
 class FakeImageRegistry:
@@ -15,6 +15,13 @@ class FakeImageRegistry:
         self.pushed: list[tuple[str, str]] = []
         self._images: dict[tuple[str, str], Image] = {}
         self._tags: dict[tuple[str, str], str] = {}
+
+    def base_image(self) -> None:
+        """The empty one."""
+
+    def reference(self, repository: str, digest: str) -> str:
+        """Repository and digest."""
+        return image_reference(repository, digest)
 
     def find(self, repository: str, tag: str) -> str | None:
         """The digest that a tag names."""

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra.local.processes import Program, free_port, start, wait_until_answers
-from promote.rollout import KubernetesRollout
+from promote.kubernetes_rollout import KubernetesRollout
 from tests.cluster_ground import Ground
 
 ROWS = {"carrier": ["UA"], "distance": [700.0], "hour": [9.0], "weekend": [0.0], "wind_speed": [4.0]}
@@ -101,7 +101,7 @@ def start_cluster(ground: Ground, tmp_path: Path) -> Iterator[Callable[..., Clus
     yield begin
     for cluster in started:
         cluster.program.stop()
-        cluster.rollout._client.close()
+        cluster.rollout.close()
     assert server_pids(tmp_path / "cluster") == []
 
 

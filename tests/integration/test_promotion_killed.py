@@ -17,10 +17,10 @@ import pytest
 
 from promote.github_forge import GitHubForge
 from promote.image_layout import LayoutRegistry
+from promote.kubernetes_rollout import KubernetesRollout
 from promote.lifecycle import Observation
 from promote.model_registry import MLFLOW_CLIENT
 from promote.observing import Observer, Parts
-from promote.rollout import KubernetesRollout
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from client_api.errors import AnswerWrong
+from client_api.upstream import Upstream
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
 from serving.contract import AnswerBlock, Served
@@ -215,3 +220,28 @@ def test_a_call_in_flight_at_sigterm_is_answered(model: tuple[Path, ModelCard], 
     caller.join(10)
     assert answers[0][0] == 200
     assert len(answers[0][1]) == 60
+
+
+def test_with_a_token_only_the_gateway_that_carries_it_is_answered(model: tuple[Path, ModelCard], tmp_path: Path) -> None:
+    port, token = free_port(), "correct-horse-battery-staple"
+    env = environment(model[0], model[1].model_digest, tmp_path, port) | {"SERVING_TOKEN": token}
+    program = start("server", [sys.executable, "-m", "serving"], log=tmp_path / "log.txt", env=env, cwd=tmp_path)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_answers(program, f"{url}/readyz", timeout_seconds=30)
+        assert [ask(url, ROW)[0], call(f"{url}/metadata")[0], call(f"{url}/schema")[0], call(f"{url}/")[0]] == [401] * 4
+        assert asyncio.run(_through_the_gateways_client(url, token)).version == 8
+        with pytest.raises(AnswerWrong, match="401"):
+            asyncio.run(_through_the_gateways_client(url, "another-token-altogether"))
+    finally:
+        program.stop()
+
+
+async def _through_the_gateways_client(url: str, token: str) -> Served:
+    upstream = Upstream(url, tls=ssl.create_default_context(), token=SecretStr(token))
+    try:
+        [answer] = await upstream.predict([ROW], deadline=asyncio.get_running_loop().time() + 5) if token.startswith("correct") else [None]
+        assert answer is None or isinstance(answer, AnswerBlock)
+        return await upstream.metadata()
+    finally:
+        await upstream.close()

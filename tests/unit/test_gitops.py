@@ -108,10 +108,13 @@ def test_the_first_pull_request_of_a_model_is_complete() -> None:
     assert desired.workloads["flight-delay"].release == release()
 
 
-def test_images_are_named_by_digest_or_not_at_all() -> None:
-    images = re.findall(r"^\s*(?:- )?\"?image\"?:\s*\"?([^\s\"#]+)", "\n".join(path.read_text() for path in MANIFESTS), flags=re.MULTILINE)
-    assert images
-    assert [image for image in images if image != "unset" and not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
+def test_images_are_named_by_digest_or_by_a_name_that_every_environment_gives_a_digest() -> None:
+    found = {image for path in MANIFESTS for image in re.findall(r"^\s*image: ([^\s#]+)", path.read_text(), flags=re.MULTILINE)}
+    given = [document["images"] for path in KUSTOMIZATIONS for document in documents(path) if "images" in document]
+    assert found == {"unset"} | {entry["name"] for entries in given for entry in entries}
+    for entry in (entry for entries in given for entry in entries):
+        assert entry.keys() == {"name", "newName", "digest"}
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}", entry["digest"])
 
 
 def test_a_server_replaces_another_only_after_it_stayed_ready() -> None:

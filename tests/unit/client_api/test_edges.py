@@ -34,13 +34,13 @@ def test_a_body_that_is_not_declared_json_is_refused(declared):
     assert len(str(refused.value)) < 300
 
 
-@pytest.mark.parametrize(("given", "keys"), [("a, b,", ["a", "b"]), ('["a", "b,c"]', ["a", "b,c"]), ("one", ["one"])])
+@pytest.mark.parametrize(("given", "keys"), [("a, b,", ["a", "b"]), ('["a", "b,c"]', ["a", "b,c"]), ("s3cret", ["s3cret"])])
 def test_keys_are_a_json_list_or_separated_by_commas(monkeypatch, tmp_path, given, keys):
     monkeypatch.setenv("CLIENT_API_KEYS", given)
     monkeypatch.setenv("CLIENT_API_ENDPOINTS", str(tmp_path / "endpoints.json"))
     settings = Settings()
     assert [key.get_secret_value() for key in settings.keys] == keys
-    assert "one" not in repr(settings)
+    assert "s3cret" not in repr(settings)
 
 
 def test_without_keys_the_gateway_does_not_start_and_all_problems_are_told_at_once(monkeypatch):

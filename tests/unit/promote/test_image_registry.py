@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from promote import image_layout
-from promote.errors import ImageFolderFull, ImageFolderUnwritable, ImageRegistryUnavailable, InvalidImage, UnsupportedRegistry
+from promote.errors import ImageFolderFull, ImageFolderUnwritable, ImageRegistryUnavailable, InvalidImage, InvalidName, UnsupportedRegistry
 from promote.image import Image, build_image
 from promote.image_layout import LayoutRegistry
 from promote.image_registry import open_image_registry
@@ -45,10 +45,16 @@ def content_of(layout: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "this version writes folders only"),
-        ("/srv/images", "this version writes folders only"),
-        ("https://registry.example/ratchet", "'https'.*Set it to oci-layout:/an/absolute/folder"),
-        ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "this version writes folders only"),
+        ("", "Set it to oci-layout:/an/absolute/folder"),
+        ("/srv/images", "Set it to oci-layout:/an/absolute/folder"),
+        ("ftp://registry.example/ratchet", "'ftp'.*https://<host> or ecr:<host>"),
+        ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "ecr:<host>"),
+        ("ecr:", "no address of ECR"),
+        ("ecr:1234.dkr.ecr.eu-central-1.amazonaws.com", "no address of ECR"),
+        ("ecr:123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example", "no address of ECR"),
+        ("https://", "https://<host> and perhaps /prefix"),
+        ("https://registry.example/a?b=c", "https://<host> and perhaps /prefix"),
+        ("https://registry.example:port", "cannot be read"),
         ("oci-layout:images", "an absolute path"),
         ("oci-layout:", "an absolute path"),
         ("oci-layout:/srv/../etc", "an absolute path"),
@@ -64,6 +70,39 @@ def test_a_password_in_the_url_is_not_repeated() -> None:
     with pytest.raises(UnsupportedRegistry) as caught:
         open_image_registry("https://user:hunter2@registry.example")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_goes_over_https_only_or_stays_on_this_machine() -> None:
+    with pytest.raises(UnsupportedRegistry, match="in the clear"):
+        open_image_registry("http://registry.example", user="promote", password="hunter2")
+    open_image_registry("https://registry.example", user="promote", password="hunter2")
+    open_image_registry("http://127.0.0.1:5000", user="promote", password="hunter2")
+
+
+DIGEST = digest_of_bytes(b"base")
+
+
+def test_a_folder_has_the_empty_base_only() -> None:
+    assert open_image_registry("oci-layout:/srv").base_image() is None
+    with pytest.raises(UnsupportedRegistry, match="empty base only"):
+        open_image_registry("oci-layout:/srv", base_image=f"ratchet/serving@{DIGEST}")
+
+
+@pytest.mark.parametrize(
+    "base", ["ratchet/serving", "ratchet/serving:v1", "https://registry.example/ratchet/serving:v1", "registry.example:5000/serving@" + DIGEST]
+)
+def test_a_base_is_named_by_its_digest(base: str) -> None:
+    with pytest.raises(InvalidName):
+        open_image_registry("https://registry.example", base_image=base)
+
+
+def test_a_release_names_an_image_as_the_cluster_pulls_it() -> None:
+    assert open_image_registry("oci-layout:/srv").reference("ratchet/a", DIGEST) == f"ratchet/a@{DIGEST}"
+    assert open_image_registry("http://127.0.0.1:5000/teams/one").reference("ratchet/a", DIGEST) == f"127.0.0.1:5000/teams/one/ratchet/a@{DIGEST}"
+    assert (
+        open_image_registry("http://127.0.0.1:5000", pull_host="registry.local:5000").reference("ratchet/a", DIGEST)
+        == f"registry.local:5000/ratchet/a@{DIGEST}"
+    )
 
 
 def test_the_folder_is_an_oci_layout(registry: LayoutRegistry, layout: Path) -> None:

@@ -1,0 +1,57 @@
+"""`python -m infra.images build serving client_api [--push 127.0.0.1:5000/ratchet] [--release gitops/platform/local] [--base IMAGE@sha256:…]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from infra.images.build import NAMES, build, push, with_digest
+from infra.images.programs import ProgramFailed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build what is asked for; 1 with the reason when it cannot be."""
+    asked = _parser().parse_args(arguments)
+    try:
+        for name in asked.images or NAMES:
+            _build(name, base=asked.base, registry=asked.push, folder=asked.release)
+    except ProgramFailed as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    return 0
+
+
+def _build(name: str, *, base: str | None, registry: str | None, folder: Path | None) -> None:
+    began = time.monotonic()
+    image = build(name, base=base)
+    sys.stdout.write(f"{name:12} {image.size_bytes / 1e6:6.0f} MB, {image.own_bytes / 1e6:6.0f} MB above the base, {time.monotonic() - began:4.0f} s")
+    sys.stdout.flush()
+    if registry is None:
+        sys.stdout.write(f"  {image.local}\n")
+        return
+    reference = push(image, registry)
+    sys.stdout.write(f"  {reference}\n")
+    if folder is not None and f"name: {name}," in (text := (folder / "kustomization.yaml").read_text()):
+        (folder / "kustomization.yaml").write_text(with_digest(text, name, reference))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.images", description="Build the services' images with buildah; no daemon needs to run.")
+    command = parser.add_subparsers(required=True).add_parser("build", help="build images, say their sizes")
+    command.add_argument("images", nargs="*", metavar="NAME", help=f"any of: {', '.join(NAMES)}; none means all", type=_known)
+    command.add_argument("--base", help="the image below, by digest; without it one is made of Debian packages")
+    command.add_argument("--push", metavar="REGISTRY", help="push to this registry and prefix, such as 127.0.0.1:5000/ratchet")
+    command.add_argument("--release", metavar="FOLDER", type=Path, help="write the pushed digests into the kustomization of this folder")
+    return parser
+
+
+def _known(name: str) -> str:
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+    return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

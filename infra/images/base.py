@@ -1,0 +1,54 @@
+"""The image below all others, made of Debian packages: Python and the libraries that numpy needs; no pip, compiler or package manager."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from infra.images.programs import run, said
+
+SUITE = "bookworm"
+PYTHON = "3.11"
+"""Debian bookworm's; wheels are fetched for it."""
+PACKAGES = ("usr-is-merged", "python3", "ca-certificates", "libstdc++6", "libgomp1")
+"""The first says that /bin is /usr/bin from the start: what would convert it brings all of Perl (50 MB)."""
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_DOCKERFILE = "FROM scratch\nADD base.tar /\n"
+
+
+def base_image() -> str:
+    """Return the local name of the base, which is made when this machine has none of this recipe.
+
+    Raises:
+        ProgramFailed: mmdebstrap or buildah is missing, or failed.
+    """
+    name = f"localhost/ratchet/base:{SUITE}-{_recipe_digest()}"
+    if said("buildah", "images", "--quiet", "--filter", f"reference={name}"):
+        return name
+    folder = _cache() / f"base-{_recipe_digest()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "base.tar").exists():
+        _make(folder / "base.tar")
+    (folder / "Dockerfile").write_text(_DOCKERFILE)
+    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", "--tag", name, str(folder))
+    return name
+
+
+def _make(tar: Path) -> None:
+    partial = tar.with_name("partial.tar")  # mmdebstrap goes by the ending
+    without = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+    merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+    run("mmdebstrap", "--quiet", "--variant=essential", merged, f"--include={','.join(PACKAGES)}", *without, SUITE, str(partial))
+    partial.rename(tar)
+
+
+def _recipe_digest() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+
+def _cache() -> Path:
+    """The cache of the laptop's Kubernetes too (infra/local/kubernetes/build.py)."""
+    if chosen := os.environ.get("RATCHET_CACHE"):
+        return Path(chosen).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"

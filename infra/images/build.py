@@ -1,0 +1,95 @@
+"""Builds an image from its Dockerfile with buildah (no daemon), says its size, pushes it, and writes its digest where gitops names it."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.images.base import base_image
+from infra.images.programs import ProgramFailed, run, said
+from infra.images.wheels import ROOT, fetch
+
+DOCKERFILES = Path(__file__).parent
+NAMES = tuple(sorted(path.stem for path in DOCKERFILES.glob("*.Dockerfile")))
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?/")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image on this machine."""
+
+    name: str
+    local: str
+    """What buildah calls it."""
+    size_bytes: int
+    """Of its files, base included."""
+    own_bytes: int
+    """Of its files above the base."""
+
+
+def build(name: str, *, base: str | None = None) -> Built:
+    """Build one image, a function of base, lock and code.
+
+    Args:
+        name: Of the Dockerfile and the lock.
+        base: An image by digest; without one, Debian's packages make it.
+
+    Raises:
+        ProgramFailed: A program is missing or failed.
+    """
+    if base is not None and not re.search(r"@sha256:[0-9a-f]{64}$", base):
+        raise ProgramFailed(f"--base {base}: name it by digest, …@sha256:…; a tag may be another image tomorrow")
+    for group in ("uv", name):
+        fetch(group)
+    below = base or base_image()
+    local = f"localhost/ratchet/{name}:latest"
+    recipe = ("--file", str(DOCKERFILES / f"{name}.Dockerfile"), "--build-arg", f"BASE={below}", "--tag", local)
+    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *recipe, str(ROOT))
+    size = _size_bytes(local)
+    return Built(name, local, size, size - _size_bytes(below))
+
+
+def push(image: Built, registry: str) -> str:
+    """Push an image and return its name by digest.
+
+    Args:
+        image: What was built.
+        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`. Loopback is asked without TLS.
+
+    Raises:
+        ProgramFailed: The registry did not take it.
+    """
+    repository = f"{registry.rstrip('/')}/{image.name}"
+    tag = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")[:12]
+    with tempfile.TemporaryDirectory() as folder:
+        digest = Path(folder) / "digest"
+        tls = f"--tls-verify={'false' if LOOPBACK.match(repository) else 'true'}"
+        run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{repository}:{tag}")
+        return f"{repository}@{digest.read_text().strip()}"
+
+
+def with_digest(kustomization: str, name: str, reference: str) -> str:
+    """Return a kustomization whose `images` name an image by a pushed reference; the rest is as it was.
+
+    >>> line = '  - {name: promote, newName: a.example/promote, digest: "sha256:' + "0" * 64 + '"}'
+    >>> with_digest(line, "promote", "b.example/ratchet/promote@sha256:" + "1" * 64)[:68]
+    '  - {name: promote, newName: b.example/ratchet/promote, digest: "sha25'
+
+    Raises:
+        ProgramFailed: It does not name the image, or in another form.
+    """
+    repository, _, digest = reference.partition("@")
+    line = re.compile(rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$', flags=re.MULTILINE)
+    changed, count = line.subn(lambda found: f"{found[1]}{repository}{found[2]}{digest}{found[3]}", kustomization)
+    if count != 1:
+        raise ProgramFailed(f"the kustomization names {name} {count} times under `images`, once is right")
+    return changed
+
+
+def _size_bytes(image: str) -> int:
+    [described] = json.loads(said("buildah", "images", "--json", image))
+    number, unit = str(described["size"]).split()  # buildah says it for people only
+    return int(float(number) * {"B": 1, "bytes": 1, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit])

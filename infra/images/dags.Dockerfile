@@ -1,0 +1,24 @@
+# Airflow with our DAGs; it holds no credential of forge, registry or cluster.
+# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build dags` makes one of Debian packages and
+# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+ARG BASE
+FROM ${BASE} AS build
+COPY infra/locks/dags.txt /lock.txt
+RUN --mount=type=bind,source=build/wheels,target=/wheels \
+    python3 -m zipfile -e /wheels/uv/uv-*.whl /uv && chmod +x /uv/uv-*.data/scripts/uv && \
+    python3 -m venv --without-pip /app && \
+    /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/dags \
+        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock
+COPY dags /app/dags
+# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages || true
+
+FROM ${BASE}
+COPY --from=build /app /app
+ENV PATH=/app/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=ratchet
+USER 65532:65532
+WORKDIR /tmp
+ENV AIRFLOW_HOME=/tmp/airflow AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
+EXPOSE 8080
+ENTRYPOINT ["airflow"]
+CMD ["scheduler"]

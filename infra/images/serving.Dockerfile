@@ -1,0 +1,24 @@
+# The model server. promote puts one layer with /model above it; which release it is comes by SERVING_… variables.
+# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build serving` makes one of Debian packages and
+# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+ARG BASE
+FROM ${BASE} AS build
+COPY infra/locks/serving.txt /lock.txt
+RUN --mount=type=bind,source=build/wheels,target=/wheels \
+    python3 -m zipfile -e /wheels/uv/uv-*.whl /uv && chmod +x /uv/uv-*.data/scripts/uv && \
+    python3 -m venv --without-pip /app && \
+    /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/serving \
+        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock
+COPY retrain/__init__.py retrain/contract.py /app/code/retrain/
+COPY serving /app/code/serving
+# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
+
+FROM ${BASE}
+COPY --from=build /app /app
+ENV PATH=/app/bin:/usr/bin:/bin PYTHONPATH=/app/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=ratchet
+USER 65532:65532
+WORKDIR /tmp
+ENV BENTOML_DO_NOT_TRACK=True OTEL_SDK_DISABLED=true
+EXPOSE 3000
+CMD ["python", "-m", "serving"]

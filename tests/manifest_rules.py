@@ -1,0 +1,226 @@
+"""What a manifest of ours must and must not say, as functions from parsed objects to violations. Pure: no kustomize, no cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Object = dict[str, Any]
+Rule = Callable[[list[Object]], Iterator[str]]
+
+MAY_HAVE_A_TOKEN = {"promote"}
+MAY_READ = {("apps", "deployments", "get"), ("", "pods", "list")}
+SAFE_VOLUMES = {"emptyDir", "configMap", "secret", "projected"}
+DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+DNS_PORTS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+
+
+def _pods(namespace: str, **labels: str) -> Object:
+    named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+    return named | ({"podSelector": {"matchLabels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}}} if labels else {})
+
+
+def _tcp(port: int) -> list[Object]:
+    return [{"port": port, "protocol": "TCP"}]
+
+
+EDGES: dict[tuple[str, str], Object] = {
+    ("models", "servers"): {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "server"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [_pods("gateway", name="gateway")], "ports": _tcp(3000)}],
+    },
+    ("gateway", "gateway"): {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": _tcp(8080)}],
+        "egress": [{"to": [_pods("models", component="server")], "ports": _tcp(3000)}, {"to": [DNS], "ports": DNS_PORTS}],
+    },
+    ("promote", "promote"): {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "promote"}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [_pods("airflow")], "ports": _tcp(8080)}],
+        "egress": [
+            {"to": [_pods("mlflow")], "ports": _tcp(5000)},
+            {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}], "ports": _tcp(443)},
+            {"to": [DNS], "ports": DNS_PORTS},
+        ],
+    },
+}
+"""All that may be reached, and from where; everything else is denied."""
+
+
+def kind(objects: list[Object], *kinds: str) -> list[Object]:
+    """Return the objects of some kinds."""
+    return [found for found in objects if found["kind"] in kinds]
+
+
+def workloads(objects: list[Object]) -> Iterator[tuple[str, Object, Object, Object]]:
+    """Yield name, object, pod and container of everything that runs."""
+    for found in kind(objects, "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"):
+        template = found["spec"].get("template", {}).get("spec", {})
+        for container in [*template.get("initContainers", []), *template.get("containers", []), *([] if template.get("containers") else [{}])]:
+            yield f"{found['kind']} {found['metadata']['name']}", found, template, container
+
+
+def pods_are_restricted(objects: list[Object]) -> Iterator[str]:
+    """Kubernetes' restricted Pod Security Standard, and a number for the user."""
+    for name, _, pod, container in workloads(objects):
+        context = pod.get("securityContext", {})
+        if context.get("runAsNonRoot") is not True:
+            yield f"{name}: runAsNonRoot is not true"
+        if min(context.get("runAsUser", 0), context.get("runAsGroup", 0)) < 10_000:
+            yield f"{name}: runAsUser and runAsGroup are no numbers above all users of a host"
+        if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
+            yield f"{name}: seccompProfile is not RuntimeDefault"
+        if shared := {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys():
+            yield f"{name}: shares {', '.join(sorted(shared))}"
+        expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        if container.get("securityContext") != expected:
+            yield f"{name}: the container's securityContext is not {expected}"
+        if any("hostPort" in port for port in container.get("ports", [])):
+            yield f"{name}: a hostPort"
+
+
+def volumes_are_the_pods_own(objects: list[Object]) -> Iterator[str]:
+    """No folder of the node; what is written has an end."""
+    for name, _, pod, _ in workloads(objects):
+        for volume in pod.get("volumes", []):
+            if not (volume.keys() - {"name"}) <= SAFE_VOLUMES:
+                yield f"{name}: volume {volume}"
+            if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
+                yield f"{name}: emptyDir {volume['name']} has no sizeLimit"
+
+
+def tokens_are_for_who_needs_one(objects: list[Object]) -> Iterator[str]:
+    """Every pod has an account of its own; no account or pod gets a token that asks the API nothing."""
+    accounts = {(found["metadata"].get("namespace"), found["metadata"]["name"]) for found in kind(objects, "ServiceAccount")}
+    for found in kind(objects, "ServiceAccount"):
+        if found.get("automountServiceAccountToken") is not False:
+            yield f"ServiceAccount {found['metadata']['name']}: hands out its token unasked"
+    for name, found, pod, _ in workloads(objects):
+        if pod.get("automountServiceAccountToken") is not (found["metadata"]["name"] in MAY_HAVE_A_TOKEN):
+            yield f"{name}: automountServiceAccountToken"
+        if (found["metadata"].get("namespace"), pod.get("serviceAccountName")) not in accounts:
+            yield f"{name}: no ServiceAccount of its own"
+
+
+def rights_are_read_only(objects: list[Object]) -> Iterator[str]:
+    """Deployments and their pods, in one namespace, for promote."""
+    for found in kind(objects, "ClusterRole", "ClusterRoleBinding"):
+        yield f"{found['kind']} {found['metadata']['name']}: rights over the whole cluster"
+    for found in kind(objects, "Role"):
+        for rule in found["rules"]:
+            asked = {(group, what, verb) for group in rule["apiGroups"] for what in rule["resources"] for verb in rule["verbs"]}
+            yield from (f"Role {found['metadata']['name']}: {' '.join(right)}" for right in sorted(asked - MAY_READ))
+    for found in kind(objects, "RoleBinding"):
+        if found["subjects"] != [{"kind": "ServiceAccount", "name": "promote", "namespace": "promote"}] or found["metadata"]["namespace"] != "models":
+            yield f"RoleBinding {found['metadata']['name']}: for {found['subjects']}"
+
+
+def namespaces_are_restricted_and_closed(objects: list[Object]) -> Iterator[str]:
+    """Each namespace refuses pods that are not restricted, and denies all traffic that no edge allows."""
+    denied = {found["metadata"]["namespace"] for found in kind(objects, "NetworkPolicy") if _denies_all(found["spec"])}
+    for found in kind(objects, "Namespace"):
+        name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
+        for mode in ("enforce", "audit", "warn"):
+            if labels.get(f"pod-security.kubernetes.io/{mode}") != "restricted":
+                yield f"Namespace {name}: {mode} is not restricted"
+        if name not in denied:
+            yield f"Namespace {name}: no policy denies all"
+
+
+def edges_are_the_needed_ones(objects: list[Object]) -> Iterator[str]:
+    """The policies that allow something are exactly EDGES."""
+    found = {(policy["metadata"]["namespace"], policy["metadata"]["name"]): policy["spec"] for policy in kind(objects, "NetworkPolicy")}
+    for place in sorted(found.keys() | EDGES.keys()):
+        if place[1] != "deny" and found.get(place) != EDGES.get(place):
+            yield f"NetworkPolicy {'/'.join(place)} is not what EDGES says"
+
+
+def _denies_all(spec: Object) -> bool:
+    return spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def images_are_named_by_digest(objects: list[Object]) -> Iterator[str]:
+    """A tag may be another image tomorrow. (As built: before that, `unset` and the names that overlays replace stand there.)"""
+    for name, _, _, container in workloads(objects):
+        if not re.fullmatch(r"[\w./:-]+@sha256:[0-9a-f]{64}", container.get("image", "")):
+            yield f"{name}: image {container.get('image')!r}"
+
+
+def resources_are_bounded(objects: list[Object]) -> Iterator[str]:
+    """Requests for the scheduler, a limit of memory for the neighbours; none of CPU, which only slows down."""
+    for name, _, _, container in workloads(objects):
+        resources = container.get("resources", {})
+        if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or resources.get("limits", {}).keys() != {"memory"}:
+            yield f"{name}: resources {resources}"
+
+
+def ends_lose_no_call(objects: list[Object]) -> Iterator[str]:
+    """Probes of all three kinds, a drain before the end, and the end's reason kept."""
+    for name, found, pod, container in workloads(objects):
+        if missing := {"startupProbe", "readinessProbe", "livenessProbe"} - container.keys():
+            yield f"{name}: no {', '.join(sorted(missing))}"
+        drain = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        if not 5 <= drain < pod.get("terminationGracePeriodSeconds", 0) - 10:
+            yield f"{name}: drains {drain} s of {pod.get('terminationGracePeriodSeconds')} s"
+        if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            yield f"{name}: the reason of a crash is lost"
+        if found["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0 or found["spec"].get("minReadySeconds", 0) < 3:
+            yield f"{name}: the old one ends before the new one has proven itself"
+        if pod.get("enableServiceLinks") is not False:
+            yield f"{name}: Services become settings"
+
+
+def replicas_are_apart(objects: list[Object]) -> Iterator[str]:
+    """Where there are several, a drained node takes one at a time, and they spread over nodes."""
+    budgets = [found["spec"] for found in kind(objects, "PodDisruptionBudget")]
+    for name, found, pod, _ in workloads(objects):
+        if found["spec"].get("replicas", 1) < 2:
+            continue
+        labels = found["spec"]["template"].get("metadata", {}).get("labels", {}) | found["spec"].get("selector", {}).get("matchLabels", {})
+        selected = [budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()]
+        if [budget.get("maxUnavailable") for budget in selected] != [1]:
+            yield f"{name}: not exactly one PodDisruptionBudget with maxUnavailable 1"
+        spread = pod.get("topologySpreadConstraints", [])
+        if not any(each["topologyKey"] == "kubernetes.io/hostname" and each["labelSelector"]["matchLabels"].items() <= labels.items() for each in spread):
+            yield f"{name}: nothing spreads its pods over nodes"
+
+
+def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
+    """No secret is in git; what sounds like one comes from a Secret."""
+    yield from (f"Secret {found['metadata']['name']} is in git" for found in kind(objects, "Secret"))
+    for name, _, _, container in workloads(objects):
+        for variable in container.get("env", []):
+            if re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"]) and variable.get("valueFrom", {}).get("secretKeyRef", {}).keys() != {"name", "key"}:
+                yield f"{name}: {variable['name']} is written out"
+
+
+def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:
+    """A server asks for the token that the gateway carries, since a plain bridge network enforces no policy."""
+    carried = {variable["name"]: variable.get("valueFrom") for _, _, _, container in workloads(objects) for variable in container.get("env", [])}
+    for name in ("SERVING_TOKEN", "CLIENT_API_SERVING_TOKEN"):
+        if carried.get(name) != {"secretKeyRef": {"name": "serving-token", "key": "token"}}:
+            yield f"{name} is not the Secret serving-token"
+
+
+AS_WRITTEN: tuple[Rule, ...] = (
+    pods_are_restricted,
+    volumes_are_the_pods_own,
+    tokens_are_for_who_needs_one,
+    rights_are_read_only,
+    namespaces_are_restricted_and_closed,
+    edges_are_the_needed_ones,
+    resources_are_bounded,
+    ends_lose_no_call,
+    secrets_are_referred_to,
+    both_ends_share_the_token,
+)
+AS_BUILT: tuple[Rule, ...] = (*AS_WRITTEN, images_are_named_by_digest, replicas_are_apart)
+
+
+def violations(objects: list[Object], rules: tuple[Rule, ...] = AS_BUILT) -> list[str]:
+    """Return everything that is wrong, each with its rule."""
+    return [f"{rule.__name__}: {found}" for rule in rules for found in rule(objects)]

@@ -1,0 +1,159 @@
+"""Each Dockerfile keeps what we promise of an image, and copies all that its service imports. Nothing is built here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.images.__main__ import main
+from infra.images.build import DOCKERFILES, NAMES, build, with_digest
+from infra.images.programs import ProgramFailed, said
+
+ROOT = Path(__file__).resolve().parents[3]
+OURS = {"retrain", "promote", "serving", "client_api"}
+ZEROS = "sha256:" + "0" * 64
+
+
+def dockerfile(name: str) -> str:
+    text = (DOCKERFILES / f"{name}.Dockerfile").read_text()
+    return re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+
+
+def wrong_with(text: str, name: str) -> list[str]:
+    """Return what of our promises a Dockerfile breaks. Pure."""
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    last = stages[-1] if stages else ""
+    promises = {
+        "the base is given by whoever builds": re.search(r"^ARG BASE$", text, flags=re.MULTILINE) and all(stage.startswith("${BASE}") for stage in stages),
+        "two stages, and nothing is run in the last": len(stages) == 2 and not re.search(r"^(RUN|ADD) ", last, flags=re.MULTILINE),
+        "the user is a number": re.search(r"^USER 65532:65532$", last, flags=re.MULTILINE),
+        "nobody becomes another user after that": len(re.findall(r"^USER ", text, flags=re.MULTILINE)) == 1,
+        "every wheel has its hash": "--require-hashes" in text and f"COPY infra/locks/{name}.txt /lock.txt" in text,
+        "nothing is fetched": "--no-index" in text and "--offline" in text and not re.search(r"https?://|curl|wget|apt-get", text),
+        "nothing is compiled": "--no-build" in text and not re.search(r"\b(gcc|make|build-essential)\b", text),
+        "no pip": "--without-pip" in text and not re.search(r"(?<!-)\bpip (?!sync)", text),
+        "wheels are mounted, not copied": "--mount=type=bind,source=build/wheels" in text,
+        "bytecode is made once": "--invalidation-mode unchecked-hash" in text and "PYTHONDONTWRITEBYTECODE=1" in last,
+        "what is written goes to /tmp": "HOME=/tmp" in last and re.search(r"^WORKDIR /tmp$", last, flags=re.MULTILINE),
+        "it says what it runs": re.search(r"^(CMD|ENTRYPOINT) \[", last, flags=re.MULTILINE),
+    }
+    return [promise for promise, kept in promises.items() if not kept]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_promise_is_kept(name: str) -> None:
+    assert wrong_with(dockerfile(name), name) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("ARG BASE", "ARG BASE=debian:12"),
+        ("FROM ${BASE}\n", "FROM debian:12\n"),
+        ("USER 65532:65532\n", ""),
+        ("USER 65532:65532\n", "USER nobody\n"),
+        ("USER 65532:65532\n", "USER 65532:65532\nUSER 0:0\n"),
+        ("--require-hashes", ""),
+        ("--no-index", ""),
+        ("--offline", ""),
+        ("--no-build", ""),
+        ("--without-pip", ""),
+        ("--mount=type=bind,source=build/wheels,target=/wheels", ""),
+        ("--invalidation-mode unchecked-hash", ""),
+        ("WORKDIR /tmp\n", ""),
+        ("WORKDIR /tmp\n", "WORKDIR /tmp\nRUN apt-get install gcc\n"),
+        ("COPY infra/locks/serving.txt", "COPY infra/locks/dev.txt"),
+        ('CMD ["python"', 'RUN ["python"'),
+    ],
+)
+def test_a_promise_that_is_broken_is_noticed(line: str, instead: str) -> None:
+    text = dockerfile("serving")
+    assert line in text
+    assert wrong_with(text.replace(line, instead), "serving")
+
+
+def copied(name: str) -> set[Path]:
+    found: set[Path] = set()
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile(name), flags=re.MULTILINE):
+        for source in sources.split():
+            path = ROOT / source
+            assert path.exists(), source
+            found |= set(path.rglob("*")) if path.is_dir() else {path}
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_that_a_service_imports_of_ours_is_in_its_image(name: str) -> None:
+    files = copied(name)
+    for path in [path for path in files if path.suffix == ".py"]:
+        for module in imports_of(path):
+            file, package = ROOT / f"{module.replace('.', '/')}.py", ROOT / module.replace(".", "/") / "__init__.py"
+            assert {file, package} & files or not (file.exists() or package.exists()), f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_copied_is_not_ignored_and_nothing_else_of_the_repository_is_sent(name: str) -> None:
+    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert all(any(path.is_relative_to(ROOT / given) for given in taken) for path in copied(name))
+    assert "*" in (ROOT / ".dockerignore").read_text().splitlines()
+    assert {".git", ".venv", "tests", "gitops"} & taken == set()
+
+
+def test_every_service_of_the_repository_has_an_image_and_a_lock() -> None:
+    assert set(NAMES) == {"retrain", "promote", "serving", "client_api", "dags", "mlflow"}
+    assert all((ROOT / "infra" / "locks" / f"{name}.txt").exists() for name in NAMES)
+
+
+# The command
+
+
+def test_a_base_without_a_digest_is_refused() -> None:
+    for base in ("debian:12", "debian", "debian@sha256:0", f"debian@{ZEROS}x"):
+        with pytest.raises(ProgramFailed, match="name it by digest"):
+            build("serving", base=base)
+
+
+def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ProgramFailed, match="buildah is missing: apt-get install buildah"):
+        said("buildah", "images")
+
+
+def test_a_program_that_fails_is_told_with_its_last_words() -> None:
+    with pytest.raises(ProgramFailed, match=r"(?s)ended with 3:.*no space left"):
+        said("sh", "-c", "echo no space left >&2; exit 3")
+
+
+def test_an_unknown_image_is_a_mistake_of_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", "servin"])
+    assert "none of client_api, dags, mlflow, promote, retrain, serving" in capsys.readouterr().err
+
+
+def test_only_the_line_of_an_image_changes_when_it_is_released() -> None:
+    text = (ROOT / "gitops/platform/production/kustomization.yaml").read_text()
+    reference = f"127.0.0.1:5000/ratchet/promote@sha256:{'1' * 64}"
+    changed = with_digest(text, "promote", reference)
+    (line,) = set(changed.splitlines()) - set(text.splitlines())
+    assert line == f'  - {{name: promote, newName: 127.0.0.1:5000/ratchet/promote, digest: "sha256:{"1" * 64}"}}'
+    assert with_digest(changed, "promote", reference) == changed
+
+
+@pytest.mark.parametrize("name", ["nobody", "promot", "client_ap."])
+def test_an_image_that_the_overlay_does_not_run_is_not_written_into_it(name: str) -> None:
+    with pytest.raises(ProgramFailed, match="0 times"):
+        with_digest((ROOT / "gitops/platform/production/kustomization.yaml").read_text(), name, f"r@{ZEROS}")
