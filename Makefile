@@ -11,10 +11,10 @@ GROUPS := retrain promote serving client_api dags mlflow
 READY := .venv/.ready
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
-.PHONY: help setup locks format lint types imports test bench demo check clean doctor
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 doctor:  ## what this machine lacks, in plain words
 	@bash infra/local/doctor.sh $(PYTHON)
@@ -62,6 +62,18 @@ bench: $(READY)  ## measure every performance claim, both sides in one run; writ
 
 demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself
 	$(BIN)/python -m infra.local.demo $(ARGS)
+
+cluster-build: $(READY)  ## build Kubernetes and Flux from Go's modules, once: minutes the first time
+	$(BIN)/python -m infra.local.kubernetes build
+
+cluster-up: $(READY)  ## a real Kubernetes with Flux and a registry on this machine; KUBECONFIG=… looks at another
+	$(BIN)/python -m infra.local.kubernetes up
+
+cluster-down: $(READY)  ## end it and all it left
+	$(BIN)/python -m infra.local.kubernetes down
+
+cluster-status: $(READY)  ## what of it runs
+	$(BIN)/python -m infra.local.kubernetes status
 
 check: lint types imports test  ## all that CI asks
 
