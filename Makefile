@@ -11,10 +11,10 @@ GROUPS := retrain promote serving client_api dags mlflow
 READY := .venv/.ready
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
-.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 doctor:  ## what this machine lacks, in plain words
 	@bash infra/local/doctor.sh $(PYTHON)
@@ -74,6 +74,9 @@ cluster-down: $(READY)  ## end it and all it left
 
 cluster-status: $(READY)  ## what of it runs
 	$(BIN)/python -m infra.local.kubernetes status
+
+e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
 check: lint types imports test  ## all that CI asks
 
