@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from infra.images.build import NAMES, build, push, with_digest
+from infra.images.build import NAMES, build, names, push, with_digest
 from infra.images.programs import ProgramFailed
 
 
@@ -33,7 +33,7 @@ def _build(name: str, *, base: str | None, registry: str | None, folder: Path | 
         return
     reference = push(image, registry)
     sys.stdout.write(f"  {reference}\n")
-    if folder is not None and f"name: {name}," in (text := (folder / "kustomization.yaml").read_text()):
+    if folder is not None and names(text := (folder / "kustomization.yaml").read_text(), name):
         (folder / "kustomization.yaml").write_text(with_digest(text, name, reference))
 
 
