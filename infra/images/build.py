@@ -52,12 +52,13 @@ def build(name: str, *, base: str | None = None) -> Built:
     return Built(name, local, size, size - _size_bytes(below))
 
 
-def push(image: Built, registry: str) -> str:
+def push(image: Built, registry: str, *, plain: bool = False) -> str:
     """Push an image and return its name by digest.
 
     Args:
         image: What was built.
-        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`. Loopback is asked without TLS.
+        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`.
+        plain: Speak HTTP, with a registry on this machine; loopback is spoken to so anyway.
 
     Raises:
         ProgramFailed: The registry did not take it.
@@ -66,7 +67,7 @@ def push(image: Built, registry: str) -> str:
     tag = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")[:12]
     with tempfile.TemporaryDirectory() as folder:
         digest = Path(folder) / "digest"
-        tls = f"--tls-verify={'false' if LOOPBACK.match(repository) else 'true'}"
+        tls = f"--tls-verify={'false' if plain or LOOPBACK.match(repository) else 'true'}"
         run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{repository}:{tag}")
         return f"{repository}@{digest.read_text().strip()}"
 
