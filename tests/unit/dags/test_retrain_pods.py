@@ -15,6 +15,7 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratchet/retrain@sha256:
 PARSE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
+from kubernetes.client import ApiClient
 
 bag = DagBag(sys.argv[1])
 found = {"errors": bag.import_errors, "docs": {name: dag.doc_md for name, dag in bag.dags.items()}}
@@ -22,7 +23,8 @@ for dag in bag.dags.values():
     if "retrain" in dag.task_ids:
         task = dag.get_task("retrain")
         if hasattr(task, "build_pod_request_obj"):
-            found |= {"pod": task.build_pod_request_obj(dry_run=True).to_dict(), "skip": sorted(task.skip_on_exit_code),
+            pod = task.build_pod_request_obj(dry_run=True)
+            found |= {"pod": pod.to_dict(), "manifest": ApiClient().sanitize_for_serialization(pod), "skip": sorted(task.skip_on_exit_code),
                       "xcom": task.do_xcom_push, "hours": task.execution_timeout.total_seconds() / 3600}
         else:
             found |= {"bash": task.bash_command}
