@@ -11,7 +11,7 @@ GROUPS := retrain promote serving client_api dags mlflow
 READY := .venv/.ready
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
-.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes images
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ bench: $(READY)  ## measure every performance claim, both sides in one run; writ
 
 demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself
 	$(BIN)/python -m infra.local.demo $(ARGS)
+
+images: $(READY)  ## the services' images, by buildah: ARGS="serving client_api --push 127.0.0.1:5000/ratchet"
+	$(BIN)/python -m infra.images build $(ARGS)
 
 cluster-build: $(READY)  ## build Kubernetes and Flux from Go's modules, once: minutes the first time
 	$(BIN)/python -m infra.local.kubernetes build
