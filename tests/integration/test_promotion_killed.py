@@ -28,7 +28,8 @@ from tests.forge_server import REPOSITORY, start_forge
 from tests.integration.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["promote.mlflow_registry", "tests.integration.killed_promotion"])
+LOADED_ONCE = ["promote.github_forge", "promote.image_layout", "promote.kubernetes_rollout", "promote.mlflow_registry", "tests.integration.killed_promotion"]
+PROCESSES.set_forkserver_preload(LOADED_ONCE)  # or each of some seventy processes would load the clients anew
 MODEL = "flight-delay-killed"
 WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5
 
