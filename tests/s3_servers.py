@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,13 @@ MOTO_KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
 
 @contextmanager
 def moto_server() -> Iterator[Mapping[str, str]]:
-    """All of AWS that moto knows, over HTTP on loopback; its state is this process's, so start one at a time."""
+    """All of AWS that moto knows, over HTTP on loopback, empty; its state is this process's, so start one at a time."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     try:
+        forget = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(forget, timeout=30).close()  # what an earlier test of this process made
         yield {**MOTO_KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
     finally:
         server.stop()
