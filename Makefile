@@ -12,10 +12,10 @@ GROUPS := retrain promote serving client_api dags mlflow
 READY := .venv/.ready
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
-.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes images
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 doctor:  ## what this machine lacks, in plain words
 	@bash infra/local/doctor.sh $(PYTHON)
@@ -64,6 +64,9 @@ bench: $(READY)  ## measure every performance claim, both sides in one run; writ
 demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself, CLUSTER=kubernetes runs pods
 	$(BIN)/python -m infra.local.demo --cluster $(CLUSTER) $(ARGS)
 
+images: $(READY)  ## the services' images, by buildah: ARGS="serving client_api --push 127.0.0.1:5000/ratchet"
+	$(BIN)/python -m infra.images build $(ARGS)
+
 cluster-build: $(READY)  ## build Kubernetes and Flux from Go's modules, once: minutes the first time
 	$(BIN)/python -m infra.local.kubernetes build
 
@@ -75,6 +78,9 @@ cluster-down: $(READY)  ## end it and all it left
 
 cluster-status: $(READY)  ## what of it runs
 	$(BIN)/python -m infra.local.kubernetes status
+
+e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
 check: lint types imports test  ## all that CI asks
 

@@ -151,7 +151,7 @@ def _check_model_folder(folder: Mapping[str, bytes]) -> str:
 def _read_card(folder: Mapping[str, bytes]) -> tuple[Mapping[str, Any], str]:
     if "model.json" not in folder:
         raise InvalidImage(f"the model folder has no model.json; it holds {sorted(folder)}.")
-    card = _read_object(folder["model.json"], "model.json")
+    card = read_object(folder["model.json"], "model.json")
     files, snapshot_id = card.get("files"), card.get("snapshot_id")
     if not isinstance(files, dict) or not isinstance(snapshot_id, str) or not is_digest(snapshot_id):
         raise InvalidImage("model.json should have `files` with a digest for each name, and `snapshot_id`, a sha256. Was it written by retrain?")
@@ -165,7 +165,7 @@ def _empty_base() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_base(base: BaseImage) -> tuple[dict[str, Any], dict[str, Any]]:
-    manifest, config = _read_object(base.manifest, "the base's manifest"), _read_object(base.config, "the base's configuration")
+    manifest, config = read_object(base.manifest, "the base's manifest"), read_object(base.config, "the base's configuration")
     layers, named = manifest.get("layers"), manifest.get("config")
     if not isinstance(layers, list) or not isinstance(named, dict) or "digest" not in named:
         raise InvalidImage("the base image is not one platform's manifest (an index of several?). Name one platform's digest in PROMOTE_BASE_IMAGE.")
@@ -212,7 +212,8 @@ def _stored_gzip(content: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _read_object(content: bytes, what: str) -> dict[str, Any]:
+def read_object(content: bytes, what: str) -> dict[str, Any]:
+    """Return a JSON object; raises `InvalidImage` with `what` it was to be."""
     try:
         value = json.loads(content)
     except ValueError as error:

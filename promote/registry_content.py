@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from promote.errors import InvalidImage
-from promote.image import MANIFEST_TYPE, BaseImage
+from promote.image import MANIFEST_TYPE, BaseImage, read_object
 from promote.image_name import check_digest, is_digest
 from promote.registry_session import RegistrySession
 
@@ -36,7 +35,7 @@ def fetch_base(base: BaseSource) -> BaseImage:
     """
     what = f"the base image {base.name}@{base.digest}"
     content = _read_manifest_bytes(base.session, base.name, base.digest)
-    if "manifests" in (index := _object(content, what)):
+    if "manifests" in (index := read_object(content, what)):
         listed = index["manifests"] if isinstance(index["manifests"], list) else []
         entries = [entry for entry in listed if isinstance(entry, dict)]
         fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
@@ -44,7 +43,7 @@ def fetch_base(base: BaseSource) -> BaseImage:
             raise InvalidImage(f"{what} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
         content = _read_manifest_bytes(base.session, base.name, check_digest(fitting[0]))
     config = read_blob(base.session, base.name, _image_manifest(content, what)["config"]["digest"])
-    if not _is_ours(_object(config, what)):
+    if not _is_ours(read_object(config, what)):
         raise InvalidImage(f"{what} is not for linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
     return BaseImage(content, config)
 
@@ -87,22 +86,12 @@ def _checked(session: RegistrySession, path: str, digest: str, *, headers: dict[
 
 
 def _image_manifest(content: bytes, what: str) -> dict[str, Any]:
-    manifest = _object(content, what)
+    manifest = read_object(content, what)
     layers = manifest.get("layers")
     parts = (manifest.get("config"), *(layers if isinstance(layers, list) else (None,)))
     if not all(isinstance(part, dict) and is_digest(str(part.get("digest"))) for part in parts):
         raise InvalidImage(f"{what} is not an image manifest ({MANIFEST_TYPE}).")
     return manifest
-
-
-def _object(content: bytes, what: str) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise InvalidImage(f"{what} is not JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise InvalidImage(f"{what} is not a JSON object.")
-    return value
 
 
 def _is_ours(platform: object) -> bool:

@@ -52,12 +52,13 @@ def build(name: str, *, base: str | None = None) -> Built:
     return Built(name, local, size, size - _size_bytes(below))
 
 
-def push(image: Built, registry: str) -> str:
+def push(image: Built, registry: str, *, plain: bool = False) -> str:
     """Push an image and return its name by digest.
 
     Args:
         image: What was built.
-        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`. Loopback is asked without TLS.
+        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`.
+        plain: Speak HTTP, with a registry on this machine; loopback is spoken to so anyway.
 
     Raises:
         ProgramFailed: The registry did not take it.
@@ -66,27 +67,43 @@ def push(image: Built, registry: str) -> str:
     tag = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")[:12]
     with tempfile.TemporaryDirectory() as folder:
         digest = Path(folder) / "digest"
-        tls = f"--tls-verify={'false' if LOOPBACK.match(repository) else 'true'}"
+        tls = f"--tls-verify={'false' if plain or LOOPBACK.match(repository) else 'true'}"
         run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{repository}:{tag}")
         return f"{repository}@{digest.read_text().strip()}"
 
 
+def names(kustomization: str, name: str) -> bool:
+    """True when a kustomization names an image: under `images`, or as the base of model images."""
+    return any(line.search(kustomization) for line, _ in _places(name, "", ""))
+
+
 def with_digest(kustomization: str, name: str, reference: str) -> str:
-    """Return a kustomization whose `images` name an image by a pushed reference; the rest is as it was.
+    """Return a kustomization that names an image by a pushed reference; the rest is as it was.
 
     >>> line = '  - {name: promote, newName: a.example/promote, digest: "sha256:' + "0" * 64 + '"}'
-    >>> with_digest(line, "promote", "b.example/ratchet/promote@sha256:" + "1" * 64)[:68]
-    '  - {name: promote, newName: b.example/ratchet/promote, digest: "sha25'
+    >>> with_digest(line, "promote", "b.example/ratchet/promote@sha256:" + "1" * 64)[:58]
+    '  - {name: promote, newName: b.example/ratchet/promote, di'
 
     Raises:
         ProgramFailed: It does not name the image, or in another form.
     """
     repository, _, digest = reference.partition("@")
-    line = re.compile(rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$', flags=re.MULTILINE)
-    changed, count = line.subn(lambda found: f"{found[1]}{repository}{found[2]}{digest}{found[3]}", kustomization)
-    if count != 1:
-        raise ProgramFailed(f"the kustomization names {name} {count} times under `images`, once is right")
-    return changed
+    if not names(kustomization, name):
+        raise ProgramFailed(f"the kustomization does not name {name} in the form that this repository uses (gitops/README.md)")
+    for line, instead in _places(name, repository, digest):
+        kustomization = line.sub(instead, kustomization)
+    return kustomization
+
+
+def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return the lines that may name an image, and what they then say. PROMOTE_BASE_IMAGE is without a host: promote knows its registry."""
+    image = rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$'
+    below = rf"^( +- PROMOTE_BASE_IMAGE=)[\w./-]*\b{re.escape(name)}@sha256:[0-9a-f]{{64}}$"
+    without_host = repository.partition("/")[2]
+    return (
+        (re.compile(image, flags=re.MULTILINE), rf"\g<1>{repository}\g<2>{digest}\g<3>"),
+        (re.compile(below, flags=re.MULTILINE), rf"\g<1>{without_host}@{digest}"),
+    )
 
 
 def _size_bytes(image: str) -> int:

@@ -49,7 +49,8 @@ def s3_server_binary(cache: Path | None = None) -> Path:
     if not shutil.which("go"):
         raise DidNotStart("the local S3 server is built by Go, which is not there: install Go 1.26 or later")
     named = hashlib.sha256((_MODULE / "go.mod").read_bytes() + (_MODULE / "go.sum").read_bytes()).hexdigest()[:12]
-    binary = (cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet") / f"versitygw-{named}"
+    usual = os.environ.get("RATCHET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"
+    binary = (cache or Path(usual)) / f"versitygw-{named}"
     if not binary.exists():
         binary.parent.mkdir(parents=True, exist_ok=True)
         building = binary.with_name(f".{binary.name}-{os.getpid()}")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.images.build import build
+from infra.images.wheels import WHEELS
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.model_folders import make_model_folder
@@ -143,6 +145,18 @@ def test_a_command_runs_with_a_read_only_root(name: str, command: list[str], tmp
     with root_of(name) as root:
         ran = as_a_pod(root, f"/app/bin/{command[0]}", *command[1:], log=tmp_path / "log", given=environment(name))
         assert ran.process.wait(120) == 0, ran.log_tail()
+
+
+def test_an_image_built_twice_is_the_same_image() -> None:
+    image("client_api")
+    if not (WHEELS / "client_api").exists():
+        pytest.skip(f"the wheels of client_api are not in {WHEELS}: make images")
+    digests = [_digest(build("client_api").local) for _ in range(2)]
+    assert digests[0] == digests[1]
+
+
+def _digest(local: str) -> str:
+    return subprocess.run(["buildah", "images", "--quiet", "--no-trunc", local], capture_output=True, text=True, check=True).stdout
 
 
 def _status(program: Program) -> dict[str, str]:

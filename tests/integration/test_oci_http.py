@@ -22,8 +22,10 @@ from promote.errors import ImageRegistryLoginRefused, ImageRegistryRefused, Imag
 from promote.image import BaseImage, Image, build_image
 from promote.image_registry import open_image_registry
 from promote.oci_http import HttpRegistry
+from promote.registry_content import read_manifest
 from promote.registry_session import RegistrySession
 from retrain.contract import canonical_json, digest_of_bytes
+from tests.fakes.promotion_world import World, model_folder
 from tests.registry_server import PASSWORD, USER, Breaking, let_through, registry_with_password, registry_with_tokens, start_open_registry
 
 CHUNK_BYTES = 4096
@@ -294,6 +296,17 @@ def test_a_base_whose_configuration_is_of_another_machine_is_refused(server: tup
         registry.base_image()
     registry.close()
     opened.registry.close()
+
+
+def test_a_promotion_ships_on_the_base_and_names_where_the_cluster_pulls(server: tuple[str, Path], opened: Opened) -> None:
+    registry = open_image_registry(server[0], base_image=push_base(server[0]), pull_host="registry.local:5000")
+    world = World(images=registry)
+    world.ship()
+    name, _, digest = world.named().image.partition("@")
+    assert name == "registry.local:5000/ratchet/flight-delay"
+    assert len(read_manifest(opened.session, "ratchet/flight-delay", digest)["layers"]) == 2
+    assert registry.model_folder("ratchet/flight-delay", digest) == model_folder(1)
+    registry.close()
 
 
 def test_a_registry_with_a_password_takes_ours_and_refuses_another(tmp_path: Path, repository: str) -> None:

@@ -111,10 +111,18 @@ def test_without_credentials_a_person_is_asked_to_sign_in(monkeypatch: pytest.Mo
             files_of(URI).read(URI)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, StoreRefused), (400, StoreRefused), (503, StoreUnavailable), (409, StoreRefused)])
-def test_an_answer_without_a_body_is_understood_by_its_status(faulty: FaultyS3, status: int, kind: type[SnapshotError]) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (403, StoreRefused, "the bucket refuses this role: give it the policy"),
+        (400, StoreRefused, "S3 refuses"),
+        (409, StoreRefused, "S3 refuses"),
+        (503, StoreUnavailable, "cannot be had now"),
+    ],
+)
+def test_an_answer_without_a_body_is_understood_by_its_status(faulty: FaultyS3, status: int, kind: type[SnapshotError], said: str) -> None:
     faulty.status, faulty.code = status, "Whatever"
-    with pytest.raises(kind):
+    with pytest.raises(kind, match=said):
         files_of(URI).exists(URI)
 
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
+import client_api.settings
+import serving.settings
 from infra.local.cluster.desired import read_desired
 from promote.contract import Release
 from promote.release import first_files, release_path, render
+from promote.settings import PromoteSettings
 from retrain.contract import digest_of_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,3 +137,40 @@ def test_a_server_runs_restricted() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def settings_of(name: str, prefix: str) -> set[str]:
+    """The settings that a Deployment gives its container, ConfigMaps of all environments included."""
+    (container,) = [
+        container
+        for path in MANIFESTS
+        for document in documents(path)
+        if document["kind"] == "Deployment"
+        for container in document["spec"]["template"]["spec"]["containers"]
+        if container["name"] == name
+    ]
+    literals = [
+        literal.partition("=")[0] for path in KUSTOMIZATIONS for made in documents(path)[0].get("configMapGenerator", []) for literal in made["literals"]
+    ]
+    given = {variable["name"] for variable in container["env"]} | (set(literals) if "envFrom" in container else set())
+    return {setting.removeprefix(prefix).lower() for setting in given if setting != "HOME"}
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "settings"),
+    [("server", "SERVING_", serving.settings.Settings), ("gateway", "CLIENT_API_", client_api.settings.Settings), ("promote", "PROMOTE_", PromoteSettings)],
+)
+def test_pods_are_given_settings_that_exist_and_all_that_have_no_default(name: str, prefix: str, settings: type[BaseSettings]) -> None:
+    given = settings_of(name, prefix)
+    assert given <= settings.model_fields.keys()
+    assert {field for field, declared in settings.model_fields.items() if declared.is_required()} <= given
+
+
+def test_productions_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    (kustomization,) = documents(GITOPS / "platform" / "production" / "kustomization.yaml")
+    for literal in [literal for made in kustomization["configMapGenerator"] for literal in made["literals"]]:
+        monkeypatch.setenv(*literal.split("=", 1))
+    monkeypatch.setenv("PROMOTE_FORGE_TOKEN", "token")
+    settings = PromoteSettings()
+    assert (settings.cluster_url, settings.environment, settings.host) == ("in-cluster", "production", "0.0.0.0")
+    assert re.fullmatch(r"ratchet/serving@sha256:[0-9a-f]{64}", settings.base_image)

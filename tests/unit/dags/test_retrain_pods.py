@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratchet/retrain@sha256:
 PARSE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
+from kubernetes.client import ApiClient
 
 bag = DagBag(sys.argv[1])
 found = {"errors": bag.import_errors, "docs": {name: dag.doc_md for name, dag in bag.dags.items()}}
@@ -22,15 +24,33 @@ for dag in bag.dags.values():
     if "retrain" in dag.task_ids:
         task = dag.get_task("retrain")
         if hasattr(task, "build_pod_request_obj"):
-            found |= {"pod": task.build_pod_request_obj(dry_run=True).to_dict(), "skip": sorted(task.skip_on_exit_code),
+            pod = task.build_pod_request_obj(dry_run=True)
+            found |= {"pod": pod.to_dict(), "manifest": ApiClient().sanitize_for_serialization(pod), "skip": sorted(task.skip_on_exit_code),
                       "xcom": task.do_xcom_push, "hours": task.execution_timeout.total_seconds() / 3600}
         else:
             found |= {"bash": task.bash_command}
 print(json.dumps(found, default=str))
 """
 
+PROMOTE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import retrain_dags
 
-def parse(folder: Path, **settings: str) -> dict:
+def answer(method, url):
+    asked.append(method)
+    return {"state": "unopened", "version": 3, "verdict": "promote" if len(asked) > 2 else None}
+
+retrain_dags._answer, retrain_dags.POLL_SECONDS = answer, 0
+found = []
+for retrained in (json.dumps({"version": 3}), {"version": 3}, None):
+    asked = []
+    found.append([retrain_dags.promote.function("minimal", retrained)["version"], asked])
+print(json.dumps(found))
+"""
+
+
+def parse(folder: Path, *, script: str = PARSE, **settings: str) -> Any:
     (folder / "dags" / "models").mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "dags" / "retrain_dags.py", folder / "dags")
     (folder / "dags" / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
@@ -45,7 +65,7 @@ def parse(folder: Path, **settings: str) -> dict:
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": "kubernetes://",
         **settings,
     }
-    command = [sys.executable, "-W", "ignore", "-c", PARSE, str(folder / "dags")]
+    command = [sys.executable, "-W", "ignore", "-c", script, str(folder / "dags")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -148,3 +168,9 @@ def test_it_may_write_to_its_own_tmp_and_the_xcom_folder_only(base: dict, spec: 
 )
 def test_a_wrong_setting_is_said_where_people_look(tmp_path: Path, settings: dict[str, str], found: str) -> None:
     assert found in parse(tmp_path, **settings)["docs"]["broken-minimal"]
+
+
+def test_the_outcome_is_understood_as_a_laptop_and_as_a_pod_hands_it_on(tmp_path: Path) -> None:
+    as_line, decoded, skipped = parse(tmp_path, script=PROMOTE)
+    assert as_line == decoded == [3, ["POST", "GET", "GET"]], "it waits for the verdict of the version that was trained"
+    assert skipped == [3, ["POST", "GET"]]

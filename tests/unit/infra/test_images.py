@@ -153,7 +153,14 @@ def test_only_the_line_of_an_image_changes_when_it_is_released() -> None:
     assert with_digest(changed, "promote", reference) == changed
 
 
+def test_the_servers_image_is_the_base_that_promote_builds_on() -> None:
+    text = (ROOT / "gitops/platform/production/kustomization.yaml").read_text()
+    changed = with_digest(text, "serving", f"1.dkr.ecr.eu-central-1.amazonaws.com/ratchet/serving@sha256:{'1' * 64}")
+    (line,) = set(changed.splitlines()) - set(text.splitlines())
+    assert line == f"      - PROMOTE_BASE_IMAGE=ratchet/serving@sha256:{'1' * 64}"
+
+
 @pytest.mark.parametrize("name", ["nobody", "promot", "client_ap."])
 def test_an_image_that_the_overlay_does_not_run_is_not_written_into_it(name: str) -> None:
-    with pytest.raises(ProgramFailed, match="0 times"):
+    with pytest.raises(ProgramFailed, match="does not name"):
         with_digest((ROOT / "gitops/platform/production/kustomization.yaml").read_text(), name, f"r@{ZEROS}")
