@@ -96,9 +96,11 @@ class KubernetesLaptop(Laptop):
 
     def stop(self) -> None:
         """End the cluster, then everything else."""
-        if self.cluster is not None:
-            self.cluster.stop()
-        super().stop()
+        try:
+            if self.cluster is not None:
+                self.cluster.stop()
+        finally:
+            super().stop()
 
     def _images(self) -> set[str]:
         pods = json.loads(self.running.kubectl("get", "pods", "--namespace=models", "--output=json"))["items"]
