@@ -1,4 +1,4 @@
-"""`make demo CLUSTER=kubernetes`, on two weeks: the same loop, with servers and gateway as pods that Flux applies from main."""
+"""`make demo CLUSTER=kubernetes`, on three weeks: the same loop, with servers and gateway as pods that Flux applies from main."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.kub
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("demo") / "state"
-    command = [sys.executable, "-m", "infra.local.demo", "--cluster", "kubernetes", "--folder", str(folder), "--weeks", "2", "--exit"]
+    command = [sys.executable, "-m", "infra.local.demo", "--cluster", "kubernetes", "--folder", str(folder), "--weeks", "3", "--exit"]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         output, _ = running.communicate(timeout=1400)
@@ -38,7 +38,7 @@ def test_every_step_came_true_and_nothing_is_left_running(told: tuple[Path, dict
 
 def test_no_request_failed_while_pods_were_replaced(told: tuple[Path, dict[str, Any]]) -> None:
     if sum(week["verdict"] == "promote" for week in told[1]["weeks"]) < 2:
-        pytest.skip("the second week's challenger was not promoted: nothing was replaced under load")
+        pytest.skip("no later challenger was promoted: nothing was replaced under load")
     requests = told[1]["requests"]
     assert requests["sent"] > 100
     assert requests["failed"] == 0
