@@ -5,6 +5,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONHASHSEED := 0
 
 PYTHON ?= python3
+CLUSTER ?= process
 UV := .uv/bin/uv
 BIN := .venv/bin
 GROUPS := retrain promote serving client_api dags mlflow
@@ -60,8 +61,8 @@ test: $(READY)  ## every test, with branch coverage
 bench: $(READY)  ## measure every performance claim, both sides in one run; writes tests/bench/RESULTS.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself
-	$(BIN)/python -m infra.local.demo $(ARGS)
+demo: $(READY)  ## one whole turn of the loop and several weeks after it; ARGS=--exit ends by itself, CLUSTER=kubernetes runs pods
+	$(BIN)/python -m infra.local.demo --cluster $(CLUSTER) $(ARGS)
 
 images: $(READY)  ## the services' images, by buildah: ARGS="serving client_api --push 127.0.0.1:5000/ratchet"
 	$(BIN)/python -m infra.images build $(ARGS)

@@ -35,6 +35,13 @@ class Laptop:
     cluster_url: str = ""
     promote_url: str = ""
     gateway_url: str = ""
+    patience_seconds: float = 120
+    """For one rollout."""
+
+    @property
+    def seed(self) -> Path:
+        """The working tree that main begins with."""
+        return ROOT
 
     @property
     def warehouse(self) -> Path:
@@ -77,7 +84,7 @@ class Laptop:
             "forge",
             [
                 *(sys.executable, "-m", "infra.local.forge", "--only", "dags", "gitops"),
-                *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=ROOT),
+                *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=self.seed),
             ],
             {"FORGE_TOKEN": self.token},
         )
@@ -106,6 +113,13 @@ class Laptop:
         variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
         self.airflow = start_airflow(self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
         self.airflow.unpause(f"retrain-{MODEL}")
+
+    def deployment(self) -> dict[str, Any]:
+        """The model's Deployment, as the cluster has it."""
+        return dict(fetch("GET", f"{self.cluster_url}/apis/apps/v1/namespaces/models/deployments/server-{MODEL}"))
+
+    def wait_for_end_of_rollout(self) -> None:
+        """Nothing to wait for: here a server leaves before its Deployment is healthy."""
 
     def stop(self) -> None:
         """End every program and whatever it left, within 10 s."""

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import quote
 
 from infra.local.airflow import DONE
@@ -145,11 +146,13 @@ class Story:
         press_button(pull["html_url"], act=method, sha=pull["head"]["sha"])
         merged_at = time.monotonic()
         say(f"   merged ({method}); waiting for version {version} to answer")
-        wait_for(f"an answer of version {version}", lambda: True if self._ask()[0] == version else None, every_seconds=0.05)
+        patience = self.laptop.patience_seconds
+        wait_for(f"an answer of version {version}", lambda: True if self._ask()[0] == version else None, timeout_seconds=patience, every_seconds=0.05)
         seconds = round(time.monotonic() - merged_at, 1)
         self.summary.seconds["merge_to_first_answer"].append(seconds)
         say(f"   version {version} answers through the gateway {seconds} s after the merge")
-        wait_for(f"alias champion on version {version}", lambda: True if self._champion() == version else None, timeout_seconds=60)
+        wait_for(f"alias champion on version {version}", lambda: True if self._champion() == version else None, timeout_seconds=patience)
+        self.laptop.wait_for_end_of_rollout()
         self.known.append((datetime.now(UTC), version))
 
     @property
@@ -164,12 +167,15 @@ class Story:
             if refused.status in (404, 503):
                 return None, None
             raise
+        except URLError:
+            if self.known:
+                raise
+            return None, None  # a gateway on Kubernetes has no address before it is ready
         metadata = self._served_image()
         return int(answer["model_version"]), metadata
 
     def _served_image(self) -> str | None:
-        found = fetch("GET", f"{self.laptop.cluster_url}/apis/apps/v1/namespaces/models/deployments/server-{MODEL}")
-        image: str = found["spec"]["template"]["spec"]["containers"][0]["image"]
+        image: str = self.laptop.deployment()["spec"]["template"]["spec"]["containers"][0]["image"]
         return image.rpartition("@")[2]
 
     def _champion(self) -> int | None:

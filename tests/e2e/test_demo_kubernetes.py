@@ -1,0 +1,51 @@
+"""`make demo CLUSTER=kubernetes`, on three weeks: the same loop, with servers and gateway as pods that Flux applies from main."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_demo import ROOT, left_by
+from tests.kubernetes_ground import why_not
+
+missing = why_not() or next((f"{program} is missing" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
+pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("demo") / "state"
+    command = [sys.executable, "-m", "infra.local.demo", "--cluster", "kubernetes", "--folder", str(folder), "--weeks", "3", "--exit"]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = running.communicate(timeout=1400)
+    finally:
+        running.kill()
+    assert running.returncode == 0, output[-6000:]
+    return folder, json.loads((folder / "summary.json").read_text())
+
+
+def test_every_step_came_true_and_nothing_is_left_running(told: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = told
+    assert [step["outcome"] for step in summary["steps"]] == ["ok"] * len(summary["steps"])
+    assert left_by(folder) == []
+    assert not (folder / "kubernetes" / "state.json").exists()
+
+
+def test_no_request_failed_while_pods_were_replaced(told: tuple[Path, dict[str, Any]]) -> None:
+    if sum(week["verdict"] == "promote" for week in told[1]["weeks"]) < 2:
+        pytest.skip("no later challenger was promoted: nothing was replaced under load")
+    requests = told[1]["requests"]
+    assert requests["sent"] > 100
+    assert requests["failed"] == 0
+    assert len(requests["by_version"]) == 2
+
+
+def test_who_served_when_is_answered_from_git_after_a_rollback(told: tuple[Path, dict[str, Any]]) -> None:
+    first, *_, last = told[1]["served_at"]
+    assert (first["version"], first["image_digest"]) == (last["version"], last["image_digest"])  # brought back
+    assert first["pull_request"] < last["pull_request"]
