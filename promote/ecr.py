@@ -30,7 +30,8 @@ class EcrAccount:
         self._account, region = found.groups()
         retries = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=30)
         self._host, self._clock = host, clock
-        self._client = client or boto3.client("ecr", region_name=region, config=retries)
+        # a session of its own: boto3's default one keeps the first credentials it ever saw
+        self._client = client or boto3.Session().client("ecr", region_name=region, config=retries)
         self._login: tuple[str, str] | None = None
         self._refresh_at = datetime.min.replace(tzinfo=UTC)
 

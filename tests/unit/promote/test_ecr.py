@@ -104,6 +104,7 @@ def test_no_credentials_are_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(aws_access_key_id="of", aws_secret_access_key="earlier"))
     with pytest.raises(ImageRegistryLoginRefused, match="Give the pod a role"):
         EcrAccount(HOST).credentials()
 
