@@ -156,7 +156,7 @@ class Coalescer(Generic[Row, Answer]):
                 stop = start + len(ticket.rows)
                 ticket.answer(outcome[start:stop])
                 start = stop
-        except BaseException as fault:
+        except BaseException as fault:  # whatever ends this call, cancellation too, its callers must hear of it; cancellation goes on below
             for ticket in tickets:
                 ticket.fail(fault if isinstance(fault, Exception) else NoLane("the gateway is stopping"))
             if not isinstance(fault, Exception):

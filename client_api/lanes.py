@@ -195,7 +195,7 @@ class Lanes:
                 self._failures[place] = failures + 1
                 if failures < 3:
                     log.warning("endpoint %s of %s: %s", url, model or "a model", fault)
-            except BaseException:
+            except BaseException:  # cancelled or a defect: close the connections, then let it go on
                 await upstream.close()
                 raise
         log.info("lane open: %s version %d at %s", served.model, served.version, url)

@@ -74,7 +74,7 @@ class Predict:
             if isinstance(error, ServerFault):
                 log.warning("request %s of %s: %s", exchange.request_id, exchange.model, error)
             reply = problem_of(error, request_id=exchange.request_id)
-        except Exception:
+        except Exception:  # the edge: a defect is logged and answered without its detail
             log.exception("request %s of %r", exchange.request_id, exchange.model)
             body = problem(500, "a fault of the gateway", "the operator finds the request id in the log", request_id=exchange.request_id)
             reply = Problem(500, ((b"content-type", b"application/problem+json"),), body)

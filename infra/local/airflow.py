@@ -103,7 +103,7 @@ def start_airflow(folder: Path, *, dags: Path, variables: Mapping[str, str], env
     try:
         wait_until_answers(programs[0], f"{url}/api/v2/monitor/health")
         _wait_for_heartbeats(running)
-    except BaseException:
+    except BaseException:  # an interrupt too: end what was started, then let it go on
         running.stop()
         raise
     return running

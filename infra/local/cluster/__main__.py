@@ -63,7 +63,7 @@ def _end(controller: Controller) -> None:
     controller.end_all()
     deadline = time.monotonic() + GRACE_SECONDS
     while controller.anything_runs() and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # bounded by GRACE_SECONDS
     controller.kill_all()
 
 
