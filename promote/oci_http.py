@@ -70,12 +70,13 @@ class HttpRegistry:
         name = self._name(repository)
         self._refuse_another(name, check_tag(tag), image)
         self._before_push(name)
-        for layer in image.base_layers:
-            self._put_base_layer(name, check_digest(layer["digest"]))
-        for blob in (image.model_layer, image.config):
-            self._put_blob(name, blob.digest, io.BytesIO(blob.content))
-        for reference in (image.digest, tag):
-            self._put_manifest(name, reference, image)
+        for left in reversed(range(_ROUNDS)):
+            try:
+                self._put_all(name, image, tag)
+                break
+            except ImageRegistryRefused as refusal:  # distribution says so of a blob that another writer of the same image files at this moment
+                if not left or "MANIFEST_BLOB_UNKNOWN" not in str(refusal):
+                    raise
         if self._refuse_another(name, tag, image) != image.digest:
             raise ImageRegistryUnavailable(f"{self._session.host} took {tag} of {name} and does not have it; promote pushes it again.")
         read_manifest(self._session, name, image.digest)
@@ -125,6 +126,15 @@ class HttpRegistry:
                 return False
             self._whole.add((name, digest))
         return True
+
+    def _put_all(self, name: str, image: Image, tag: str) -> None:
+        """Send what is not there, then name it."""
+        for layer in image.base_layers:
+            self._put_base_layer(name, check_digest(layer["digest"]))
+        for blob in (image.model_layer, image.config):
+            self._put_blob(name, blob.digest, io.BytesIO(blob.content))
+        for reference in (image.digest, tag):
+            self._put_manifest(name, reference, image)
 
     def _put_manifest(self, name: str, reference: str, image: Image) -> None:
         """Name the image; a registry with tags that cannot be changed refuses one that is there, which is well if it is ours."""

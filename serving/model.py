@@ -6,6 +6,7 @@ Files that `model.json` does not list are never opened. No pickle: ONNX is data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ class Model:
             if len(blocks) > 1:
                 return [answer for block in blocks for answer in self._answers([block])]
             return [BlockError(status=500, detail=f"the model could not compute this block: {problem}")]
-        ends = np.cumsum([row_count(block) for block in blocks])
-        return [self._answered(part) for part in np.split(joined, ends[:-1])]
+        ends = [*accumulate(map(row_count, blocks))]
+        return [self._answered(joined[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _answered(self, probabilities: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, list[float]] | BlockError:
         if not np.isfinite(probabilities).all():
@@ -120,7 +121,8 @@ class Model:
 
     def _run(self, columns: Columns) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = row_count(columns)
-        parts = [self._session.run([PROBABILITIES], rows_between(columns, start, start + CHUNK_ROWS))[0][:, 1] for start in range(0, rows, CHUNK_ROWS)]
+        chunks = [columns] if rows <= CHUNK_ROWS else [rows_between(columns, start, start + CHUNK_ROWS) for start in range(0, rows, CHUNK_ROWS)]
+        parts = [self._session.run([PROBABILITIES], chunk)[0][:, 1] for chunk in chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

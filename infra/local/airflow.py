@@ -17,6 +17,7 @@ from infra.local.processes import DidNotStart, Program, free_port, start, stop_a
 
 _SECRET = "laptop-only-" * 8  # Airflow wants 64 bytes; nothing but this loopback server trusts it
 DONE = ("success", "failed")
+_AIRFLOW = (sys.executable, "-m", "airflow")
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,16 @@ class Airflow:
         stop_all(self.programs, grace_seconds=5)
 
 
-def start_airflow(folder: Path, *, dags: Path, variables: Mapping[str, str], env: Mapping[str, str]) -> Airflow:
+def start_migration(folder: Path, *, dags: Path) -> Program:
+    """Begin to create or migrate the database, which takes as long as other programs take to start."""
+    return start("airflow db migrate", [*_AIRFLOW, "db", "migrate"], log=folder / "logs" / "migrate.log", env=_settings(folder, dags, "http://127.0.0.1:0"))
+
+
+def start_airflow(migration: Program, folder: Path, *, dags: Path, variables: Mapping[str, str], env: Mapping[str, str]) -> Airflow:
     """Start the three components and return when the API answers and the scheduler beats.
 
     Args:
+        migration: Of this folder's database, begun.
         folder: Airflow's home: database, logs, configuration.
         dags: Folder of the DAG files.
         variables: Airflow variables, such as `promote_url`.
@@ -89,15 +96,14 @@ def start_airflow(folder: Path, *, dags: Path, variables: Mapping[str, str], env
     """
     url = f"http://127.0.0.1:{free_port()}"
     settings = {**_settings(folder, dags, url), **env, **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}}
-    airflow = [sys.executable, "-m", "airflow"]
-    _migrate(airflow, folder, settings)
+    _finish(migration)
     commands = {
         "api-server": ["--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "1"],
         "scheduler": ["--skip-serve-logs"],
         "dag-processor": [],
     }
     programs = tuple(
-        start(f"airflow {name}", [*airflow, name, *options], log=folder / "logs" / f"{name}.log", env=settings) for name, options in commands.items()
+        start(f"airflow {name}", [*_AIRFLOW, name, *options], log=folder / "logs" / f"{name}.log", env=settings) for name, options in commands.items()
     )
     running = Airflow(url, programs)
     try:
@@ -109,9 +115,7 @@ def start_airflow(folder: Path, *, dags: Path, variables: Mapping[str, str], env
     return running
 
 
-def _migrate(airflow: list[str], folder: Path, settings: Mapping[str, str]) -> None:
-    """Create or migrate the database."""
-    migration = start("airflow db migrate", [*airflow, "db", "migrate"], log=folder / "logs" / "migrate.log", env=settings)
+def _finish(migration: Program) -> None:
     try:
         code = migration.process.wait(120)
     except subprocess.TimeoutExpired:

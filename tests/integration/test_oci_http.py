@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
@@ -196,12 +197,30 @@ def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository
 
 
 def test_the_same_image_pushed_by_four_at_once_is_there_once(server: tuple[str, Path], repository: str) -> None:
-    writers = [Opened(server[0]) for _ in range(4)]
-    with ThreadPoolExecutor(4) as pool:
+    with ExitStack() as close, ThreadPoolExecutor(4) as pool:
+        writers = [Opened(server[0]) for _ in range(4)]
+        for writer in writers:
+            close.callback(writer.registry.close)
         assert set(pool.map(lambda writer: writer.registry.push(repository, IMAGE, tag="v1"), writers)) == {IMAGE.digest}
-    assert is_whole(writers[0], repository)
-    for writer in writers:
-        writer.registry.close()
+        assert is_whole(writers[0], repository)
+
+
+@pytest.mark.parametrize(("faults", "pushed"), [(1, True), (100, False)])
+def test_a_blob_that_the_registry_does_not_see_yet_is_looked_for_again_and_not_for_ever(opened: Opened, repository: str, faults: int, pushed: bool) -> None:
+    left = iter(range(faults))
+
+    def lacks_a_blob(request: httpx2.Request, _inner: httpx2.BaseTransport) -> httpx2.Response | None:
+        if request.method != "PUT" or "/manifests/" not in str(request.url) or next(left, None) is None:
+            return None
+        errors = [{"code": "DIGEST_INVALID", "message": "as scripted"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"}]
+        return httpx2.Response(400, json={"errors": errors}, request=request)
+
+    opened.breaks(lacks_a_blob)
+    if pushed:
+        assert opened.registry.push(repository, IMAGE, tag="v1") == IMAGE.digest
+    else:
+        with pytest.raises(ImageRegistryRefused, match="MANIFEST_BLOB_UNKNOWN"):
+            opened.registry.push(repository, IMAGE, tag="v1")
 
 
 def test_a_damaged_layer_is_never_read_as_a_model(opened: Opened, repository: str, server: tuple[str, Path]) -> None:

@@ -1,8 +1,9 @@
-"""Phones: a few concurrent clients that ask the gateway without pause, and what they were answered."""
+"""Phones: requests at a constant rate, whether or not earlier ones were answered, and what each was answered."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,22 +18,24 @@ class Answer:
 
     asked_at: float
     """`time.monotonic()` when it was sent."""
+    seconds: float
     status: int
     """HTTP status; 0 when no answer came."""
     version: int | None
+    image_digest: str | None
 
 
 @dataclass
 class Clients:
-    """Concurrent callers on a thread of their own; start, do something else, stop."""
+    """Open-loop callers on a thread of their own: a slow server gets no fewer requests. Start, do something else, stop."""
 
     url: str
     key: str
     rows: list[dict[str, Any]]
-    callers: int = 8
-    pause_seconds: float = 0.02
-    """Between a caller's requests: this is a check of correctness on two shared cores, not a load test."""
+    per_second: float = 100
+    """This is a check of correctness on two shared cores, not a load test."""
     answers: list[Answer] = field(default_factory=list)
+    """Grows while they run, in the order in which answers came."""
     _leave: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -49,18 +52,22 @@ class Clients:
         return self.answers
 
     async def _ask_all(self) -> None:
-        limits = httpx2.Limits(max_connections=self.callers)
-        async with httpx2.AsyncClient(limits=limits, timeout=10, headers={"Authorization": f"Bearer {self.key}"}) as client:
-            await asyncio.gather(*(self._ask(client, number) for number in range(self.callers)))
+        limits = httpx2.Limits(max_connections=None)
+        rows, began = itertools.cycle(self.rows), time.monotonic()
+        async with httpx2.AsyncClient(limits=limits, timeout=10, headers={"Authorization": f"Bearer {self.key}"}) as client, asyncio.TaskGroup() as asked:
+            for number in itertools.count():
+                if self._leave.is_set():
+                    return
+                asked.create_task(self._ask(client, next(rows)))
+                await asyncio.sleep(max(0.0, began + (number + 1) / self.per_second - time.monotonic()))
 
-    async def _ask(self, client: httpx2.AsyncClient, number: int) -> None:
-        while not self._leave.is_set():
-            row = self.rows[(number + len(self.answers)) % len(self.rows)]
-            asked_at = time.monotonic()
-            try:
-                response = await client.post(self.url, json={"instances": [row]})
-                version = response.json()["model_version"] if response.status_code == 200 else None
-                self.answers.append(Answer(asked_at, response.status_code, version))
-            except httpx2.HTTPError:
-                self.answers.append(Answer(asked_at, 0, None))
-            await asyncio.sleep(self.pause_seconds)
+    async def _ask(self, client: httpx2.AsyncClient, row: dict[str, Any]) -> None:
+        asked_at = time.monotonic()
+        try:
+            response = await client.post(self.url, json={"instances": [row]})
+            headers = response.headers if response.status_code == 200 else {}
+            version, image = headers.get("ratchet-model-version"), headers.get("ratchet-image-digest")
+            status = response.status_code
+        except httpx2.HTTPError:
+            status, version, image = 0, None, None
+        self.answers.append(Answer(asked_at, time.monotonic() - asked_at, status, None if version is None else int(version), image))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.images.build import build, push, with_digest
-from infra.local.demo.laptop import BIN, MODEL, REPOSITORY, ROOT, Laptop
+from infra.local.demo.laptop import MODEL, REPOSITORY, ROOT, Laptop
 from infra.local.demo.summary import say
 from infra.local.demo.web import wait_for
 from infra.local.kubernetes.cluster import Cluster, start_cluster
@@ -63,12 +63,16 @@ class KubernetesLaptop(Laptop):
         self.cluster = start_cluster(self.folder / "kubernetes", say=lambda line: say(f"   {line}"))
         pushed = {name: self._image(name) for name in ("serving", "client_api")}
         self.base_image = pushed["serving"].partition("/")[2]
+        self.write_seed(pushed["client_api"])
+        super().start_stores()
+
+    def write_seed(self, gateway_image: str) -> None:
+        """Lay what main begins with."""
         for name in ("dags", "gitops"):
             shutil.copytree(ROOT / name, self.seed / name, ignore=shutil.ignore_patterns("__pycache__"))
         subprocess.run(["git", "init", "--quiet", str(self.seed)], check=True)  # or the folder counts as ignored by the checkout around it
         overlay = self.seed / _OVERLAY
-        overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), "client_api", pushed["client_api"]), encoding="utf-8")
-        super().start_stores()
+        overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), "client_api", gateway_image), encoding="utf-8")
 
     def start_services(self) -> None:
         """Flux from main, what is not in git, the promotion service; the gateway comes as a pod."""
@@ -80,7 +84,7 @@ class KubernetesLaptop(Laptop):
             self._secret(namespace, "serving-token", token=self.serving_token)
         self._secret("gateway", "client-keys", keys=self.key)
         cluster.kubectl("apply", "-f", str(self.seed / "gitops/clusters/local"))
-        promote = self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
+        promote = self.start_promote()
         found = wait_for("the gateway's Service, applied by Flux", self._gateway, timeout_seconds=self.patience_seconds)
         self.gateway_url = f"http://{found}"
         wait_until_answers(promote, f"{self.promote_url}/health")

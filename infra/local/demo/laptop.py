@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.local.airflow import Airflow, start_airflow
+from infra.local.airflow import Airflow, start_airflow, start_migration
 from infra.local.demo.web import fetch
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import Program, end_descendants, free_port, start, stop_all, wait_until_answers
@@ -76,6 +76,10 @@ class Laptop:
             "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
         }
 
+    def begin_airflow(self) -> None:
+        """Its database, which needs nothing of the others and takes long."""
+        self.programs.append(start_migration(self.folder / "airflow", dags=ROOT / "dags"))
+
     def start_stores(self) -> None:
         """MLflow and the forge, which everything else talks to."""
         forge_port = free_port()
@@ -101,17 +105,22 @@ class Laptop:
         options = _options(repository=repository, images=self.folder / "images", folder=self.folder / "cluster", port=cluster_port)
         more = _options(endpoints=endpoints, min_ready_seconds=3)
         cluster = self._start("cluster", [sys.executable, "-m", "infra.local.cluster", *options, *more])
-        promote = self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
+        promote = self.start_promote()
         keys = {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": f'["{self.key}"]', "CLIENT_API_PORT": str(gateway_port)}
         gateway = self._start("gateway", [sys.executable, "-m", "client_api"], keys)
         wait_until_answers(cluster, self.cluster_url)
         wait_until_answers(promote, f"{self.promote_url}/health")
         wait_until_answers(gateway, f"{self.gateway_url}/healthz")
 
+    def start_promote(self) -> Program:
+        """The promotion service; also again, when it was ended."""
+        return self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
+
     def start_airflow(self) -> None:
         """Airflow last: its tasks need all the others' addresses."""
         variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
-        self.airflow = start_airflow(self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
+        migration = next(program for program in self.programs if program.name == "airflow db migrate")
+        self.airflow = start_airflow(migration, self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
         self.airflow.unpause(f"retrain-{MODEL}")
 
     def deployment(self) -> dict[str, Any]:

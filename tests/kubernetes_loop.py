@@ -1,0 +1,268 @@
+"""The loop on a real Kubernetes for tests and studies: the demo's programs without Airflow, two small models, releases that are broken on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.images.programs import run, said
+from infra.local.demo.clients import Answer, Clients
+from infra.local.demo.kubernetes import KubernetesLaptop
+from infra.local.demo.laptop import REPOSITORY
+from infra.local.demo.rows import example_rows
+from infra.local.demo.web import fetch, wait_for
+from infra.local.flights import load_flights
+from infra.local.processes import Program, wait_until_answers
+from promote.release import parse, release_path
+
+MODEL, OTHER = "flight-delay", "flight-late"
+FIRST_WEEK = date(2013, 5, 27)
+MIN_READY_SECONDS = 8
+"""Production's 20 would only take longer; above the 5 s after which a broken release crashes."""
+DEADLINE_SECONDS = 75
+_ENTRY = {
+    # what a bad disk or a bad build would do, done before the real server starts
+    "corrupt": (
+        "import os, shutil, sys\n"
+        "shutil.copytree('/model', '/tmp/model')\n"
+        "path = '/tmp/model/model.onnx'\n"
+        "content = bytearray(open(path, 'rb').read())\n"
+        "content[len(content) // 2] ^= 1\n"
+        "open(path, 'wb').write(content)\n"
+        "os.environ['SERVING_MODEL_FOLDER'] = '/tmp/model'\n"
+        "os.execvp('python', ['python', '-m', 'serving'])\n"
+    ),
+    "crashing": (
+        "import os, sys, threading, time, urllib.request\n"
+        "def crash():\n"
+        "    while True:\n"
+        "        time.sleep(0.2)\n"
+        "        try:\n"
+        "            urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=1)\n"
+        "            break\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    time.sleep(5)\n"
+        "    print('crashed on purpose, 5 s after it was ready', file=sys.stderr, flush=True)\n"
+        "    os._exit(3)\n"
+        "threading.Thread(target=crash, daemon=True).start()\n"
+        "from serving.__main__ import main\n"
+        "sys.exit(main())\n"
+    ),
+}
+
+
+@dataclass
+class Loop(KubernetesLaptop):
+    """Everything but Airflow: `retrain run` is called as its task would."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pods_base: str = ""
+    """The serving image below the next promotions; empty: the good one."""
+
+    @property
+    def models(self) -> Path:
+        """The YAML files, here and on main."""
+        return self.seed / "dags" / "models"
+
+    @property
+    def retrain_env(self) -> dict[str, str]:
+        """As on the laptop, with our two models."""
+        return {**super().retrain_env, "RETRAIN_MODELS": str(self.models)}
+
+    @property
+    def promote_env(self) -> dict[str, str]:
+        """As in the demo, with a shorter patience and the base of the moment."""
+        return {
+            **super().promote_env,
+            "PROMOTE_ROLLOUT_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
+            "PROMOTE_BASE_IMAGE": self.pods_base or self.base_image,
+        }
+
+    def begin(self) -> None:
+        """Start all of it, with rows for five weeks."""
+        last = FIRST_WEEK + timedelta(weeks=4)
+        load_flights(self.warehouse, until=datetime(last.year, last.month, last.day, tzinfo=UTC), say=lambda _: None)
+        self.rows = example_rows(self.warehouse, before=FIRST_WEEK)
+        self.start_stores()
+        self.start_services()
+
+    def write_seed(self, gateway_image: str) -> None:
+        """Two models of one fast technique; a policy under which any sound challenger passes; servers that need not be watched for long."""
+        super().write_seed(gateway_image)
+        spec = yaml.safe_load((self.models / "flight_delay.yaml").read_text(encoding="utf-8"))
+        gate = {"metric": "log_loss", "refresh": {"worse_by_at_most": "50 %"}}
+        for name in (MODEL, OTHER):
+            changed = {**spec, "name": name, "gate": gate, "techniques": {"logistic": spec["techniques"]["logistic"]}}
+            (self.models / f"{name.replace('-', '_')}.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
+        deployment = self.seed / "gitops/models/base/deployment.yaml"
+        text = deployment.read_text(encoding="utf-8")
+        assert "minReadySeconds: 20" in text
+        deployment.write_text(text.replace("minReadySeconds: 20", f"minReadySeconds: {MIN_READY_SECONDS}"), encoding="utf-8")
+
+    def retrain(self, model: str, week: int) -> int:
+        """Train the challenger of a week and return its version."""
+        end = FIRST_WEEK + timedelta(weeks=week)
+        return int(json.loads(self.command("retrain", "run", model, "--end", end.isoformat(), "--json").splitlines()[-1])["version"])
+
+    def proposed(self, model: str, version: int | None = None) -> dict[str, Any]:
+        """Return the open pull request of a model's promotion, rollback or revert, once it is there and gated."""
+        begin = f"ratchet/{model}/local/" + (f"v{version}-" if version else "")
+
+        def look() -> dict[str, Any] | None:
+            pulls = self.forge_api("GET", "/pulls?state=open")
+            return next((pull for pull in pulls if pull["head"]["ref"].startswith(begin)), None)
+
+        return wait_for(f"a pull request {begin}…", look, timeout_seconds=90)
+
+    def merge(self, pull: dict[str, Any]) -> float:
+        """Merge as the reviewer; return when, by `time.monotonic()`."""
+        self.forge_api("PUT", f"/pulls/{pull['number']}/merge", {"merge_method": "squash", "sha": pull["head"]["sha"]})
+        return time.monotonic()
+
+    def roll_back(self, model: str) -> dict[str, Any]:
+        """Return the pull request that goes back."""
+        number = json.loads(self.command("promote", "rollback", model, "--reason", "a test", "--json"))["pull_request"]
+        return dict(self.forge_api("GET", f"/pulls/{number}"))
+
+    def promotion(self, model: str) -> dict[str, Any]:
+        """What the promotion service says of a model."""
+        return dict(fetch("GET", f"{self.promote_url}/promotions/{model}"))
+
+    def wait_for_state(self, model: str, states: Iterable[str], *, seconds: float = 240) -> dict[str, Any]:
+        """Return what the promotion service says once it says one of `states`."""
+        wanted = set(states)
+
+        def look() -> dict[str, Any] | None:
+            found = self.promotion(model)
+            return found if found["state"] in wanted else None
+
+        return wait_for(f"{model} in {sorted(wanted)}", look, timeout_seconds=seconds)
+
+    def champion(self, model: str) -> int:
+        """The version that the alias names."""
+        found = fetch("GET", f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={model}&alias=champion")
+        return int(found["model_version"]["version"])
+
+    def wait_until_served(self, model: str, version: int, *, seconds: float = 240) -> None:
+        """Return once the alias follows a rollout and only its pods are left."""
+        wait_for(f"champion {version} of {model}", lambda: True if self.champion_or_none(model) == version else None, timeout_seconds=seconds)
+        wait_for("the end of the old pods", lambda: True if len(self.pod_images(model)) == 1 else None, timeout_seconds=seconds)
+
+    def champion_or_none(self, model: str) -> int | None:
+        """The version that the alias names, if there is one."""
+        try:
+            return self.champion(model)
+        except RuntimeError:
+            return None
+
+    def kube(self, *arguments: str) -> dict[str, Any]:
+        """Ask the cluster; the answer's JSON."""
+        return dict(json.loads(self.running.kubectl(*arguments, "--output=json")))
+
+    def pods(self, namespace: str, model: str = "") -> list[dict[str, Any]]:
+        """Return the pods of a namespace, or those of a model."""
+        selector = [f"--selector=app.kubernetes.io/name={model}"] if model else []
+        return list(self.kube("get", "pods", f"--namespace={namespace}", *selector)["items"])
+
+    def pod_images(self, model: str) -> set[str]:
+        """The images of a model's pods."""
+        return {pod["spec"]["containers"][0]["image"] for pod in self.pods("models", model)}
+
+    def digests_on_main(self, model: str) -> set[str]:
+        """Every image digest that main ever named for a model."""
+        path = release_path(model, "local")
+        git = ["git", "-C", str(self.folder / "forge" / f"{REPOSITORY}.git")]
+        commits = subprocess.run([*git, "log", "--first-parent", "--format=%H", "main", "--", path], capture_output=True, text=True, check=True).stdout.split()
+        named = [subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, check=True).stdout for commit in commits]
+        return {parse(content, model).image.rpartition("@")[2] for content in named}
+
+    def clients(self, model: str, *, per_second: float = 40) -> Clients:
+        """Phones that ask for a model."""
+        clients = Clients(f"{self.gateway_url}/v1/models/{model}:predict", self.key, self.rows, per_second=per_second)
+        clients.start()
+        return clients
+
+    def restart_promote(self, *, base: str = "") -> None:
+        """End the promotion service with -9 and start it again, its images on another base."""
+        self.kill_promote()
+        self.pods_base = base
+        program = self.start_promote()
+        wait_until_answers(program, f"{self.promote_url}/health")
+
+    def kill_promote(self) -> None:
+        """End the promotion service with -9."""
+        program = self._promote()
+        self.programs.remove(program)
+        program.signal(signal.SIGKILL)
+        program.process.wait()
+
+    def _promote(self) -> Program:
+        return next(program for program in self.programs if program.name == "promote")
+
+    def broken_base(self, how: str) -> str:
+        """Push a serving image that is `corrupt` or `crashing`, and return it as PROMOTE_BASE_IMAGE takes it."""
+        container = said("buildah", "from", "--pull=never", "localhost/ratchet/serving:latest")
+        try:
+            run("buildah", "config", "--cmd", json.dumps(["python", "-c", _ENTRY[how]]), container)
+            local = f"localhost/ratchet/serving-{how}:latest"
+            run("buildah", "commit", "--quiet", container, local)
+        finally:
+            run("buildah", "rm", container)
+        digest = self.folder / f"{how}.digest"
+        to = f"docker://{self.running.registry}/ratchet/serving-{how}:latest"
+        run("buildah", "push", "--quiet", "--tls-verify=false", "--format", "oci", "--digestfile", str(digest), local, to)
+        return f"ratchet/serving-{how}@{digest.read_text().strip()}"
+
+    def lose_image(self, model: str, image: str) -> None:
+        """Remove an image's manifest from the registry, behind everybody's back."""
+        number = image.rpartition("sha256:")[2]
+        [storage] = self.running.folder.rglob(f"blobs/sha256/{number[:2]}/{number}")
+        shutil.rmtree(storage)
+        for link in self.running.folder.rglob(f"repositories/*/{model}/_manifests/revisions/sha256/{number}"):
+            shutil.rmtree(link)
+
+    def server_pid(self, model: str) -> int:
+        """The process of one of a model's servers, as the host sees it."""
+        return self._pid(self.pods("models", model)[0], "serving")
+
+    def gateway_pid(self) -> int:
+        """The process of a gateway, as the host sees it."""
+        return self._pid(self.pods("gateway")[0], "client_api")
+
+    @staticmethod
+    def _pid(pod: dict[str, Any], module: str) -> int:
+        """A container's process is known by its pod's name: the host name in its environment."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if f"-m\0{module}\0".encode() in words and f"HOSTNAME={pod['metadata']['name']}\0".encode() in environment:
+                return int(process.name)
+        raise LookupError(f"no process {module} of {pod['metadata']['name']}")
+
+    def kill(self, pid: int) -> None:
+        """End a container's process with -9."""
+        os.kill(pid, signal.SIGKILL)
+
+
+def between(answers: Iterable[Answer], start: float, end: float | None = None) -> list[Answer]:
+    """The answers to what was asked in a span of `time.monotonic()`."""
+    return [answer for answer in list(answers) if answer.asked_at >= start and (end is None or answer.asked_at < end)]
+
+
+def failed(answers: Iterable[Answer]) -> list[Answer]:
+    """Those without an answer."""
+    return [answer for answer in answers if answer.status != 200]
