@@ -54,9 +54,7 @@ imports: $(READY)  ## who may import whom (DESIGN section 3)
 	$(BIN)/lint-imports --no-logo
 
 test: $(READY)  ## every test, with branch coverage
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
-	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 bench: $(READY)  ## measure every performance claim, both sides in one run; writes tests/bench/RESULTS.md
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -106,7 +106,8 @@ class FolderFiles:
                 os.fsync(file.fileno())
             writing.replace(path)
         except OSError as error:
-            raise StoreUnavailable(f"{path} cannot be written: {error}; nothing was left under that name") from error
+            what_to_do = "Make room, or let this user write there, and run it again"
+            raise StoreUnavailable(f"{path} cannot be written: {error}; nothing was left under that name. {what_to_do}") from error
         finally:
             _remove(writing)
 

@@ -46,10 +46,8 @@ def measure() -> list[dict[str, object]]:
         gc.collect()
         gc.freeze()  # as the server does
         for _ in range(ROUNDS):
-            for row in sent:
-                theirs.append(seconds(lambda row=row: pipeline.predict_proba(frame_of(row))))
-            for row in sent:
-                ours.append(seconds(lambda row=row: model.answer([block_of(row)], max_rows=100)))
+            theirs += [seconds(lambda row=row: pipeline.predict_proba(frame_of(row))) for row in sent]
+            ours += [seconds(lambda row=row: model.answer([block_of(row)], max_rows=100)) for row in sent]
         check_equal(pipeline, model, sent)
     one, other = statistics.median(theirs), statistics.median(ours)
     sides = {"scikit_learn_ms": round(one * 1000, 3), "served_ms": round(other * 1000, 4), "rows": len(sent)}
