@@ -96,7 +96,7 @@ class Upstream:
                 return response.status_code, await response.aread()
         except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout) as late:
             raise DeadlinePassed(f"{self.url}{path} did not answer within {seconds:.2f} s") from late
-        except (httpx2.HTTPError, httpx2.InvalidURL) as fault:
+        except Exception as fault:  # httpx's own errors, and what its event loop raises below it when a server dies: none is a fault of the caller
             if has_head:
                 raise ServerFault(f"{self.url}{path} broke off its answer: {fault!r}") from fault
             raise NoResponse(f"{self.url}{path} did not answer: {fault!r}") from fault
