@@ -31,6 +31,12 @@ FIRST_WEEK = date(2013, 5, 27)
 MIN_READY_SECONDS = 8
 """Production's 20 would only take longer; above the 5 s after which a broken release crashes."""
 DEADLINE_SECONDS = 75
+SERVER_KILLED, GATEWAY_KILLED, CONTAINERD_RESTARTED, API_SERVER_AWAY = DISTURBANCES = (
+    "a server killed with -9",
+    "a gateway killed with -9",
+    "containerd restarted",
+    "the API server away for 30 s",
+)
 _ENTRY = {
     # what a bad disk or a bad build would do, done before the real server starts
     "corrupt": (
@@ -266,3 +272,68 @@ def between(answers: Iterable[Answer], start: float, end: float | None = None) -
 def failed(answers: Iterable[Answer]) -> list[Answer]:
     """Those without an answer."""
     return [answer for answer in answers if answer.status != 200]
+
+
+class Story:
+    """The loop and the phones that ask its models all the time."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.phones: dict[str, Clients] = {}
+
+    def serve(self, *models: str) -> None:
+        """Bring each model's first version to where phones ask it."""
+        for model in models:
+            self.loop.retrain(model, 0)
+            self.loop.merge(self.loop.proposed(model))
+        for model in models:
+            self.loop.wait_until_served(model, 1)
+            wait_for(f"an answer of {model}", lambda model=model: self._answers(model))
+            self.phones[model] = self.loop.clients(model)
+
+    def _answers(self, model: str) -> bool | None:
+        clients = self.loop.clients(model)
+        time.sleep(0.5)
+        return True if any(answer.status == 200 for answer in clients.stop()) else None
+
+    def asked(self, model: str, since: float) -> list[Answer]:
+        """What a model was asked since then, every one of them answered from what main named."""
+        answers = between(self.phones[model].answers, since)
+        digests = {answer.image_digest for answer in answers if answer.status == 200}
+        assert digests <= self.loop.digests_on_main(model)
+        return answers
+
+    def answers_again(self, model: str, since: float) -> float:
+        """Seconds from `since` until nothing failed any more for three seconds."""
+        quiet = 3.0
+
+        def look() -> float | None:
+            if time.monotonic() < since + quiet:
+                return None
+            answers = between(self.phones[model].answers, since)
+            last_failure = max((answer.asked_at for answer in failed(answers)), default=since)
+            recent = between(answers, time.monotonic() - quiet)
+            return last_failure - since if recent and not failed(recent) else None
+
+        return wait_for(f"{model} answers again", look, timeout_seconds=120)
+
+    def stop(self) -> None:
+        """End phones and loop."""
+        for clients in self.phones.values():
+            clients.stop()
+        self.loop.stop()
+
+
+def disturb(loop: Loop, what: str) -> None:
+    """Do one of DISTURBANCES; return when what was away for a while is let back."""
+    if what == SERVER_KILLED:
+        loop.kill(loop.server_pid(MODEL))
+    elif what == GATEWAY_KILLED:
+        loop.kill(loop.gateway_pid())
+    elif what == CONTAINERD_RESTARTED:
+        loop.running.kill("containerd")
+    else:
+        loop.running.hold("apiserver")
+        loop.running.kill("apiserver")
+        time.sleep(30)
+        loop.running.release("apiserver")

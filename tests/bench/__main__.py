@@ -9,11 +9,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).parent / "RESULTS.md"
+STUDY = "## Rollouts on a real Kubernetes"
+"""Where the part of RESULTS.md begins that `study_rollouts` writes."""
 
 
 def main() -> int:
-    names = sorted(path.stem for path in HERE.glob("bench_*.py"))
+    names = sorted(path.stem for path in RESULTS.parent.glob("bench_*.py"))
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *names], default=[], help=f"which ones (default: all): {', '.join(names)}")
     chosen = parser.parse_args().names or names
@@ -24,7 +26,7 @@ def main() -> int:
     for figure in figures:
         print(json.dumps(figure))
     if chosen == names:
-        (HERE / "RESULTS.md").write_text(report(figures), encoding="utf-8")
+        RESULTS.write_text(report(figures) + _parts()[1], encoding="utf-8")
     return 0 if all(figure["ratio"] >= (figure["goal"] or 0) for figure in figures) else 1
 
 
@@ -43,6 +45,16 @@ def report(figures: list[dict[str, object]]) -> str:
         sides = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figure.items() if name not in ("name", "ratio", "goal"))
         lines.append(f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal'] or ''} | {sides} |")
     return "\n".join(lines) + "\n"
+
+
+def write_study(section: str) -> None:
+    """Replace the part of RESULTS.md about rollouts."""
+    RESULTS.write_text(_parts()[0].rstrip() + "\n\n" + section, encoding="utf-8")
+
+
+def _parts() -> tuple[str, str]:
+    benches, found, study = RESULTS.read_text(encoding="utf-8").partition(STUDY)
+    return benches, f"\n{found}{study}" if found else ""
 
 
 def machine() -> str:

@@ -6,7 +6,6 @@ The tests are one story: each begins where the one before ended, with a champion
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -16,58 +15,14 @@ from typing import Any
 
 import pytest
 
-from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
 from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import DEADLINE_SECONDS, MODEL, OTHER, Loop, between, failed
+from tests.kubernetes_loop import DEADLINE_SECONDS, DISTURBANCES, MODEL, OTHER, Loop, Story, between, disturb, failed
 
 missing = why_not() or next((f"{program} is missing" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
 pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-class Story:
-    """The loop and the phones that ask both models all the time."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-        self.phones: dict[str, Clients] = {}
-
-    def serve_both(self) -> None:
-        for model in (MODEL, OTHER):
-            self.loop.retrain(model, 0)
-            self.loop.merge(self.loop.proposed(model))
-        for model in (MODEL, OTHER):
-            self.loop.wait_until_served(model, 1)
-            wait_for(f"an answer of {model}", lambda model=model: self._answers(model))
-            self.phones[model] = self.loop.clients(model)
-
-    def _answers(self, model: str) -> bool | None:
-        clients = self.loop.clients(model)
-        time.sleep(0.5)
-        return True if any(answer.status == 200 for answer in clients.stop()) else None
-
-    def asked(self, model: str, since: float) -> list[Answer]:
-        """What a model was asked since then, every one of them answered from what main named."""
-        answers = between(self.phones[model].answers, since)
-        digests = {answer.image_digest for answer in answers if answer.status == 200}
-        assert digests <= self.loop.digests_on_main(model)
-        return answers
-
-    def answers_again(self, model: str, since: float) -> float:
-        """Seconds from `since` until nothing failed any more for three seconds."""
-        quiet = 3.0
-
-        def look() -> float | None:
-            if time.monotonic() < since + quiet:
-                return None
-            answers = between(self.phones[model].answers, since)
-            last_failure = max((answer.asked_at for answer in failed(answers)), default=since)
-            recent = between(answers, time.monotonic() - quiet)
-            return last_failure - since if recent and not failed(recent) else None
-
-        return wait_for(f"{model} answers again", look, timeout_seconds=120)
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +31,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     told = Story(loop)
     try:
         loop.begin()
-        told.serve_both()
+        told.serve(MODEL, OTHER)
         yield told
     finally:
-        for clients in told.phones.values():
-            clients.stop()
-        loop.stop()
+        told.stop()
 
 
 def test_a_promotion_and_its_rollback_fail_no_request(story: Story) -> None:
@@ -199,19 +152,9 @@ def test_what_a_hand_changed_or_deleted_comes_back_and_is_reported(story: Story)
 
 def test_servers_gateways_containerd_and_the_api_server_go_away_and_answers_resume(story: Story) -> None:
     loop = story.loop
-    for what in ("a server killed with -9", "a gateway killed with -9", "containerd restarted", "the API server away for 30 s"):
+    for what in DISTURBANCES:
         began = time.monotonic()
-        if what.startswith("a server"):
-            loop.kill(loop.server_pid(MODEL))
-        elif what.startswith("a gateway"):
-            loop.kill(loop.gateway_pid())
-        elif what.startswith("containerd"):
-            loop.running.kill("containerd", signal.SIGKILL)
-        else:
-            loop.running.hold("apiserver")
-            loop.running.kill("apiserver")
-            time.sleep(30)
-            loop.running.release("apiserver")
+        disturb(loop, what)
         seconds = story.answers_again(MODEL, began)
         answers = story.asked(MODEL, began)
         assert {answer.version for answer in answers if answer.status == 200} == {2}

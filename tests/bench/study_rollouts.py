@@ -1,0 +1,109 @@
+"""`python -m tests.bench.study_rollouts`: rollouts by merged pull requests, and disturbances, on a real Kubernetes under a constant open-loop load.
+
+Needs what `make e2e-kubernetes` needs; takes about a quarter of an hour; replaces its section of RESULTS.md. No goal is asserted here: tests/e2e does that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.bench.__main__ import STUDY, machine, write_study
+from tests.kubernetes_ground import why_not
+from tests.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, Loop, Story, between, disturb, failed
+
+PER_SECOND = 40
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.study_rollouts", description=__doc__)
+    parser.add_argument("--rollouts", type=int, default=10, help="merged pull requests (default: %(default)s)")
+    rollouts = parser.parse_args().rollouts
+    if problem := why_not():
+        print(problem, file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        story = Story(Loop(Path(folder) / "state"))
+        try:
+            story.loop.begin()
+            story.serve(MODEL)
+            rolled = [_roll_out(story, number) for number in range(rollouts)]
+            disturbed = [_disturb(story, what) for what in DISTURBANCES]
+        finally:
+            story.stop()
+    write_study(report(rolled, disturbed))
+    return 0
+
+
+def _roll_out(story: Story, number: int) -> dict[str, float]:
+    """Merge a pull request and watch it to its end: first the promotion of version 2, then rollbacks to and fro."""
+    loop = story.loop
+    if number == 0:
+        loop.retrain(MODEL, 1)
+    pull = loop.proposed(MODEL, 2) if number == 0 else loop.roll_back(MODEL)
+    version = 1 if number % 2 else 2
+    merged = loop.merge(pull)
+    loop.wait_until_served(MODEL, version)
+    ended = time.monotonic()
+    time.sleep(3)
+    answers = story.asked(MODEL, merged)  # raises when an answer came from what main never named
+    found = {
+        "requests": len(answers),
+        "failed": len(failed(answers)),
+        "first_new": min(answer.asked_at for answer in answers if answer.version == version) - merged,
+        "last_old": max((answer.asked_at for answer in answers if answer.version not in (None, version)), default=merged) - merged,
+        "end": ended - merged,
+        "old_after_end": sum(answer.version not in (None, version) for answer in between(answers, ended)),
+    }
+    print(f"rollout {number + 1}: {found}", file=sys.stderr, flush=True)
+    return found
+
+
+def _disturb(story: Story, what: str) -> dict[str, object]:
+    began = time.monotonic()
+    disturb(story.loop, what)
+    last = story.answers_again(MODEL, began)
+    answers = story.asked(MODEL, began)
+    statuses = Counter(answer.status for answer in failed(answers))
+    found = {"what": what, "requests": len(answers), "failed": sum(statuses.values()), "statuses": dict(statuses), "last_failure": last}
+    print(found, file=sys.stderr, flush=True)
+    return found
+
+
+def report(rolled: list[dict[str, float]], disturbed: list[dict[str, object]]) -> str:
+    """The section of RESULTS.md."""
+
+    def spread(name: str) -> str:
+        values = sorted(one[name] for one in rolled)
+        return f"{values[0]:.1f} to {values[-1]:.1f}, median {statistics.median(values):.1f}"
+
+    total, lost = (int(sum(one[name] for one in rolled)) for name in ("requests", "failed"))
+    lines = [
+        STUDY,
+        "",
+        f"`python -m tests.bench.study_rollouts` on {time.strftime('%Y-%m-%d', time.gmtime())}: {machine()}.",
+        f"{PER_SECOND} requests a second, sent whether or not earlier ones were answered, through gateways in pods; two servers, minReadySeconds",
+        f"{MIN_READY_SECONDS}; every rollout is a merged pull request.",
+        "",
+        f"- {len(rolled)} rollouts, {total} requests: {lost} failed, {int(sum(one['old_after_end'] for one in rolled))} of the old after the end,",
+        "  every answer's digest is one that main named",
+        f"- seconds from merge to the first new answer: {spread('first_new')}",
+        f"- to the last old answer: {spread('last_old')}",
+        f"- to the end (alias moved, no old pod left): {spread('end')}",
+        "",
+        "| disturbance | requests | failed | the last failure, seconds after it |",
+        "|---|---:|---:|---:|",
+    ]
+    for one in disturbed:
+        statuses = "".join(f", {count} × {status or 'no answer'}" for status, count in one["statuses"].items())
+        lines.append(f"| {one['what']} | {one['requests']} | {one['failed']}{statuses} | {one['last_failure']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
