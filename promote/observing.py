@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from promote.contract import Release, Verdict
 from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteError, VersionNotFound
 from promote.forge import Forge, PullRequest
-from promote.history import History
+from promote.history import History, Named
 from promote.history_reader import HistoryReader, read_release
 from promote.image_name import image_tag
 from promote.image_registry import ImageRegistry
@@ -82,7 +82,7 @@ class Observer:
             at,
             main=main,
             history=history,
-            is_recognised=self._is_recognised(history),
+            is_recognised=self._is_recognised(history, pulls),
             rollout=self._parts.rollout.status(model, named.image) if named else None,
             deadline=self._parts.deadline,
             champion=champion.version if champion else None,
@@ -129,11 +129,22 @@ class Observer:
         digest = self._parts.images.find(repository, image_tag(version.version, version.tags.get("model_digest", "")))
         return None if digest is None else self._parts.images.reference(repository, digest)
 
-    def _is_recognised(self, history: History) -> bool:
-        """True when what main names is bytes that served before, or what promote would propose."""
+    def _is_recognised(self, history: History, pulls: Sequence[PullRequest]) -> bool:
+        """True when what main names is bytes that served before, or what promote would propose, or did: its image may be lost since."""
         if not history or history[0].release is None:
             return False
-        return any(named.served and named.content == history[0].content for named in history) or self._is_proposal(history[0].release)
+        served = any(named.served and named.content == history[0].content for named in history)
+        return served or self._is_proposal(history[0].release) or self._was_gated(history[0], pulls)
+
+    def _was_gated(self, named: Named, pulls: Sequence[PullRequest]) -> bool:
+        """True when a pull request that promote found as proposed brought these bytes."""
+        pull = next((pull for pull in pulls if pull.merge_commit == named.commit), None)
+        if pull is None or named.release is None or self._gate(pull) != "success":
+            return False
+        return self._parts.forge.read_file(release_path(named.release.model, self._parts.environment), pull.head) == named.content
+
+    def _gate(self, pull: PullRequest) -> str | None:
+        return {status.context: status.state for status in self._parts.forge.statuses(pull.head)}.get(GATE_CONTEXT)
 
     def _is_proposal(self, release: Release) -> bool:
         """True when registry and images say that this release was judged, promoted and built."""
@@ -151,8 +162,7 @@ class Observer:
             return None  # a person's branch under our prefix: not ours to touch
         if pull.state != "open":
             return ObservedPull(pull, branch)
-        gate = {status.context: status.state for status in self._parts.forge.statuses(pull.head)}.get(GATE_CONTEXT)
-        return ObservedPull(pull, branch, self._is_as_proposed(model, pull, branch, history), gate)
+        return ObservedPull(pull, branch, self._is_as_proposed(model, pull, branch, history), self._gate(pull))
 
     def _is_as_proposed(self, model: str, pull: PullRequest, branch: BranchName, history: History) -> bool:
         path = release_path(model, self._parts.environment)

@@ -19,7 +19,6 @@ import yaml
 from infra.images.programs import run, said
 from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.kubernetes import KubernetesLaptop
-from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.rows import example_rows
 from infra.local.demo.web import fetch, wait_for
 from infra.local.flights import load_flights
@@ -132,8 +131,13 @@ class Loop(KubernetesLaptop):
 
         return wait_for(f"a pull request {begin}…", look, timeout_seconds=90)
 
+    def _is_gated(self, pull: dict[str, Any]) -> bool:
+        statuses = self.forge_api("GET", f"/commits/{pull['head']['sha']}/statuses")
+        return any((status["context"], status["state"]) == ("ratchet/gate", "success") for status in statuses)
+
     def merge(self, pull: dict[str, Any]) -> float:
-        """Merge as the reviewer; return when, by `time.monotonic()`."""
+        """Merge as the reviewer, once the gate's status is there, as GitHub's ruleset asks; return when, by `time.monotonic()`."""
+        wait_for("the gate's status", lambda: True if self._is_gated(pull) else None, timeout_seconds=30)
         self.forge_api("PUT", f"/pulls/{pull['number']}/merge", {"merge_method": "squash", "sha": pull["head"]["sha"]})
         return time.monotonic()
 
@@ -189,7 +193,7 @@ class Loop(KubernetesLaptop):
     def digests_on_main(self, model: str) -> set[str]:
         """Every image digest that main ever named for a model."""
         path = release_path(model, "local")
-        git = ["git", "-C", str(self.folder / "forge" / f"{REPOSITORY}.git")]
+        git = ["git", "-C", str(self.folder / "forge")]
         commits = subprocess.run([*git, "log", "--first-parent", "--format=%H", "main", "--", path], capture_output=True, text=True, check=True).stdout.split()
         named = [subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, check=True).stdout for commit in commits]
         return {parse(content, model).image.rpartition("@")[2] for content in named}

@@ -122,7 +122,7 @@ def _merge_commit(loop: Loop, pull: dict[str, Any]) -> str:
 
 
 def _image_of(loop: Loop, pull: dict[str, Any]) -> str:
-    git = ["git", "-C", str(loop.folder / "forge" / f"{REPOSITORY}.git")]
+    git = ["git", "-C", str(loop.folder / "forge")]
     text = subprocess.run([*git, "show", f"{pull['head']['sha']}:gitops/models/{MODEL}/local/release.yaml"], capture_output=True, text=True, check=True).stdout
     return next(line.split('"')[1] for line in text.splitlines() if line.startswith("  image:"))
 

@@ -42,6 +42,11 @@ class FakeImageRegistry:
         self._tags[key] = image.digest
         return image.digest
 
+    def lose(self) -> None:
+        """Forget every image, as an operator's wrong command does."""
+        self._images.clear()
+        self._tags.clear()
+
     def model_folder(self, repository: str, digest: str) -> dict[str, bytes]:
         """The files of an image's model layer."""
         self._observe()

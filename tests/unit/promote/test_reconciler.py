@@ -280,6 +280,34 @@ def test_a_proposal_that_was_merged_although_the_version_is_not_what_was_judged_
     assert world.reconciler().reconcile(MODEL).state == "unrecognised"
 
 
+def test_a_merged_release_whose_image_is_lost_fails_like_any_other() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.merge(world.open_pull().pull.number)
+    world.images.lose()
+    world.roll_out(healthy=False)
+
+    assert world.reconciler().reconcile(MODEL).state == "failed, held"
+    assert world.open_pull("revert").branch.version == 1
+    assert _champion(world) == 1
+
+
+def test_bytes_that_the_gate_never_saw_are_not_recognised_although_their_image_is_lost() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    pull = world.open_pull().pull
+    edited = (world.forge.read_file(PATH, pull.head) or b"").replace(b"@sha256:", b"-of-mine@sha256:")
+    world.forge.merge(pull.number)
+    world.forge.push({PATH: edited})
+    world.images.lose()
+
+    assert world.reconciler().reconcile(MODEL).state == "unrecognised"
+
+
 @pytest.mark.parametrize("part", ["registry", "images"])
 def test_an_outage_is_blind_and_nothing_is_done(part: str) -> None:
     world = World()
