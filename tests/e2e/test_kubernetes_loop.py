@@ -81,10 +81,9 @@ def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: S
         loop.restart_promote(base=loop.broken_base(fault))
     assert loop.retrain(MODEL, version - 1) == version
     pull = loop.proposed(MODEL, version)
-    if fault == "missing":
-        loop.lose_image(MODEL, _image_of(loop, pull))
     broken = loop.merge(pull)
     if fault == "missing":
+        loop.lose_image(MODEL, _image_of(loop, pull))  # after the merge: before it, promote withdraws the gate
         _the_other_model_goes_on(story)
 
     said = loop.wait_for_state(MODEL, ["failed, held"], seconds=DEADLINE_SECONDS + 60)
