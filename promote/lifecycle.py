@@ -201,6 +201,11 @@ def _is_challenger(seen: Observation, observed: ObservedPull) -> bool:
     return seen.challenger is not None and observed.branch.version == seen.challenger.version
 
 
+def _ungated_returns(seen: Observation) -> Pulls:
+    """Ways back, which a person must be able to merge whatever else is wrong."""
+    return [observed for observed in _ungated(seen) if observed.branch.purpose != "promotion" and observed.as_proposed]
+
+
 def _ungated(seen: Observation) -> Pulls:
     return [observed for observed in seen.open if observed.gate != "success"]
 
@@ -262,6 +267,7 @@ _ourselves = _says("promote")
 TABLE: tuple[Row, ...] = (
     Row("blind", lambda seen: bool(seen.failures), "wait", lambda seen: "an answer: " + "; ".join(seen.failures)),
     Row("alias behind", _champion_behind, "set champion", _ourselves),
+    Row("return ungated", _ungated_returns, "gate", _ourselves),
     Row("unrecognised", _unrecognised, "wait", _unrecognised_says),
     Row("unrecorded", _unrecorded, "record success", _ourselves),
     Row("obsolete", _obsolete, "close", _ourselves),

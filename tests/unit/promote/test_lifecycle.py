@@ -88,7 +88,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("stale", "close", {"pulls": (pull(over=None),)}),
     ("superseded", "label", {"pulls": (pull(6), pull(5, 10))}),
     ("ungated", "gate", {"pulls": (pull(gate=None),)}),
-    ("ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),)}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),)}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "history": LANDED, "rollout": PROGRESSING, "champion": 7}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "is_recognised": False}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="revert", version=7, gate=None),), "history": BROKEN, "rollout": FAILED, "champion": 7}),
     ("no challenger", "wait", {"challenger": None}),
     ("no challenger", "wait", {"challenger": Challenger(8), "pulls": ()}),
     ("had its turn", "wait", {"challenger": Challenger(7), "pulls": ()}),
@@ -117,8 +120,8 @@ def test_the_first_row_that_matches_decides(state: str, act: str, changed: dict[
 
 
 def test_the_states_are_the_designs_in_its_order() -> None:
-    states = "blind|alias behind|unrecognised|unrecorded|obsolete|rolling out|failed unrecorded|failed|failed, held|closing|edited|stale|superseded|ungated"
-    more = "no challenger|had its turn|proposed|rejected|unjudged|kept|unbuilt|unbranched|unopened"
+    states = "blind|alias behind|return ungated|unrecognised|unrecorded|obsolete|rolling out|failed unrecorded|failed|failed, held|closing|edited|stale"
+    more = "superseded|ungated|no challenger|had its turn|proposed|rejected|unjudged|kept|unbuilt|unbranched|unopened"
     assert list(dict.fromkeys(row.state for row in TABLE)) == f"{states}|{more}".split("|")
 
 
