@@ -40,7 +40,7 @@ _ENTRY = {
     # what a bad disk or a bad build would do, done before the real server starts
     "corrupt": (
         "import os, shutil, sys\n"
-        "shutil.copytree('/model', '/tmp/model')\n"
+        "shutil.copytree('/model', '/tmp/model', dirs_exist_ok=True)\n"
         "path = '/tmp/model/model.onnx'\n"
         "content = bytearray(open(path, 'rb').read())\n"
         "content[len(content) // 2] ^= 1\n"
