@@ -60,7 +60,7 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415 - as above
 
     inputs = [(feature.name, StringTensorType([None, 1]) if feature.type == "category" else FloatTensorType([None, 1])) for feature in features]
-    # without a name of ours the exporter draws a random one, and two exports of one fit differ
+    # the name is among the bytes: fixed here, for the exporter's own is random in some of its functions
     with warnings.catch_warnings():  # skl2onnx 1.20 writes booleans where protobuf 7 will take integers only: why protobuf stays below 7
         warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning)
         network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)

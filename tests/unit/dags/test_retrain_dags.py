@@ -15,18 +15,28 @@ ROOT = Path(__file__).parents[3]
 
 PARSE = """
 import json, sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from airflow.dag_processing.dagbag import DagBag
+
+RUN = SimpleNamespace(run_after=datetime(2013, 7, 8, 6, tzinfo=UTC))
+
+def environment(dag, typed):
+    params, jinja = {"window_end": typed, "reason": "a late file came"}, dag.get_template_env()
+    return {name: jinja.from_string(value).render(params=params, dag_run=RUN) for name, value in dag.get_task("retrain").env.items()}
 
 def describe_task(task):
     return {
         "owner": task.owner, "retries": task.retries, "rule": str(task.trigger_rule.value), "after": sorted(task.upstream_task_ids),
         "skip": sorted(getattr(task, "skip_on_exit_code", None) or []), "command": getattr(task, "bash_command", None),
+        "inherits": getattr(task, "append_env", None),
         "limited": task.execution_timeout is not None,
     }
 
 def describe(dag):
     return {
         "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "doc": dag.doc_md, "start_date": str(dag.start_date),
+        "schedule": dag.schedule, "environments": [environment(dag, typed) for typed in (None, "2013-06-03")] if "retrain" in dag.task_ids else [],
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
     }
@@ -64,6 +74,7 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     for path in (ROOT / "dags" / "models").glob("*.yaml"):
         shutil.copy(path, folder / "models")
     (folder / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
+    (folder / "models" / "daily.yaml").write_text("name: daily\nowner: '@someone'\nschedule: '30 4 * * *'\n")
     (folder / "models" / "torn.yaml").write_text("name: [")
     (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
     return parse(folder, airflow_env)
@@ -88,6 +99,18 @@ def test_a_run_retrains_then_waits_for_the_verdict_even_when_nothing_changed(par
     assert tasks["promote"]["rule"] == "none_failed"
     assert tasks["promote"]["after"] == ["retrain"]
     assert all(task["owner"] == "@someone" and 0 < task["retries"] <= 3 and task["limited"] for task in tasks.values())
+
+
+def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> None:
+    assert parsed["dags"]["retrain-minimal"]["schedule"] == "0 6 * * MON"
+    assert parsed["dags"]["retrain-daily"]["schedule"] == "30 4 * * *"
+
+
+def test_the_command_gets_the_day_the_run_was_due_unless_a_person_typed_another_and_the_services_settings(parsed: dict) -> None:
+    dag = parsed["dags"]["retrain-minimal"]
+    usual = {"RATCHET_MODEL": "minimal", "RATCHET_WINDOW_END": "2013-07-08", "RATCHET_REASON": "a late file came"}
+    assert dag["environments"] == [usual, {**usual, "RATCHET_WINDOW_END": "2013-06-03"}]
+    assert dag["tasks"]["retrain"]["inherits"] is True
 
 
 def test_nothing_a_person_types_reaches_the_shell_as_code(parsed: dict) -> None:

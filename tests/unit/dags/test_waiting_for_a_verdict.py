@@ -81,8 +81,8 @@ def test_a_newer_challenger_ends_the_wait(service: Any, tmp_path: Path) -> None:
     assert json.loads(wait(service, '{"version": 8}', tmp_path).stdout.splitlines()[-1])["version"] == 9
 
 
-def test_a_skipped_retrain_waits_out_an_outage_only(service: Any, tmp_path: Path) -> None:
-    service.promotions += [promotion(None, None, "blind", "an answer"), promotion(8, "keep", "kept")]
+def test_a_skipped_retrain_waits_out_an_outage_and_a_verdict_that_is_due(service: Any, tmp_path: Path) -> None:
+    service.promotions += [promotion(None, None, "blind", "an answer"), promotion(8, None, "unjudged", "promote"), promotion(8, "keep", "kept")]
     assert json.loads(wait(service, "", tmp_path).stdout.splitlines()[-1])["state"] == "kept"
 
 

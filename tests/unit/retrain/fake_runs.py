@@ -1,6 +1,6 @@
 """An MLflow in memory: runs and versions of one model; it can be told to go down, or to kill its caller.
 
-`tests/integration/test_retrain_mlflow.py` asks the same of the real one.
+`tests/conformance/test_runs.py` asks the same of the real one.
 """
 
 from __future__ import annotations

@@ -57,6 +57,11 @@ def test_people_get_progress_on_stderr_and_a_sentence_on_stdout(invoke):
     assert asked["register"] is True
 
 
+def test_an_end_in_another_time_zone_is_the_same_moment_in_utc(invoke):
+    _, asked = invoke(REGISTERED, "--end", "2013-07-08T02:00:00+02:00")
+    assert asked["end"] == datetime(2013, 7, 8, tzinfo=UTC)
+
+
 def test_scripts_get_the_outcome_as_the_last_line_of_stdout(invoke):
     result, _ = invoke(REGISTERED, "--json")
     assert RunOutcome.model_validate_json(result.stdout.splitlines()[-1]) == REGISTERED

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -20,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from retrain.columns import to_columns, to_frame
 from retrain.contract import Feature, ModelCard, digest_of_bytes
-from retrain.export import Network, Parity, check_parity, extreme_rows, model_card, model_schema, to_onnx, write_model_folder
+from retrain.export import OPSETS, Network, Parity, check_parity, extreme_rows, model_card, model_schema, to_onnx, write_model_folder
 from retrain.pipeline import make_pipeline
 from retrain.spec import Technique
 from retrain.training import true_or_false
@@ -96,6 +97,22 @@ def test_the_check_refuses_what_exports_silently_wrong(pipeline, as_fitted):
     assert not found.is_exact, found
 
 
+def test_what_is_wrong_for_a_missing_value_only_is_refused_though_no_held_out_row_misses_one():
+    complete = HELD_OUT.filter(pc.is_valid(HELD_OUT.column("carrier")))
+    found = parity_of(assembled(codes(), "passthrough", trees()), with_nulls, held_out=complete)
+    assert not found.is_exact, found
+
+
+def test_labels_are_compared_by_themselves():
+    class OtherLabels(Network):
+        def answer(self, columns):
+            labels, scores = super().answer(columns)
+            return np.where(np.arange(len(labels)) < 3, 1 - labels, labels), scores
+
+    pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
+    assert check_parity(pipeline, OtherLabels(to_onnx(pipeline, FEATURES)), FEATURES, HELD_OUT).flipped_labels == 3
+
+
 def test_a_flipped_label_is_refused_however_small_the_difference():
     assert Parity(rows=9, largest_difference=1e-9, flipped_labels=0).is_exact
     assert not Parity(rows=9, largest_difference=1e-9, flipped_labels=1).is_exact
@@ -143,6 +160,13 @@ def test_the_same_fit_has_the_same_bytes_in_another_process():
     assert len(found) == 1, found
 
 
+def test_a_model_is_written_in_the_operator_sets_that_we_fixed_not_in_the_exporters_newest():
+    pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
+    found = {opset.domain: opset.version for opset in onnx.load_from_string(to_onnx(pipeline, FEATURES)).opset_import}
+    assert found[""] == OPSETS[""]
+    assert found["ai.onnx.ml"] <= OPSETS["ai.onnx.ml"]  # the oldest that has all operators of the model
+
+
 def test_a_model_folder_holds_what_its_card_names(tmp_path):
     card = model_card(make_spec(), "boosted_trees", digest_of_bytes(b"snapshot"), model_schema(FEATURES, TRAIN), b"network")
     write_model_folder(tmp_path / "model", card, b"network")
@@ -155,6 +179,8 @@ def test_a_model_folder_holds_what_its_card_names(tmp_path):
 def test_a_schema_knows_the_categories_of_the_training_rows_sorted_and_without_the_missing_one():
     schema = model_schema(FEATURES, TRAIN)
     assert schema.features[0].known_categories == ("AA", "B6", "UA", "żółć")
+    empty = TRAIN.set_column(TRAIN.column_names.index("carrier"), "carrier", pc.fill_null(TRAIN.column("carrier"), ""))
+    assert model_schema(FEATURES, empty) == schema
     assert [output.name for output in schema.outputs] == ["probability"]
     assert json.loads(schema.model_dump_json())["features"][1]["unit"] == "mile"
 

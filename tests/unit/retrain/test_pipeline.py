@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
+from retrain.columns import to_frame
 from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.pipeline import make_estimator, make_pipeline
 from retrain.spec import Technique
-from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES
+from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows
 
 
 def test_trees_are_seeded_and_never_stop_early_on_random_rows():
@@ -23,6 +25,17 @@ def test_trees_get_codes_and_linear_models_get_one_column_a_category():
     encoders = [make_pipeline(technique, FEATURES, seed=0)["columns"].transformers[0][1] for technique in (TREES, LOGISTIC)]
     assert [type(encoder) for encoder in encoders] == [OrdinalEncoder, OneHotEncoder]
     assert encoders[0].encoded_missing_value == -2
+
+
+def test_linear_models_take_a_missing_number_for_the_median_and_every_number_on_one_scale():
+    rows = make_rows(500)
+    columns = make_pipeline(LOGISTIC, FEATURES[1:], seed=0)["columns"]
+    found = columns.fit_transform(to_frame(FEATURES[1:], rows))
+    assert np.allclose(found.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(found.std(axis=0), 1, atol=1e-5)
+    wind = rows.column("wind_speed").to_numpy()
+    median = to_frame(FEATURES[1:], rows.slice(0, 1)).assign(wind_speed=np.float32(np.nanmedian(wind)))
+    assert np.allclose(found[np.isnan(wind), -1], columns.transform(median)[0, -1], atol=1e-5)
 
 
 def test_a_model_may_have_only_numbers_or_only_categories():

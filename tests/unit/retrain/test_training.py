@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import select
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +58,8 @@ def test_a_technique_whose_export_is_wrong_is_not_eligible(monkeypatch):
     monkeypatch.setattr("retrain.export.LARGEST_DIFFERENCE_ALLOWED", 0.0)  # no export is that exact
     found = fit(task("boosted_trees", TREES))
     assert isinstance(found, Ineligible)
-    assert "does not answer as scikit-learn does: largest difference" in found.reason
+    says = re.search(r"does not answer as scikit-learn does: largest difference .* in (\d+) rows", found.reason)
+    assert int(says[1]) > HELD_OUT.num_rows  # all of them, and rows of extreme values
 
 
 def die(_: Fit) -> None:
@@ -73,6 +78,24 @@ def test_processes_give_what_one_process_gives_and_outlive_a_technique_that_dies
     assert isinstance(deadly, Ineligible)
     assert "its process died" in deadly.reason
     assert [one.network for one in others] == [fit(one).network for one in tasks[1:]]
+
+
+WAIT_FOR_WORK = """
+import os
+from retrain.training import _pool
+with _pool(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    input()
+"""
+
+
+def test_a_worker_that_waits_for_work_ends_when_its_parent_is_killed():
+    with subprocess.Popen([sys.executable, "-c", WAIT_FOR_WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        worker = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended, _, _ = select.select([worker], [], [], 10)
+    os.close(worker)
+    assert ended
 
 
 def test_a_label_of_one_class_is_refused_by_name():

@@ -14,7 +14,7 @@ from retrain.errors import LockMissing, OneClassLabel, StoreUnavailable, Trackin
 from retrain.settings import Settings
 from retrain.snapshot import snapshot_from_bytes
 from retrain.spec import Technique
-from retrain.workflow import RunOutcome, run_window
+from retrain.workflow import SEED, RunOutcome, run_window
 from tests.unit.retrain.fake_runs import FakeRuns, Killed
 from tests.unit.retrain.synthetic import LOGISTIC, make_rows, make_spec
 
@@ -36,7 +36,11 @@ def settings(tmp_path) -> Settings:
     """A warehouse with the 13 weeks before END, an empty store, one worker."""
     (tmp_path / "lock.txt").write_text("scikit-learn==1.9.1")
     made = Settings(
-        sources={"warehouse": f"duckdb:///{tmp_path}/warehouse.duckdb"}, snapshots=str(tmp_path / "snapshots"), lock=tmp_path / "lock.txt", workers=1
+        sources={"warehouse": f"duckdb:///{tmp_path}/warehouse.duckdb"},
+        snapshots=str(tmp_path / "snapshots"),
+        lock=tmp_path / "lock.txt",
+        workers=1,
+        git_revision="abc123",
     )
     load(made, make_rows(1820, days=91, first_day=END - 13 * WEEK))
     return made
@@ -61,6 +65,22 @@ def test_a_window_is_recorded_and_registered_as_challenger(settings):
     assert digest_of_bytes(files["model/model.onnx"]) == card.files["model.onnx"]
     assert snapshot_from_bytes(files["snapshot.json"]).snapshot_id == outcome.snapshot_id == card.snapshot_id
     assert {"pictures/roc.png", "pictures/calibration.png", "model/MLmodel", "model/input_example.json"} <= set(files)
+
+
+def test_a_run_says_which_window_code_seed_and_reason_made_it_and_when(settings):
+    runs = FakeRuns()
+    run(settings, runs, reason="a late file came")
+    [(_, parent, _, _)] = runs.runs
+    assert (parent.tags["window_start"], parent.tags["window_end"]) == ("2013-04-08T00:00:00Z", "2013-07-08T00:00:00Z")
+    assert (parent.tags["git_revision"], parent.tags["reason"]) == ("abc123", "a late file came")
+    assert parent.params["seed"] == SEED
+    assert 0 < parent.ended_ms - parent.started_ms < 300_000
+
+
+def test_the_technique_that_production_runs_is_held_against_the_others(settings):
+    runs = FakeRuns()
+    runs.champion = "logistic"
+    assert run(settings, runs).notes[0].startswith("logistic stays, as in production")
 
 
 def test_the_same_week_twice_is_one_run_and_one_version(settings):
