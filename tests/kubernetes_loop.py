@@ -186,6 +186,10 @@ class Loop(KubernetesLaptop):
         selector = [f"--selector=app.kubernetes.io/name={model}"] if model else []
         return list(self.kube("get", "pods", f"--namespace={namespace}", *selector)["items"])
 
+    def restarts(self, namespace: str) -> int:
+        """How often the kubelet started a container again."""
+        return sum(container["restartCount"] for pod in self.pods(namespace) for container in pod["status"].get("containerStatuses", ()))
+
     def pod_images(self, model: str) -> set[str]:
         """The images of a model's pods."""
         return {pod["spec"]["containers"][0]["image"] for pod in self.pods("models", model)}
@@ -329,11 +333,12 @@ class Story:
 
 
 def disturb(loop: Loop, what: str) -> None:
-    """Do one of DISTURBANCES; return when what was away for a while is let back."""
-    if what == SERVER_KILLED:
-        loop.kill(loop.server_pid(MODEL))
-    elif what == GATEWAY_KILLED:
-        loop.kill(loop.gateway_pid())
+    """Do one of DISTURBANCES; return when it was seen, and what was away for a while is let back."""
+    if what in (SERVER_KILLED, GATEWAY_KILLED):
+        namespace, pid = ("models", loop.server_pid(MODEL)) if what == SERVER_KILLED else ("gateway", loop.gateway_pid())
+        before = loop.restarts(namespace)
+        loop.kill(pid)
+        wait_for("the kubelet's restart", lambda: True if loop.restarts(namespace) > before else None, timeout_seconds=60)
     elif what == CONTAINERD_RESTARTED:
         loop.running.kill("containerd")
     else:
