@@ -136,22 +136,10 @@ def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
 
 def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOperator:
     """Return the task that runs the command in a pod of its own, which the restricted Pod Security Standard lets in."""
-    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: PLC0415 - slow to load, and a laptop does without
-
     image = os.environ.get("RATCHET_RETRAIN_IMAGE", "")
     if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image):
         raise ValueError(f"RATCHET_RETRAIN_IMAGE is {image!r}; it should name retrain's image by digest, …@sha256:…, so that a run can be repeated")
-
-    class RetrainPod(KubernetesPodOperator):
-        """A pod whose XCom sidecar is retrain's own image: pinned, and on the node already. By default it is an alpine from Docker Hub."""
-
-        def build_pod_request_obj(self, *arguments: Any, **options: Any) -> Any:
-            pod = super().build_pod_request_obj(*arguments, **options)
-            for container in pod.spec.containers:
-                container.image = self.image
-            return pod
-
-    return RetrainPod(
+    return pod_operator()(
         name=f"retrain-{environment['RATCHET_MODEL']}",
         namespace=os.environ.get("RATCHET_RETRAIN_NAMESPACE", "retrain"),
         image=image,
@@ -176,6 +164,20 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
         startup_timeout_seconds=600,  # a node may have to be started first
         **usual,
     )
+
+
+def pod_operator() -> type[BaseOperator]:
+    """Return the operator whose pod's XCom sidecar is retrain's own image: pinned, and on the node already. By default it is an alpine from Docker Hub."""
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: PLC0415 - slow to load, and a laptop does without
+
+    class RetrainPod(KubernetesPodOperator):
+        def build_pod_request_obj(self, *arguments: Any, **options: Any) -> Any:
+            pod = super().build_pod_request_obj(*arguments, **options)
+            for container in pod.spec.containers:
+                container.image = self.image
+            return pod
+
+    return RetrainPod
 
 
 def pod_template(cpu: str, memory: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from infra.images.programs import run, said
 from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.kubernetes import KubernetesLaptop
 from infra.local.demo.rows import example_rows
-from infra.local.demo.web import fetch, wait_for
+from infra.local.demo.web import Refused, fetch, wait_for
 from infra.local.flights import load_flights
 from infra.local.processes import Program, wait_until_answers
 from promote.release import parse, release_path
@@ -122,7 +122,7 @@ class Loop(KubernetesLaptop):
         return int(json.loads(self.command("retrain", "run", model, "--end", end.isoformat(), "--json").splitlines()[-1])["version"])
 
     def proposed(self, model: str, version: int | None = None) -> dict[str, Any]:
-        """Return the open pull request of a model's promotion, rollback or revert, once it is there and gated."""
+        """Return the open pull request of a model's promotion, rollback or revert, once it is there."""
         begin = f"ratchet/{model}/local/" + (f"v{version}-" if version else "")
 
         def look() -> dict[str, Any] | None:
@@ -150,32 +150,24 @@ class Loop(KubernetesLaptop):
         """What the promotion service says of a model."""
         return dict(fetch("GET", f"{self.promote_url}/promotions/{model}"))
 
-    def wait_for_state(self, model: str, states: Iterable[str], *, seconds: float = 240) -> dict[str, Any]:
-        """Return what the promotion service says once it says one of `states`."""
-        wanted = set(states)
+    def wait_for_state(self, model: str, state: str, *, seconds: float) -> None:
+        """Return once the promotion service says that a model is in a state."""
+        wait_for(f"{model} in {state}", lambda: True if self.promotion(model)["state"] == state else None, timeout_seconds=seconds)
 
-        def look() -> dict[str, Any] | None:
-            found = self.promotion(model)
-            return found if found["state"] in wanted else None
-
-        return wait_for(f"{model} in {sorted(wanted)}", look, timeout_seconds=seconds)
-
-    def champion(self, model: str) -> int:
-        """The version that the alias names."""
-        found = fetch("GET", f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={model}&alias=champion")
+    def champion(self, model: str) -> int | None:
+        """The version that the alias names, if there is one."""
+        try:
+            found = fetch("GET", f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={model}&alias=champion")
+        except Refused as refused:
+            if refused.status in (400, 404):  # no alias yet
+                return None
+            raise
         return int(found["model_version"]["version"])
 
     def wait_until_served(self, model: str, version: int, *, seconds: float = 240) -> None:
         """Return once the alias follows a rollout and only its pods are left."""
-        wait_for(f"champion {version} of {model}", lambda: True if self.champion_or_none(model) == version else None, timeout_seconds=seconds)
+        wait_for(f"champion {version} of {model}", lambda: True if self.champion(model) == version else None, timeout_seconds=seconds)
         wait_for("the end of the old pods", lambda: True if len(self.pod_images(model)) == 1 else None, timeout_seconds=seconds)
-
-    def champion_or_none(self, model: str) -> int | None:
-        """The version that the alias names, if there is one."""
-        try:
-            return self.champion(model)
-        except RuntimeError:
-            return None
 
     def kube(self, *arguments: str) -> dict[str, Any]:
         """Ask the cluster; the answer's JSON."""
@@ -261,7 +253,7 @@ class Loop(KubernetesLaptop):
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-            except OSError:
+            except OSError:  # it ended while we looked
                 continue
             if f"-m\0{module}\0".encode() in words and f"HOSTNAME={pod['metadata']['name']}\0".encode() in environment:
                 return int(process.name)
@@ -301,7 +293,7 @@ class Story:
 
     def _answers(self, model: str) -> bool | None:
         clients = self.loop.clients(model)
-        time.sleep(0.5)
+        time.sleep(0.5)  # as long as the phones are let ask
         return True if any(answer.status == 200 for answer in clients.stop()) else None
 
     def asked(self, model: str, since: float) -> list[Answer]:
@@ -344,5 +336,5 @@ def disturb(loop: Loop, what: str) -> None:
     else:
         loop.running.hold("apiserver")
         loop.running.kill("apiserver")
-        time.sleep(30)
+        time.sleep(30)  # the disturbance itself
         loop.running.release("apiserver")

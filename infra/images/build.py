@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.images.base import base_image
+from infra.images.debian import base_image
 from infra.images.programs import ProgramFailed, run, said
 from infra.images.wheels import ROOT, fetch
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from infra.images.base import PYTHON
+from infra.images.debian import PYTHON
 from infra.images.programs import ProgramFailed, run, said
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -50,7 +50,7 @@ def _roll_out(story: Story, number: int) -> dict[str, float]:
     merged = loop.merge(pull)
     loop.wait_until_served(MODEL, version)
     ended = time.monotonic()
-    time.sleep(3)
+    time.sleep(3)  # the phones go on: none of the old may answer any more
     answers = story.asked(MODEL, merged)  # raises when an answer came from what main never named
     found = {
         "requests": len(answers),

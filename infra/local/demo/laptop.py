@@ -76,9 +76,11 @@ class Laptop:
             "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
         }
 
-    def begin_airflow(self) -> None:
+    def begin_airflow(self) -> Program:
         """Its database, which needs nothing of the others and takes long."""
-        self.programs.append(start_migration(self.folder / "airflow", dags=ROOT / "dags"))
+        migration = start_migration(self.folder / "airflow", dags=ROOT / "dags")
+        self.programs.append(migration)
+        return migration
 
     def start_stores(self) -> None:
         """MLflow and the forge, which everything else talks to."""
@@ -116,10 +118,9 @@ class Laptop:
         """The promotion service; also again, when it was ended."""
         return self._start("promote", [str(BIN / "promote"), "serve"], self.promote_env)
 
-    def start_airflow(self) -> None:
+    def start_airflow(self, migration: Program) -> None:
         """Airflow last: its tasks need all the others' addresses."""
         variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
-        migration = next(program for program in self.programs if program.name == "airflow db migrate")
         self.airflow = start_airflow(migration, self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
         self.airflow.unpause(f"retrain-{MODEL}")
 

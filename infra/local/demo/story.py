@@ -60,10 +60,10 @@ class Story:
             self._load_until(self.first_week)
             self.rows = example_rows(self.laptop.warehouse, before=self.first_week)
         with self.summary.step("Start MLflow, the forge, the cluster, the promotion service, the gateway and Airflow"):
-            self.laptop.begin_airflow()
+            migration = self.laptop.begin_airflow()
             self.laptop.start_stores()
             self.laptop.start_services()
-            self.laptop.start_airflow()
+            self.laptop.start_airflow(migration)
             self.say_addresses()
 
     def say_addresses(self) -> None:

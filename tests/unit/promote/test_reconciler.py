@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -294,15 +295,20 @@ def test_a_merged_release_whose_image_is_lost_fails_like_any_other() -> None:
     assert _champion(world) == 1
 
 
-def test_bytes_that_the_gate_never_saw_are_not_recognised_although_their_image_is_lost() -> None:
+@pytest.mark.parametrize("unproven", ["not merged from the pull request", "other bytes than the pull request's", "not gated"])
+def test_a_lost_image_excuses_no_bytes_but_those_of_a_gated_pull_request(unproven: str) -> None:
     world = World()
     world.ship()
     world.register()
     world.reconciler().reconcile(MODEL)
     pull = world.open_pull().pull
-    edited = (world.forge.read_file(PATH, pull.head) or b"").replace(b"@sha256:", b"-of-mine@sha256:")
-    world.forge.merge(pull.number)
-    world.forge.push({PATH: edited})
+    commit = world.forge.merge(pull.number)
+    if unproven != "not gated":
+        commit = world.forge.push({PATH: (world.forge.read_file(PATH, pull.head) or b"").replace(b"@sha256:", b"-of-mine@sha256:")})
+    if unproven == "other bytes than the pull request's":
+        world.forge.pulls[pull.number] = replace(world.forge.pulls[pull.number], merge_commit=commit)
+    if unproven == "not gated":
+        world.forge.statuses_of[pull.head].clear()
     world.images.lose()
 
     assert world.reconciler().reconcile(MODEL).state == "unrecognised"
