@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from retrain.spec import Technique
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+Result = TypeVar("Result")
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -128,10 +130,15 @@ def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
     """Fit all techniques, up to `workers` side by side; one worker means this process.
 
     A technique whose process dies (out of memory, a crash in C) is not eligible; those that died with it are tried once more, alone.
+
+    Raises:
+        TrainingError: No process can be started at all.
     """
     if workers == 1:
         return [fit(task) for task in tasks]
     with _pool(min(workers, len(tasks))) as pool:
+        if not _outcome(pool.submit(_started)):  # before rows are sent: Python below 3.11.5 waits for ever for a process that dies while it is sent something
+            raise TrainingError("the processes that train cannot start: the reason is above, in their own words")
         futures = [pool.submit(fit, task) for task in tasks]
         outcomes = [_outcome(future) for future in futures]
     return [outcome or _alone(task) for task, outcome in zip(tasks, outcomes, strict=True)]
@@ -141,7 +148,11 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=_CONTEXT, initializer=_end_with_parent)
 
 
-def _outcome(future: Future[Fitted | Ineligible]) -> Fitted | Ineligible | None:
+def _started() -> bool:
+    return True
+
+
+def _outcome(future: Future[Result]) -> Result | None:
     try:
         return future.result()
     except BrokenProcessPool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.images.programs import run, said
 from infra.local.kubernetes import doctor
 from infra.local.kubernetes.build import built_folder, is_built
 from infra.local.kubernetes.errors import MachineLacks
@@ -19,7 +22,26 @@ def why_not() -> str:
         doctor.check_run(Path("/tmp"))
     except MachineLacks as problem:
         return str(problem)
-    return ""
+    return next((f"{program} is missing: apt-get install {program}" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
+
+
+def push_altered(image: str, name: str, registry: str, *step: str) -> str:
+    """Do one step of buildah's, such as `copy` with a file, to a container of an image; push the result as `ratchet/<name>` and return it by digest.
+
+    In the step's words, `{container}` stands for the container's name.
+    """
+    container = said("buildah", "from", "--pull=never", image)
+    try:
+        run("buildah", *(word.replace("{container}", container) for word in step))
+        local = f"localhost/ratchet/{name}:latest"
+        run("buildah", "commit", "--quiet", container, local)
+    finally:
+        run("buildah", "rm", container)
+    with tempfile.TemporaryDirectory() as folder:
+        digest = Path(folder) / "digest"
+        to = f"docker://{registry}/ratchet/{name}:latest"
+        run("buildah", "push", "--quiet", "--tls-verify=false", "--format", "oci", "--digestfile", str(digest), local, to)
+        return f"{registry}/ratchet/{name}@{digest.read_text().strip()}"
 
 
 def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:

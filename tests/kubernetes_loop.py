@@ -1,4 +1,4 @@
-"""The loop on a real Kubernetes for tests and studies: the demo's programs without Airflow, two small models, releases that are broken on purpose."""
+"""The loop on a real Kubernetes for tests and studies: the demo's programs without Airflow, small models, releases that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from infra.images.programs import run, said
 from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.kubernetes import KubernetesLaptop
 from infra.local.demo.rows import example_rows
@@ -24,9 +23,14 @@ from infra.local.demo.web import Refused, fetch, wait_for
 from infra.local.flights import load_flights
 from infra.local.processes import Program, wait_until_answers
 from promote.release import parse, release_path
+from tests.kubernetes_ground import push_altered
 
-MODEL, OTHER = "flight-delay", "flight-late"
+MODEL = "flight-delay"
+BROKEN = {"missing": "flight-missing", "corrupt": "flight-corrupt", "crashing": "flight-crashing"}
+"""What is done to a release, and the model that it is done to: three deadlines that run side by side."""
 FIRST_WEEK = date(2013, 5, 27)
+PER_SECOND = 40
+"""Requests for MODEL, whether or not earlier ones were answered; for each of the others a quarter of it."""
 MIN_READY_SECONDS = 8
 """Production's 20 would only take longer; above the 5 s after which a broken release crashes."""
 DEADLINE_SECONDS = 75
@@ -83,7 +87,7 @@ class Loop(KubernetesLaptop):
 
     @property
     def retrain_env(self) -> dict[str, str]:
-        """As on the laptop, with our two models."""
+        """As on the laptop, with our own models."""
         return {**super().retrain_env, "RETRAIN_MODELS": str(self.models)}
 
     @property
@@ -104,11 +108,11 @@ class Loop(KubernetesLaptop):
         self.start_services()
 
     def write_seed(self, gateway_image: str) -> None:
-        """Two models of one fast technique; a policy under which any sound challenger passes; servers that need not be watched for long."""
+        """Models of one fast technique; a policy under which any sound challenger passes; servers that need not be watched for long."""
         super().write_seed(gateway_image)
         spec = yaml.safe_load((self.models / "flight_delay.yaml").read_text(encoding="utf-8"))
         gate = {"metric": "log_loss", "refresh": {"worse_by_at_most": "50 %"}}
-        for name in (MODEL, OTHER):
+        for name in (MODEL, *BROKEN.values()):
             changed = {**spec, "name": name, "gate": gate, "techniques": {"logistic": spec["techniques"]["logistic"]}}
             (self.models / f"{name.replace('-', '_')}.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
         deployment = self.seed / "gitops/models/base/deployment.yaml"
@@ -194,7 +198,7 @@ class Loop(KubernetesLaptop):
         named = [subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, check=True).stdout for commit in commits]
         return {parse(content, model).image.rpartition("@")[2] for content in named}
 
-    def clients(self, model: str, *, per_second: float = 40) -> Clients:
+    def clients(self, model: str, *, per_second: float) -> Clients:
         """Phones that ask for a model."""
         clients = Clients(f"{self.gateway_url}/v1/models/{model}:predict", self.key, self.rows, per_second=per_second)
         clients.start()
@@ -219,17 +223,9 @@ class Loop(KubernetesLaptop):
 
     def broken_base(self, how: str) -> str:
         """Push a serving image that is `corrupt` or `crashing`, and return it as PROMOTE_BASE_IMAGE takes it."""
-        container = said("buildah", "from", "--pull=never", "localhost/ratchet/serving:latest")
-        try:
-            run("buildah", "config", "--cmd", json.dumps(["python", "-c", _ENTRY[how]]), container)
-            local = f"localhost/ratchet/serving-{how}:latest"
-            run("buildah", "commit", "--quiet", container, local)
-        finally:
-            run("buildah", "rm", container)
-        digest = self.folder / f"{how}.digest"
-        to = f"docker://{self.running.registry}/ratchet/serving-{how}:latest"
-        run("buildah", "push", "--quiet", "--tls-verify=false", "--format", "oci", "--digestfile", str(digest), local, to)
-        return f"ratchet/serving-{how}@{digest.read_text().strip()}"
+        command = json.dumps(["python", "-c", _ENTRY[how]])
+        pushed = push_altered("localhost/ratchet/serving:latest", f"serving-{how}", self.running.registry, "config", "--cmd", command, "{container}")
+        return pushed.partition("/")[2]
 
     def lose_image(self, model: str, image: str) -> None:
         """Remove an image's manifest from the registry, behind everybody's back."""
@@ -289,10 +285,10 @@ class Story:
         for model in models:
             self.loop.wait_until_served(model, 1)
             wait_for(f"an answer of {model}", lambda model=model: self._answers(model))
-            self.phones[model] = self.loop.clients(model)
+            self.phones[model] = self.loop.clients(model, per_second=PER_SECOND if model == MODEL else PER_SECOND / 4)
 
     def _answers(self, model: str) -> bool | None:
-        clients = self.loop.clients(model)
+        clients = self.loop.clients(model, per_second=PER_SECOND)
         time.sleep(0.5)  # as long as the phones are let ask
         return True if any(answer.status == 200 for answer in clients.stop()) else None
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.images.debian import base_image
 from infra.images.programs import ProgramFailed, run, said
-from infra.images.wheels import ROOT, fetch
+from infra.images.wheels import LOCKS, ROOT, fetch
 
 DOCKERFILES = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in DOCKERFILES.glob("*.Dockerfile")))
+_RECIPE = "ratchet.recipe"
+"""The label that says what an image was made of."""
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?/")
 
 
@@ -31,7 +35,7 @@ class Built:
 
 
 def build(name: str, *, base: str | None = None) -> Built:
-    """Build one image, a function of base, lock and code.
+    """Build one image, a function of base, lock and code. One that this machine made of the same is taken as it is.
 
     Args:
         name: Of the Dockerfile and the lock.
@@ -42,14 +46,22 @@ def build(name: str, *, base: str | None = None) -> Built:
     """
     if base is not None and not re.search(r"@sha256:[0-9a-f]{64}$", base):
         raise ProgramFailed(f"--base {base}: name it by digest, …@sha256:…; a tag may be another image tomorrow")
-    for group in ("uv", name):
-        fetch(group)
     below = base or base_image()
     local = f"localhost/ratchet/{name}:latest"
-    recipe = ("--file", str(DOCKERFILES / f"{name}.Dockerfile"), "--build-arg", f"BASE={below}", "--tag", local)
-    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *recipe, str(ROOT))
+    recipe = recipe_digest(name, below)
+    if _recipe_of(local) != recipe:
+        _bud(name, below, local, recipe)
     size = _size_bytes(local)
     return Built(name, local, size, size - _size_bytes(below))
+
+
+def recipe_digest(name: str, below: str) -> str:
+    """Return the digest of all that decides an image: the base's name, the Dockerfile and what it copies; the lock fixes the wheels."""
+    dockerfile = DOCKERFILES / f"{name}.Dockerfile"
+    digest = hashlib.sha256(f"{below}\n".encode())
+    for path in (dockerfile, LOCKS / "uv.txt", *_copied(dockerfile.read_text())):
+        digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def push(image: Built, registry: str, *, plain: bool = False) -> str:
@@ -104,6 +116,28 @@ def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[s
         (re.compile(image, flags=re.MULTILINE), rf"\g<1>{repository}\g<2>{digest}\g<3>"),
         (re.compile(below, flags=re.MULTILINE), rf"\g<1>{without_host}@{digest}"),
     )
+
+
+def _bud(name: str, below: str, local: str, recipe: str) -> None:
+    for group in ("uv", name):
+        fetch(group)
+    what = ("--file", str(DOCKERFILES / f"{name}.Dockerfile"), "--build-arg", f"BASE={below}", "--label", f"{_RECIPE}={recipe}", "--tag", local)
+    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *what, str(ROOT))
+
+
+def _copied(dockerfile: str) -> Iterator[Path]:
+    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, flags=re.MULTILINE):
+        for source in sources.split():
+            found = [ROOT / source, *sorted((ROOT / source).rglob("*"))]
+            yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _recipe_of(local: str) -> str | None:
+    """Return what an image on this machine was made of; None when it is not here or does not say."""
+    if not said("buildah", "images", "--quiet", "--filter", f"reference={local}"):
+        return None
+    labels = json.loads(said("buildah", "inspect", "--type", "image", local))["OCIv1"]["config"].get("Labels") or {}
+    return str(labels.get(_RECIPE))
 
 
 def _size_bytes(image: str) -> int:

@@ -11,7 +11,7 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
         --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock
 COPY retrain /app/code/retrain
 COPY promote /app/code/promote
-RUN printf "#!/app/bin/python\nfrom promote.cli import app\n\napp()\n" > /app/bin/promote && chmod 755 /app/bin/promote
+RUN printf "#!/app/bin/python\nfrom promote.cli import app\n\nif __name__ == '__main__':\n    app()\n" > /app/bin/promote && chmod 755 /app/bin/promote
 # Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 

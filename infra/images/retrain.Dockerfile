@@ -12,7 +12,7 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
 COPY retrain /app/code/retrain
 COPY dags/models /app/models
 COPY infra/locks/retrain.txt /app/lock.txt
-RUN printf "#!/app/bin/python\nfrom retrain.cli import app\n\napp()\n" > /app/bin/retrain && chmod 755 /app/bin/retrain
+RUN printf "#!/app/bin/python\nfrom retrain.cli import app\n\nif __name__ == '__main__':\n    app()\n" > /app/bin/retrain && chmod 755 /app/bin/retrain
 # Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 

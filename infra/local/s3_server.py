@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +62,8 @@ def s3_server_binary(cache: Path | None = None) -> Path:
     return binary
 
 
-def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None) -> S3Server:
-    """Return the server, answering; buckets are folders below `folder`/buckets.
+def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None, host: str = "127.0.0.1", within: Sequence[str] = ()) -> S3Server:
+    """Return the server, answering; buckets are folders below `folder`/buckets; `host` and `within` as for MLflow's server.
 
     Raises:
         DidNotStart: It could not be built, ended, or did not answer in time.
@@ -72,10 +72,10 @@ def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None
         (folder / part).mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     access, secret = "ratchet", secrets.token_hex(16)
-    gateway = [str(s3_server_binary(cache)), "--port", f"127.0.0.1:{port}", "--region", _REGION, "--health", "/health", "--quiet"]
+    gateway = [*within, str(s3_server_binary(cache)), "--port", f"{host}:{port}", "--region", _REGION, "--health", "/health", "--quiet"]
     store = ["posix", "--sidecar", str(folder / "metadata"), str(folder / "buckets")]  # not every file system has extended attributes
     program = start("versitygw", [*gateway, *store], log=folder / "s3.log", env={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret})
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{host}:{port}"
     try:
         wait_until_answers(program, f"{url}/health")
     except DidNotStart:

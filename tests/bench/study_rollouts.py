@@ -15,9 +15,7 @@ from pathlib import Path
 
 from tests.bench.__main__ import STUDY, machine, write_study
 from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, Loop, Story, between, disturb, failed
-
-PER_SECOND = 40
+from tests.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, PER_SECOND, Loop, Story, between, disturb, failed
 
 
 def main() -> int:

@@ -1,7 +1,6 @@
 """`make demo CLUSTER=kubernetes`, on three weeks: the same loop, with servers and gateway as pods that Flux applies from main."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 from tests.e2e.test_demo import ROOT, left_by
 from tests.kubernetes_ground import why_not
 
-missing = why_not() or next((f"{program} is missing" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
-pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,15 @@
 """What the loop promises when pods, releases, Flux and the cluster itself break: on a real Kubernetes, under a constant load, through merged pull requests.
 
-The tests are one story: each begins where the one before ended, with a champion of both models that answers.
+The tests are one story: each begins where the one before ended, with a champion of every model that answers.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import pytest
 from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
+from promote.release import parse, release_path
 from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import DEADLINE_SECONDS, DISTURBANCES, MODEL, OTHER, Loop, Story, between, disturb, failed
+from tests.kubernetes_loop import BROKEN, DEADLINE_SECONDS, DISTURBANCES, MODEL, Loop, Story, between, disturb, failed
 
-missing = why_not() or next((f"{program} is missing" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
-pytestmark = [pytest.mark.skipif(bool(missing), reason=missing), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     told = Story(loop)
     try:
         loop.begin()
-        told.serve(MODEL, OTHER)
+        told.serve(MODEL, *BROKEN.values())
         yield told
     finally:
         told.stop()
@@ -67,68 +67,78 @@ def _only_version(loop: Loop, version: int) -> bool:
     return {pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in loop.pods("models", MODEL)} == {str(version)}
 
 
-@pytest.mark.parametrize(
-    ("fault", "week", "reason"),
-    [
-        ("missing", 2, "not found"),
-        ("corrupt", 3, "ModelAltered"),
-        ("crashing", 4, "crashed on purpose"),
-    ],
-)
-def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: Story, fault: str, week: int, reason: str) -> None:
-    loop = story.loop
-    if fault != "missing":
-        loop.restart_promote(base=loop.broken_base(fault))
-    version = loop.retrain(MODEL, week)
-    pull = loop.proposed(MODEL, version)
-    broken = loop.merge(pull)
-    if fault == "missing":
-        loop.lose_image(MODEL, _image_of(loop, pull))  # after the merge: before it, promote withdraws the gate
-        _the_other_model_goes_on(story)
+@dataclass(frozen=True)
+class Release:
+    """A release that was broken on purpose and merged."""
 
-    loop.wait_for_state(MODEL, "failed, held", seconds=DEADLINE_SECONDS + 60)
-    statuses = loop.forge_api("GET", f"/commits/{_merge_commit(loop, pull)}/statuses")
+    model: str
+    version: int
+    pull: dict[str, Any]
+    merged: float
+    """By `time.monotonic()`."""
+
+
+@pytest.fixture(scope="module")
+def broken(story: Story) -> dict[str, Release]:
+    """One release for each fault, merged one after the other; their deadlines run side by side."""
+    loop, releases = story.loop, {}
+    for fault, model in BROKEN.items():
+        if fault != "missing":
+            loop.restart_promote(base=loop.broken_base(fault))
+        version = loop.retrain(model, 1)
+        pull = loop.proposed(model, version)
+        releases[fault] = Release(model, version, pull, loop.merge(pull))
+        if fault == "missing":
+            loop.lose_image(model, _image_of(loop, releases[fault]))  # after the merge: before it, promote withdraws the gate
+    loop.restart_promote()
+    return releases
+
+
+def test_another_model_goes_on_while_three_releases_are_broken(story: Story, broken: dict[str, Release]) -> None:
+    loop = story.loop
+    version = loop.retrain(MODEL, 2)
+    merged = loop.merge(loop.proposed(MODEL, version))
+    loop.wait_until_served(MODEL, version)
+    assert failed(story.asked(MODEL, merged)) == []
+    first = min(answer.asked_at for answer in story.asked(MODEL, merged) if answer.version == version)
+    print(f"{first - merged:.1f} s from merge to first answer, while {len(broken)} releases are broken")
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("missing", "not found"), ("corrupt", "ModelAltered"), ("crashing", "crashed on purpose")])
+def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: Story, broken: dict[str, Release], fault: str, reason: str) -> None:
+    loop, release = story.loop, broken[fault]
+    model = release.model
+    loop.wait_for_state(model, "failed, held", seconds=DEADLINE_SECONDS + 60)
+    statuses = loop.forge_api("GET", f"/commits/{_merge_commit(loop, release)}/statuses")
     assert [status["state"] for status in statuses].count("failure") == 1
-    assert loop.champion(MODEL) == 2
-    comments = loop.forge_api("GET", f"/issues/{pull['number']}/comments")
+    assert loop.champion(model) == 1
+    comments = loop.forge_api("GET", f"/issues/{release.pull['number']}/comments")
     assert any(reason in comment["body"] for comment in comments), comments
-    assert failed(story.asked(MODEL, broken)) == []
+    assert failed(story.asked(model, release.merged)) == []
 
-    revert = loop.proposed(MODEL)
-    assert "revert-to-v2" in revert["head"]["ref"]
+    revert = loop.proposed(model)
+    assert "revert-to-v1" in revert["head"]["ref"]
     merged = loop.merge(revert)
-    wait_for("the old template", lambda: True if _template_version(loop) == "2" else None, timeout_seconds=60, every_seconds=0.5)
+    wait_for("the old template", lambda: True if _template_version(loop, model) == "1" else None, timeout_seconds=60, every_seconds=0.5)
     assert time.monotonic() - merged < 30, "the revert waited for the old health check, of three minutes"
-    loop.wait_until_served(MODEL, 2)
-    loop.wait_for_state(MODEL, "had its turn", seconds=60)
-    assert failed(story.asked(MODEL, broken)) == []
-    assert {answer.version for answer in story.asked(MODEL, merged)} <= {2, version}
-    if fault != "missing":
-        loop.restart_promote()
+    loop.wait_until_served(model, 1)
+    loop.wait_for_state(model, "had its turn", seconds=60)
+    assert failed(story.asked(model, release.merged)) == []
+    assert {answer.version for answer in story.asked(model, merged)} <= {1, release.version}
 
 
-def _the_other_model_goes_on(story: Story) -> None:
-    loop = story.loop
-    assert loop.retrain(OTHER, 1) == 2
-    merged = loop.merge(loop.proposed(OTHER, 2))
-    loop.wait_until_served(OTHER, 2)
-    answers = story.asked(OTHER, merged)
-    assert failed(answers) == []
-    print(f"the other model: {min(a.asked_at for a in answers if a.version == 2) - merged:.1f} s from merge to first answer, while this one is broken")
+def _merge_commit(loop: Loop, release: Release) -> str:
+    return str(loop.forge_api("GET", f"/pulls/{release.pull['number']}")["merge_commit_sha"])
 
 
-def _merge_commit(loop: Loop, pull: dict[str, Any]) -> str:
-    return str(loop.forge_api("GET", f"/pulls/{pull['number']}")["merge_commit_sha"])
+def _image_of(loop: Loop, release: Release) -> str:
+    path = f"{release.pull['head']['sha']}:{release_path(release.model, 'local')}"
+    content = subprocess.run(["git", "-C", str(loop.folder / "forge"), "show", path], capture_output=True, check=True).stdout
+    return parse(content, release.model).image
 
 
-def _image_of(loop: Loop, pull: dict[str, Any]) -> str:
-    git = ["git", "-C", str(loop.folder / "forge")]
-    text = subprocess.run([*git, "show", f"{pull['head']['sha']}:gitops/models/{MODEL}/local/release.yaml"], capture_output=True, text=True, check=True).stdout
-    return next(line.split('"')[1] for line in text.splitlines() if line.startswith("  image:"))
-
-
-def _template_version(loop: Loop) -> str:
-    template = loop.kube("get", "deployment", f"server-{MODEL}", "--namespace=models")["spec"]["template"]
+def _template_version(loop: Loop, model: str) -> str:
+    template = loop.kube("get", "deployment", f"server-{model}", "--namespace=models")["spec"]["template"]
     return str(template["metadata"]["labels"]["app.kubernetes.io/version"])
 
 
@@ -157,7 +167,7 @@ def test_servers_gateways_containerd_and_the_api_server_go_away_and_answers_resu
         disturb(loop, what)
         seconds = story.answers_again(MODEL, began)
         answers = story.asked(MODEL, began)
-        assert {answer.version for answer in answers if answer.status == 200} == {2}
+        assert {answer.version for answer in answers if answer.status == 200} == {loop.champion(MODEL)}
         statuses = dict(Counter(answer.status for answer in failed(answers)))
         print(f"{what}: {len(answers)} asked, {len(failed(answers))} failed {statuses}, the last {seconds:.1f} s after it")
     wait_for("the API server", lambda: True if _is_there(loop) else None, timeout_seconds=60)
@@ -171,13 +181,13 @@ def _is_there(loop: Loop) -> bool:
 
 
 def test_a_model_removed_from_git_is_pruned(story: Story, tmp_path: Path) -> None:
-    loop = story.loop
-    story.phones[OTHER].stop()
+    loop, model = story.loop, BROKEN["missing"]
+    story.phones[model].stop()
     clone = tmp_path / "clone"
     git = ["git", "-c", "user.name=owner", "-c", "user.email=owner@localhost"]
     subprocess.run([*git, "clone", "--quiet", f"{loop.forge_url}/{REPOSITORY}.git", str(clone)], check=True)
-    subprocess.run([*git, "rm", "-r", "--quiet", f"gitops/models/{OTHER}", f"gitops/clusters/local/{OTHER}.yaml"], cwd=clone, check=True)
-    subprocess.run([*git, "commit", "--quiet", "--message", f"{OTHER} is retired"], cwd=clone, check=True)
+    subprocess.run([*git, "rm", "-r", "--quiet", f"gitops/models/{model}", f"gitops/clusters/local/{model}.yaml"], cwd=clone, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", f"{model} is retired"], cwd=clone, check=True)
     subprocess.run([*git, "push", "--quiet", f"http://x:{loop.token}@{loop.forge_url.removeprefix('http://')}/{REPOSITORY}.git", "main"], cwd=clone, check=True)
-    wait_for(f"no pod of {OTHER}", lambda: True if not loop.pods("models", OTHER) else None, timeout_seconds=120)
+    wait_for(f"no pod of {model}", lambda: True if not loop.pods("models", model) else None, timeout_seconds=120)
     assert loop.pods("models", MODEL)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from infra.images.build import build
-from infra.images.wheels import WHEELS
+from infra.images.wheels import LOCKS, WHEELS
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.model_folders import make_model_folder
@@ -151,8 +151,22 @@ def test_an_image_built_twice_is_the_same_image() -> None:
     image("client_api")
     if not (WHEELS / "client_api").exists():
         pytest.skip(f"the wheels of client_api are not in {WHEELS}: make images")
-    digests = [_digest(build("client_api").local) for _ in range(2)]
-    assert digests[0] == digests[1]
+    first = build("client_api")
+    digest = _digest(first.local)
+    subprocess.run(["buildah", "untag", first.local], capture_output=True, check=True)
+    assert _digest(build("client_api").local) == digest
+
+
+def test_an_image_of_the_same_is_taken_and_one_of_something_else_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    image("client_api")
+    build("client_api")
+    built = []
+    monkeypatch.setattr("infra.images.build._bud", lambda *what: built.append(what))
+    build("client_api")
+    assert built == []
+    monkeypatch.setattr("infra.images.build._copied", lambda _: iter([LOCKS / "dev.txt"]))
+    build("client_api")
+    assert len(built) == 1
 
 
 def _digest(local: str) -> str:

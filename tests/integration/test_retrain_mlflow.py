@@ -148,7 +148,8 @@ def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_an
     code, outcome, err = finish(start(environment))
     assert code == 0, err
     assert outcome["outcome"] == "found"
-    assert sorted(statuses()) == ["FINISHED", "KILLED", "KILLED"]
+    # two, or one when the run went on to its end between what was seen and the kill
+    assert sorted(statuses()) in (["FINISHED", "KILLED"], ["FINISHED", "KILLED", "KILLED"])
     [version] = versions_of(client, model)
     assert client.get_model_version_by_alias(model, "challenger").version == version.version
     assert client.get_run(version.run_id).info.status == "FINISHED"

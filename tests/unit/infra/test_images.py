@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.images.__main__ import main
-from infra.images.build import DOCKERFILES, NAMES, build, with_digest
+from infra.images.build import DOCKERFILES, NAMES, build, recipe_digest, with_digest
 from infra.images.programs import ProgramFailed, said
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,6 +37,7 @@ def wrong_with(text: str, name: str) -> list[str]:
         "no pip": "--without-pip" in text and not re.search(r"(?<!-)\bpip (?!sync)", text),
         "wheels are mounted, not copied": "--mount=type=bind,source=build/wheels" in text,
         "bytecode is made once": "--invalidation-mode unchecked-hash" in text and "PYTHONDONTWRITEBYTECODE=1" in last,
+        "its command can be imported, as processes that it starts do": "printf" not in text or "if __name__ == '__main__':" in text,
         "what is written goes to /tmp": "HOME=/tmp" in last and re.search(r"^WORKDIR /tmp$", last, flags=re.MULTILINE),
         "it says what it runs": re.search(r"^(CMD|ENTRYPOINT) \[", last, flags=re.MULTILINE),
     }
@@ -73,6 +74,11 @@ def test_a_promise_that_is_broken_is_noticed(line: str, instead: str) -> None:
     text = dockerfile("serving")
     assert line in text
     assert wrong_with(text.replace(line, instead), "serving")
+
+
+def test_a_command_that_runs_when_it_is_imported_is_noticed() -> None:
+    text = dockerfile("retrain")
+    assert wrong_with(text.replace("if __name__ == '__main__':", "if True:"), "retrain")
 
 
 def copied(name: str) -> set[Path]:
@@ -164,3 +170,29 @@ def test_the_servers_image_is_the_base_that_promote_builds_on() -> None:
 def test_an_image_that_the_overlay_does_not_run_is_not_written_into_it(name: str) -> None:
     with pytest.raises(ProgramFailed, match="does not name"):
         with_digest((ROOT / "gitops/platform/production/kustomization.yaml").read_text(), name, f"r@{ZEROS}")
+
+
+def test_an_image_counts_as_made_of_something_else_when_anything_it_is_made_of_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ROOT", tmp_path), ("DOCKERFILES", tmp_path), ("LOCKS", tmp_path)):
+        monkeypatch.setattr(f"infra.images.build.{name}", value)
+    (tmp_path / "code" / "__pycache__").mkdir(parents=True)
+    recipe, code, lock = tmp_path / "it.Dockerfile", tmp_path / "code" / "a.py", tmp_path / "uv.txt"
+    recipe.write_text("COPY code /app/code\nCOPY --from=build /app /app\n")
+    code.write_text("1")
+    lock.write_text("1")
+    seen = {recipe_digest("it", "base")}
+    (tmp_path / "code" / "__pycache__" / "a.pyc").write_text("1")
+    (tmp_path / "beside").write_text("1")
+    assert recipe_digest("it", "base") in seen
+    for change in (
+        lambda: code.write_text("2"),
+        lambda: lock.write_text("2"),
+        lambda: recipe.write_text(recipe.read_text() + "USER 1\n"),
+        lambda: (tmp_path / "code" / "b.py").write_text(""),
+        lambda: code.rename(tmp_path / "code" / "c.py"),
+    ):
+        change()
+        changed = recipe_digest("it", "base")
+        assert changed not in seen
+        seen.add(changed)
+    assert recipe_digest("it", "another base") not in seen

@@ -7,6 +7,7 @@ import re
 import select
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from retrain.spec import Technique
 from retrain.training import Fit, Fitted, Ineligible, fit, fit_all, true_or_false, warm_up
 from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows
 
+ROOT = Path(__file__).parents[3]
 TRAIN, HELD_OUT = make_rows(1200), make_rows(300, seed=1)
 
 
@@ -78,6 +80,24 @@ def test_processes_give_what_one_process_gives_and_outlive_a_technique_that_dies
     assert isinstance(deadly, Ineligible)
     assert "its process died" in deadly.reason
     assert [one.network for one in others] == [fit(one).network for one in tasks[1:]]
+
+
+WITHOUT_A_GUARD = """
+import sys
+from pathlib import Path
+from tests.unit.retrain.test_training import LOGISTIC, TREES, task
+from retrain.training import fit_all
+fit_all([task("logistic", LOGISTIC), task("boosted_trees", TREES)], workers=2)
+"""
+
+
+def test_processes_that_cannot_start_end_the_run_and_say_so(tmp_path):
+    program = tmp_path / "retrain"
+    program.write_text(WITHOUT_A_GUARD)  # each process would do all of it again
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "TrainingError: the processes that train cannot start" in done.stderr
+    assert "before the\n        current process has finished its bootstrapping phase" in done.stderr
 
 
 WAIT_FOR_WORK = """
