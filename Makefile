@@ -10,6 +10,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 GROUPS := retrain promote serving client_api dags mlflow
 READY := .venv/.ready
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
 .PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes images
@@ -54,7 +55,7 @@ imports: $(READY)  ## who may import whom (DESIGN section 3)
 	$(BIN)/lint-imports --no-logo
 
 test: $(READY)  ## every test, with branch coverage
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term $(ARGS)
 
 bench: $(READY)  ## measure every performance claim, both sides in one run; writes tests/bench/RESULTS.md
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -78,7 +79,8 @@ cluster-status: $(READY)  ## what of it runs
 	$(BIN)/python -m infra.local.kubernetes status
 
 e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
-	$(BIN)/python -m pytest -m kubernetes $(ARGS)
+	$(BIN)/python -m infra.images build serving client_api retrain
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m kubernetes $(ARGS)
 
 check: lint types imports test  ## all that CI asks
 
