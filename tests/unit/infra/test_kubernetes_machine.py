@@ -16,6 +16,7 @@ from infra.local.kubernetes.configuration import write_all
 from infra.local.kubernetes.errors import ClusterUnusable, MachineLacks
 from infra.local.kubernetes.network import Network
 from infra.local.kubernetes.state import ComponentState, State, is_room, is_supervisor, read_state, remove_contents
+from infra.local.processes import free_port
 
 
 @pytest.fixture
@@ -195,6 +196,16 @@ class TestClusterThatExists:
     def test_a_kubeconfig_that_does_not_exist_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ClusterUnusable, match="does not exist"):
             existing.describe(tmp_path / "none")
+
+    def test_a_dead_one_does_not_serve_and_nothing_is_built(self, tmp_path: Path) -> None:
+        if not build.is_built():
+            pytest.skip("kubectl is not there: make cluster-build")
+        cluster = {"name": "c", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}
+        context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+        config = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "users": [{"name": "u", "user": {"token": "t"}}], "contexts": [context]}
+        (tmp_path / "kubeconfig").write_text(json.dumps({**config, "current-context": "x"}))
+        with pytest.raises(ClusterUnusable, match=r"kubeconfig does not serve: .*refused"):
+            existing.describe(tmp_path / "kubeconfig")
 
     def test_one_without_flux_is_told_what_it_lacks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         answers = {
