@@ -182,9 +182,10 @@ class Loop(KubernetesLaptop):
         selector = [f"--selector=app.kubernetes.io/name={model}"] if model else []
         return list(self.kube("get", "pods", f"--namespace={namespace}", *selector)["items"])
 
-    def restarts(self, namespace: str) -> int:
-        """How often the kubelet started a container again."""
-        return sum(container["restartCount"] for pod in self.pods(namespace) for container in pod["status"].get("containerStatuses", ()))
+    def restarts(self, namespace: str, pod: str) -> int:
+        """How often the kubelet started a pod's container again."""
+        found = self.kube("get", "pod", pod, f"--namespace={namespace}")
+        return sum(container["restartCount"] for container in found["status"].get("containerStatuses", ()))
 
     def pod_images(self, model: str) -> set[str]:
         """The images of a model's pods."""
@@ -235,29 +236,21 @@ class Loop(KubernetesLaptop):
         for link in self.running.folder.rglob(f"repositories/*/{model}/_manifests/revisions/sha256/{number}"):
             shutil.rmtree(link)
 
-    def server_pid(self, model: str) -> int:
-        """The process of one of a model's servers, as the host sees it."""
-        return self._pid(self.pods("models", model)[0], "serving")
-
-    def gateway_pid(self) -> int:
-        """The process of a gateway, as the host sees it."""
-        return self._pid(self.pods("gateway")[0], "client_api")
+    def staying_pod(self, namespace: str, model: str = "") -> str:
+        """The name of a pod that is not about to end."""
+        return str(next(pod for pod in self.pods(namespace, model) if "deletionTimestamp" not in pod["metadata"])["metadata"]["name"])
 
     @staticmethod
-    def _pid(pod: dict[str, Any], module: str) -> int:
-        """A container's process is known by its pod's name: the host name in its environment."""
+    def pid(pod: str, module: str) -> int:
+        """A container's process, as the host sees it, known by its pod's name: the host name in its environment."""
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
             except OSError:  # it ended while we looked
                 continue
-            if f"-m\0{module}\0".encode() in words and f"HOSTNAME={pod['metadata']['name']}\0".encode() in environment:
+            if f"-m\0{module}\0".encode() in words and f"HOSTNAME={pod}\0".encode() in environment:
                 return int(process.name)
-        raise LookupError(f"no process {module} of {pod['metadata']['name']}")
-
-    def kill(self, pid: int) -> None:
-        """End a container's process with -9."""
-        os.kill(pid, signal.SIGKILL)
+        raise LookupError(f"no process {module} of {pod}")
 
 
 def between(answers: Iterable[Answer], start: float, end: float | None = None) -> list[Answer]:
@@ -324,10 +317,11 @@ class Story:
 def disturb(loop: Loop, what: str) -> None:
     """Do one of DISTURBANCES; return when it was seen, and what was away for a while is let back."""
     if what in (SERVER_KILLED, GATEWAY_KILLED):
-        namespace, pid = ("models", loop.server_pid(MODEL)) if what == SERVER_KILLED else ("gateway", loop.gateway_pid())
-        before = loop.restarts(namespace)
-        loop.kill(pid)
-        wait_for("the kubelet's restart", lambda: True if loop.restarts(namespace) > before else None, timeout_seconds=60)
+        namespace, model, module = ("models", MODEL, "serving") if what == SERVER_KILLED else ("gateway", "", "client_api")
+        pod = loop.staying_pod(namespace, model)
+        before = loop.restarts(namespace, pod)
+        os.kill(loop.pid(pod, module), signal.SIGKILL)
+        wait_for("the kubelet's restart", lambda: True if loop.restarts(namespace, pod) > before else None, timeout_seconds=60)
     elif what == CONTAINERD_RESTARTED:
         loop.running.kill("containerd")
     else:
