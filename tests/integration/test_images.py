@@ -153,7 +153,7 @@ def test_an_image_built_twice_is_the_same_image() -> None:
         pytest.skip(f"the wheels of client_api are not in {WHEELS}: make images")
     first = build("client_api")
     digest = _digest(first.local)
-    subprocess.run(["buildah", "untag", first.local], capture_output=True, check=True)
+    subprocess.run(["buildah", "rmi", first.local], capture_output=True, check=True)
     assert _digest(build("client_api").local) == digest
 
 

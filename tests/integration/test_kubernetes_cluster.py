@@ -89,6 +89,13 @@ def get(url: str) -> str:
         return str(response.read().decode())
 
 
+def answers(url: str, word: str) -> bool:
+    try:
+        return get(url) == word
+    except OSError:
+        return False
+
+
 def test_it_is_ready_in_under_a_minute(cluster: Cluster) -> None:
     state = read_state(cluster.folder)
     assert state is not None
@@ -103,8 +110,8 @@ def test_a_restricted_deployment_of_a_pushed_image_answers_by_pod_service_node_p
     pod = cluster.kubectl("--namespace=demo", "get", "pods", "-l", "app=answer", "-o", "jsonpath={.items[0].status.podIP}")
     seen = json.loads(cluster.kubectl("--namespace=demo", "get", "service/answer", "-o", "json"))["spec"]
     assert get(f"http://{pod}:8080/") == "hello"
-    assert get(f"http://{seen['clusterIP']}/") == "hello"
-    assert get(f"http://{cluster.network.node}:{seen['ports'][0]['nodePort']}/") == "hello"
+    for url in (f"http://{seen['clusterIP']}/", f"http://{cluster.network.node}:{seen['ports'][0]['nodePort']}/"):
+        wait_until(lambda url=url: answers(url, "hello"))  # kube-proxy writes its rules in its own time
     assert seen["clusterIP"] in dns(cluster, "answer.demo.svc.cluster.local")
 
 
