@@ -8,7 +8,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
     python3 -m zipfile -e /wheels/uv/uv-*.whl /uv && chmod +x /uv/uv-*.data/scripts/uv && \
     python3 -m venv --without-pip /app && \
     /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/client_api \
-        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock
+        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
+    sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
 COPY retrain/__init__.py retrain/contract.py /app/code/retrain/
 COPY serving/__init__.py serving/contract.py /app/code/serving/
 COPY client_api /app/code/client_api

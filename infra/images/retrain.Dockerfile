@@ -8,7 +8,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
     python3 -m zipfile -e /wheels/uv/uv-*.whl /uv && chmod +x /uv/uv-*.data/scripts/uv && \
     python3 -m venv --without-pip /app && \
     /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/retrain \
-        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock
+        --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
+    sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
 COPY retrain /app/code/retrain
 COPY dags/models /app/models
 COPY infra/locks/retrain.txt /app/lock.txt
