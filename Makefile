@@ -79,7 +79,7 @@ cluster-status: $(READY)  ## what of it runs
 	$(BIN)/python -m infra.local.kubernetes status
 
 e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
-	$(BIN)/python -m infra.images build serving client_api retrain
+	$(BIN)/python -m infra.images build
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m kubernetes $(ARGS)
 
 check: lint types imports test  ## all that CI asks

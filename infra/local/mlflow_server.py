@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from infra.local.processes import DidNotStart, Program, start, wait_until_answers
@@ -14,22 +13,20 @@ _ENVIRONMENT = {
 }
 
 
-def start_mlflow(folder: Path, port: int, *, artifacts: str = "", host: str = "127.0.0.1", within: Sequence[str] = ()) -> tuple[Program, str]:
+def start_mlflow(folder: Path, port: int, *, artifacts: str = "") -> tuple[Program, str]:
     """Return the server, answering, and its tracking URL.
 
     Args:
         folder: Holds the database, the artifacts and the log; a later start on the same folder goes on with them.
-        port: Of the host, free.
+        port: Of 127.0.0.1, free.
         artifacts: Where the server keeps them, such as `s3://bucket/prefix`; empty: in the folder.
-        host: The address it listens on.
-        within: What runs the command, such as `nsenter` into the network that has this address.
 
     Raises:
         DidNotStart: It ended, or did not answer in time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://{host}:{port}"
-    server = [*within, sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    url = f"http://127.0.0.1:{port}"
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder.absolute()}/mlflow.db", "--artifacts-destination", artifacts or str((folder / "artifacts").absolute())]
     program = start("mlflow", [*server, *stores], log=folder / "mlflow.log", env=_ENVIRONMENT)
     try:

@@ -63,7 +63,14 @@ def s3_server_binary(cache: Path | None = None) -> Path:
 
 
 def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None, host: str = "127.0.0.1", within: Sequence[str] = ()) -> S3Server:
-    """Return the server, answering; buckets are folders below `folder`/buckets; `host` and `within` as for MLflow's server.
+    """Return the server, answering; buckets are folders below `folder`/buckets.
+
+    Args:
+        folder: All it writes.
+        port: Of the host; a free one of this machine when none is named.
+        cache: Where its program is kept.
+        host: The address it listens on.
+        within: What runs the command, such as `nsenter` into the network that has this address.
 
     Raises:
         DidNotStart: It could not be built, ended, or did not answer in time.

@@ -1,4 +1,4 @@
-"""`python -m infra.local.forge`: serves one repository on 127.0.0.1 until SIGTERM."""
+"""`python -m infra.local.forge`: serves one repository, on 127.0.0.1 unless told otherwise, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def main() -> int:
             "FORGE_TOKEN is not set: the forge needs to know which token to accept. Set it to any secret, and give promote the same as PROMOTE_FORGE_TOKEN."
         )
     try:
-        listener = socket.create_server(("127.0.0.1", options.port))
+        listener = socket.create_server((options.host, options.port))
     except OSError as error:
-        return _fail(f"Port {options.port} of 127.0.0.1 cannot be used ({error.strerror}). End what listens there, or choose another by --port.")
+        return _fail(f"Port {options.port} of {options.host} cannot be used ({error.strerror}). End what listens there, or choose another by --port.")
     try:
         if options.seed is not None:
             seed(options.folder, files_below(options.seed, *options.only))
         logins = {os.environ.get("FORGE_REVIEWER_TOKEN", token): "reviewer", token: options.login}
-        application = forge(options.folder, options.repository, logins)
+        application = forge(options.folder, options.repository, logins, host=options.host)
     except OSError as error:
         return _fail(f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you may write, by --folder.")
-    root = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    root = f"http://{options.host}:{listener.getsockname()[1]}"
     print(f"{options.repository} for people {root}/{options.repository}/pulls, for programs {root}/api/v3, for git {root}/{options.repository}.git", flush=True)
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=2, timeout_keep_alive=75))
     server.run([listener])
@@ -47,7 +47,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--repository", type=_full_name, required=True, help="owner/name, such as acme/ratchet")
     parser.add_argument("--folder", type=Path, required=True, help="the bare repository; made when nothing is there")
-    parser.add_argument("--port", type=int, default=0, help="of 127.0.0.1; default: a free one")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address; whoever reaches it may merge on its pages (default: %(default)s)")
     parser.add_argument("--login", default="ratchet-bot", help="whose the token is (default: %(default)s)")
     parser.add_argument("--seed", type=Path, help="a working tree from which an empty repository gets its main")
     parser.add_argument("--only", nargs="+", default=[], metavar="FOLDER", help="of the working tree, only these folders")

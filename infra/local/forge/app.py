@@ -19,7 +19,7 @@ from infra.local.forge.smart_http import git_endpoint
 from infra.local.forge.store import Store
 
 
-def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: str = "reviewer") -> Starlette:
+def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: str = "reviewer", host: str = "127.0.0.1") -> Starlette:
     """Return the application.
 
     Args:
@@ -27,11 +27,12 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
         full_name: `owner/name`.
         logins: Who each token belongs to.
         reviewer: Who acts through the pages: they ask for no sign-in, so only this machine may reach them.
+        host: The address that it is asked at.
     """
     repository = Repository(folder)
     pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
     git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins.keys()), methods=["GET", "POST"])
-    local_names = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+    local_names = Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "testserver"])
     application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[local_names])
     application.state.store = pulls.store
     return application
