@@ -185,8 +185,11 @@ class Tracking:
         try:
             yield
         except RequestException as error:  # of an artifact; all else comes as the next
-            if error.response is not None and error.response.status_code == 404:
+            status = None if error.response is None else error.response.status_code
+            if status == 404:
                 raise TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}") from error
+            if status in (401, 403):
+                raise TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at the rights it asks for") from error
             raise self._unavailable(str(error)) from error
         except MlflowException as error:
             if error.error_code in _OUTAGES:

@@ -1,4 +1,4 @@
-"""An artifact that cannot be fetched: an outage is worth another try, a lost file is not."""
+"""An artifact that cannot be fetched: an outage is worth another try, a lost or forbidden file is not."""
 
 import json
 import threading
@@ -45,7 +45,7 @@ def half_an_mlflow() -> Iterator[type[HalfAnMlflow]]:
     server.server_close()
 
 
-@pytest.mark.parametrize(("status", "error"), [(503, TrackingUnavailable), (404, TrackingRefused)])
+@pytest.mark.parametrize(("status", "error"), [(503, TrackingUnavailable), (404, TrackingRefused), (403, TrackingRefused), (401, TrackingRefused)])
 def test_an_outage_is_not_taken_for_a_lost_artifact(half_an_mlflow, status: int, error: type[RetrainError]) -> None:
     half_an_mlflow.artifact_status = status
     tracking = Tracking(half_an_mlflow.url, "flight-delay")
