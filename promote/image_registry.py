@@ -87,7 +87,14 @@ def open_image_registry(
         host, _, prefix = rest.partition("/")
         account = EcrAccount(host)
         session = RegistrySession(f"https://{host}", credentials=account.credentials, transport=transport)
-        return HttpRegistry(session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host, before_push=account.make_repository)
+        return HttpRegistry(
+            session,
+            prefix=_prefix(prefix),
+            base=_base(base_image, session),
+            pull_host=pull_host,
+            before_push=account.make_repository,
+            chunk_bytes=None,  # as docker pushes there: after a second chunk ECR says that it has the first one only (aws/containers-roadmap#2831)
+        )
     if scheme in ("http", "https"):
         session, prefix = _session(url, credentials=(lambda: (user, password)) if user else None, transport=transport)
         return HttpRegistry(session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host)

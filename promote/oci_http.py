@@ -35,8 +35,9 @@ class HttpRegistry:
         base: BaseSource | None = None,
         pull_host: str = "",
         before_push: Callable[[str], None] = lambda _: None,
-        chunk_bytes: int = 8 * 2**20,
+        chunk_bytes: int | None = 8 * 2**20,
     ) -> None:
+        """`chunk_bytes` None sends each blob at once; `before_push` is told each repository."""
         self._session, self._prefix, self._base, self._before_push, self._chunk_bytes = session, prefix, base, before_push, chunk_bytes
         self._pull_host = pull_host or session.host
         self._whole: set[tuple[str, str]] = set()
@@ -137,12 +138,12 @@ class HttpRegistry:
             self._put_manifest(name, reference, image)
 
     def _put_manifest(self, name: str, reference: str, image: Image) -> None:
-        """Name the image; a registry with tags that cannot be changed refuses one that is there, which is well if it is ours."""
+        """Name the image; a registry where nothing can be changed refuses what is there, which is well if it is ours."""
         headers = {"Content-Type": MANIFEST_TYPE}
         try:
             self._session.send("PUT", f"/v2/{name}/manifests/{reference}", answers={201}, content=image.manifest.content, headers=headers)
         except ImageRegistryRefused:
-            if is_digest(reference) or self._refuse_another(name, reference, image) != image.digest:
+            if self._refuse_another(name, reference, image) != image.digest:
                 raise
 
     def _put_base_layer(self, name: str, digest: str) -> None:
@@ -169,7 +170,8 @@ class HttpRegistry:
         for _ in range(_ROUNDS):
             if self._has_blob(name, digest):
                 return
-            location = self._upload(f"/v2/{name}/blobs/uploads/", content)
+            upload = self._upload_at_once if self._chunk_bytes is None else self._upload
+            location = upload(f"/v2/{name}/blobs/uploads/", content)
             closing = str(httpx2.URL(location).copy_merge_params({"digest": digest}))
             if self._session.send("PUT", closing, answers={201, 400, 404, 416}, headers={"Content-Type": _OCTETS}).status_code == 201:
                 return
@@ -186,8 +188,9 @@ class HttpRegistry:
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{start}-{start + len(chunk) - 1}"}
             try:
                 answer = self._session.send("PATCH", location, answers={202, 404, 416}, content=chunk, headers=headers, cut_is_final=True)
-                if answer.status_code == 202:
-                    location, start = _location(answer), _next_byte(answer, start + len(chunk))
+                reached = _next_byte(answer, start + len(chunk)) if answer.status_code == 202 else start
+                if reached > start:
+                    location, start = _location(answer), reached
                     continue
                 raise ImageRegistryUnavailable(f"{self._session.host} lost an upload at byte {start} of {size}.")
             except ImageRegistryUnavailable:
@@ -196,6 +199,13 @@ class HttpRegistry:
                     raise
             location, start = self._resume(uploads, location)
         return location
+
+    def _upload_at_once(self, uploads: str, content: BinaryIO) -> str:
+        """Send all bytes in one request and return the upload's address; after a cut promote's next pass begins anew."""
+        location, _ = self._begin(uploads)
+        content.seek(0)
+        answer = self._session.send("PATCH", location, answers={201, 202}, content=content.read(), headers={"Content-Type": _OCTETS}, cut_is_final=True)
+        return _location(answer)
 
     def _begin(self, uploads: str) -> tuple[str, int]:
         return _location(self._session.send("POST", uploads, answers={202})), 0

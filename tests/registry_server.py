@@ -30,10 +30,15 @@ SERVICE, ISSUER = "registry of the test", "token server of the test"
 
 
 class EcrFront(httpx2.BaseTransport):
-    """Answers as ECR's distribution API does: moto knows logins, repositories and mutability, a real registry keeps the bytes."""
+    """Answers as ECR's distribution API does: moto knows logins, repositories and mutability, a real registry keeps the bytes.
+
+    Of uploads (aws/containers-roadmap#2831): a chunk is answered 201, and the range that an upload says it has stays at the end of its first chunk. A mount
+    is a plain upload, and where an upload is cannot be asked. Of manifests: none is put twice, by tag or digest (whether it is so by digest AWS does not say).
+    """
 
     def __init__(self, url: str, ecr: Any) -> None:
         self._url, self._ecr, self._inner = httpx2.URL(url), ecr, httpx2.HTTPTransport()
+        self._ranges: dict[str, str] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         expected = [self._ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]]
@@ -46,22 +51,25 @@ class EcrFront(httpx2.BaseTransport):
         known = {one["repositoryName"]: one["imageTagMutability"] for one in self._ecr.describe_repositories()["repositories"]}
         if name not in known:
             return _refusal(request, 404, "NAME_UNKNOWN", f"The repository with name '{name}' does not exist")
-        tag = path.rpartition("/manifests/")[2]
-        if (
-            request.method == "PUT"
-            and "/manifests/" in path
-            and ":" not in tag
-            and known[name] == "IMMUTABLE"
-            and self._forward(request, "HEAD").status_code == 200
-        ):
-            return _refusal(request, 400, "TAG_INVALID", f"The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten")
-        return self._forward(request, request.method)
+        reference = path.rpartition("/manifests/")[2]
+        is_put_twice = request.method == "PUT" and "/manifests/" in path and self._forward(request, "HEAD").status_code == 200
+        if is_put_twice and known[name] == "IMMUTABLE":
+            return _refusal(request, 400, "TAG_INVALID", f"The image tag '{reference}' already exists in the '{name}' repository and cannot be overwritten")
+        if request.method == "GET" and "/blobs/uploads/" in path:
+            return _refusal(request, 405, "UNSUPPORTED", "The operation is unsupported")
+        answer = self._forward(request, request.method)
+        if request.method == "PATCH" and answer.status_code == 202:
+            upload = request.url.path
+            answer.status_code = 201
+            answer.headers["range"] = self._ranges.setdefault(upload, answer.headers["range"])
+        return answer
 
     def close(self) -> None:
         self._inner.close()
 
     def _forward(self, request: httpx2.Request, method: str) -> httpx2.Response:
-        url = request.url.copy_with(scheme=self._url.scheme, host=self._url.host, port=self._url.port)
+        query = b"" if b"mount=" in request.url.query else request.url.query
+        url = request.url.copy_with(scheme=self._url.scheme, host=self._url.host, port=self._url.port, query=query)
         body = request.read() if method == request.method else b""
         headers = {name: value for name, value in request.headers.items() if name not in ("authorization", "host", "content-length")}
         answer = self._inner.handle_request(httpx2.Request(method, url, headers=headers, content=body or None))

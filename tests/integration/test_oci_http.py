@@ -177,6 +177,20 @@ def test_a_cut_that_does_not_end_is_an_outage_and_leaves_no_tag(opened: Opened, 
     assert opened.registry.push(repository, IMAGE, tag="v1") == IMAGE.digest
 
 
+def test_an_upload_that_does_not_grow_is_given_up(opened: Opened, repository: str) -> None:
+    def says_it_has_the_first_chunk(request: httpx2.Request, inner: httpx2.BaseTransport) -> httpx2.Response | None:
+        if request.method != "PATCH":
+            return None
+        answer = inner.handle_request(request)
+        answer.headers["range"] = f"0-{CHUNK_BYTES - 1}"
+        return answer
+
+    opened.breaks(says_it_has_the_first_chunk)
+    with pytest.raises(ImageRegistryUnavailable, match="lost an upload at byte"):
+        opened.registry.push(repository, IMAGE, tag="v1")
+    assert opened.network.sent("PATCH") < 20
+
+
 def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository: str) -> None:
     """A registry has no compare-and-set: the look after the push finds the other's image."""
     other = HttpRegistry(opened.session)
