@@ -170,21 +170,21 @@ class HttpRegistry:
         for _ in range(_ROUNDS):
             if self._has_blob(name, digest):
                 return
-            upload = self._upload_at_once if self._chunk_bytes is None else self._upload
-            location = upload(f"/v2/{name}/blobs/uploads/", content)
+            uploads = f"/v2/{name}/blobs/uploads/"
+            location = self._upload_at_once(uploads, content) if self._chunk_bytes is None else self._upload(uploads, content, self._chunk_bytes)
             closing = str(httpx2.URL(location).copy_merge_params({"digest": digest}))
             if self._session.send("PUT", closing, answers={201, 400, 404, 416}, headers={"Content-Type": _OCTETS}).status_code == 201:
                 return
         if not self._has_blob(name, digest):
             raise ImageRegistryUnavailable(f"{self._session.host} took all of {digest} for {name} {_ROUNDS} times and does not have it.")
 
-    def _upload(self, uploads: str, content: BinaryIO) -> str:
+    def _upload(self, uploads: str, content: BinaryIO, chunk_bytes: int) -> str:
         """Send all bytes in chunks, going on after a cut where the registry says it is; return the upload's address."""
         size, failures = content.seek(0, io.SEEK_END), 0
         location, start = self._begin(uploads)
         while start < size:
             content.seek(start)
-            chunk = content.read(self._chunk_bytes)
+            chunk = content.read(chunk_bytes)
             headers = {"Content-Type": _OCTETS, "Content-Range": f"{start}-{start + len(chunk) - 1}"}
             try:
                 answer = self._session.send("PATCH", location, answers={202, 404, 416}, content=chunk, headers=headers, cut_is_final=True)

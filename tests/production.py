@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from infra.local.kubernetes.cluster import Cluster, start_cluster
 from infra.local.kubernetes.state import read_state
 from infra.local.processes import free_port, start, wait_until_answers
 from infra.local.s3_server import S3Server, start_s3
-from tests.kubernetes_ground import push_altered
 from tests.postgres import postgres
 from tests.s3_servers import asked_at, make_bucket
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 DAG = f"retrain-{MODEL}"
 SNAPSHOTS, ARTIFACTS = "acme-snapshots", "acme-artifacts"
 _FORGE_PORT = 8888
-_RUNS = ("kubectl ", "envsubst ", "for namespace ", "psql ")
+_RUNS = ("kubectl ", "envsubst ", "for namespace ", "psql ", "buildah ", "export WITH_ROWS=", "export RETRAIN_IMAGE=$REGISTRY/ratchet/retrain@$(")
 _NOTIFICATION_KINDS = {"Provider": "v1beta3", "Alert": "v1beta3", "Receiver": "v1"}
 _DOES_NOT_RUN = ("port-forward", "patch deployment", "exec deployment", "get deployment")
 """What stays in the foreground, what comes later, and Flux's own Deployment: here it is a process."""
@@ -77,14 +77,15 @@ class Production:
         assert state is not None
         return ("nsenter", "--target", str(state.room), "--net", "--")
 
-    def follow(self, *commands: str, **variables: str) -> None:
-        """Run a step's commands in a shell, in the checkout."""
-        env = {"PATH": f"{built_folder()}:{os.environ['PATH']}", "KUBECONFIG": str(self.cluster.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
+    def follow(self, *commands: str, **variables: str) -> str:
+        """Run a step's commands in a shell, in the checkout; return what they printed."""
+        env = {"PATH": f"{built_folder()}:{os.environ['PATH']}", "HOME": str(self.folder), "KUBECONFIG": str(self.cluster.kubeconfig)}
         script = "set -euxo pipefail\n" + "\n".join(commands)
         done = subprocess.run(["bash", "-c", script], cwd=self.checkout, env={**env, **variables}, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        return done.stdout
 
-    def begin(self, until: Any) -> None:
+    def begin(self, until: datetime) -> None:
         """Follow the page from its databases to a first answer of every service but the servers."""
         node = self.cluster.network.node
         s3 = start_s3(self.folder / "s3", host=node, within=self.within)
@@ -96,7 +97,7 @@ class Production:
         self.check_out(pushed, s3.env)
         self.start_forge()
         self.databases()
-        self.mlflow_and_airflow(pushed, s3, self.image_with_warehouse(until))
+        self.mlflow_and_airflow(pushed, s3, self.image_with_rows(until))
         self.flux()
         self.tracking_url = self.forward("mlflow", "deployment/mlflow", 5000, "/health")
         self.airflow = Airflow(self.forward("airflow", "deployment/airflow", 8080, "/api/v2/monitor/health"), ())
@@ -114,8 +115,8 @@ class Production:
             overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), name, pushed[name]), encoding="utf-8")
         literals = {"PROMOTE_IMAGES": self.cluster.registry_url, "PROMOTE_FORGE_URL": f"{self.forge_url}/api/v3", "PROMOTE_INTERVAL_SECONDS": "3", **keys}
         self._replace(overlay, r" +- PROMOTE_IMAGES=.*\n", "".join(f"      - {name}={value}\n" for name, value in literals.items()))
-        listed = "".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in keys.items())
-        self._replace(self.checkout / "infra/aws/cluster/mlflow.yaml", r" +- {name: AWS_REGION, .*\n", listed)
+        listed = "".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in keys.items() if "REGION" not in name)
+        self._replace(self.checkout / "infra/aws/cluster/mlflow.yaml", r"^          ports:", f"{listed}          ports:")
         self._replace(self.checkout / "infra/aws/cluster/airflow.yaml", r"^data:\n", "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n")
 
     @staticmethod
@@ -161,14 +162,15 @@ class Production:
         wait_for("promote's Deployment", lambda: True if self.cluster.kubectl(*ask) else None, timeout_seconds=120)
         self.follow("kubectl -n promote rollout status deployment/promote --timeout 5m")
 
-    def image_with_warehouse(self, until: Any) -> str:
-        """Retrain's image with the DuckDB file where the page has it."""
-        warehouse = self.folder / "flights.duckdb"
-        load_flights(warehouse, until=until, say=lambda _: None)
-        warehouse.chmod(0o644)
-        return push_altered(
-            build("retrain").local, "retrain-flights", self.cluster.registry, "copy", "{container}", str(warehouse), "/warehouse/flights.duckdb"
-        )
+    def image_with_rows(self, until: datetime) -> str:
+        """The end of step 5; the registry here speaks HTTP."""
+        rows = self.checkout / "build/flights.duckdb"
+        load_flights(rows, until=until, say=lambda _: None)
+        plain = self.folder / "registries.conf"
+        plain.write_text(f'[[registry]]\nlocation = "{self.cluster.registry}"\ninsecure = true\n', encoding="utf-8")
+        image = push(build("retrain"), f"{self.cluster.registry}/ratchet", plain=True)
+        variables = {"RETRAIN_IMAGE": image, "REGISTRY": self.cluster.registry, "CONTAINERS_REGISTRIES_CONF": str(plain)}
+        return self.follow(*page_commands(5), "buildah rm $WITH_ROWS >&2", "echo $RETRAIN_IMAGE", **variables).split()[-1]
 
     def forward(self, namespace: str, what: str, port: int, health: str) -> str:
         """`kubectl port-forward`, as the page has a person do it; return the URL that answers."""

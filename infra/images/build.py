@@ -65,7 +65,7 @@ def recipe_digest(name: str, below: str) -> str:
 
 
 def push(image: Built, registry: str, *, plain: bool = False) -> str:
-    """Push an image and return its name by digest.
+    """Push an image and return its name by digest; one that is there already is named as the registry has it.
 
     Args:
         image: What was built.
@@ -73,14 +73,18 @@ def push(image: Built, registry: str, *, plain: bool = False) -> str:
         plain: Speak HTTP, with a registry on this machine; loopback is spoken to so anyway.
 
     Raises:
-        ProgramFailed: The registry did not take it.
+        ProgramFailed: The registry did not take it, or has another image under its tag and keeps that.
     """
     repository = f"{registry.rstrip('/')}/{image.name}"
-    tag = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")[:12]
+    image_id = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")
+    tagged = f"{repository}:{image_id[:12]}"
+    tls = f"--tls-verify={'false' if plain or LOOPBACK.match(repository) else 'true'}"
     with tempfile.TemporaryDirectory() as folder:
         digest = Path(folder) / "digest"
-        tls = f"--tls-verify={'false' if plain or LOOPBACK.match(repository) else 'true'}"
-        run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{repository}:{tag}")
+        try:
+            run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{tagged}")
+        except ProgramFailed as refusal:
+            return f"{repository}@{_digest_there(tagged, image_id, tls, refusal)}"
         return f"{repository}@{digest.read_text().strip()}"
 
 
@@ -116,6 +120,22 @@ def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[s
         (re.compile(image, flags=re.MULTILINE), rf"\g<1>{repository}\g<2>{digest}\g<3>"),
         (re.compile(below, flags=re.MULTILINE), rf"\g<1>{without_host}@{digest}"),
     )
+
+
+def _digest_there(tagged: str, image_id: str, tls: str, refusal: ProgramFailed) -> str:
+    """Return the digest of an image that the registry has; ECR refuses a tag that is there, with the same image too (aws/containers-roadmap#2380).
+
+    The pull adds a name to our image and fetches no layer of it, for the push has just compared them; another image comes whole, and goes.
+    """
+    try:
+        found = said("buildah", "pull", "--quiet", "--policy", "always", tls, tagged)
+    except ProgramFailed:
+        raise refusal from None  # no such tag, or nobody answers: the push has said what is wrong
+    digest = said("buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", tagged)
+    run("buildah", "rmi", tagged)  # that name only, of an image that has more
+    if found != image_id:
+        raise ProgramFailed(f"{refusal}\n{tagged} is another image, {found}, not {image_id}: if no release names {digest}, delete that tag and push again")
+    return digest
 
 
 def _bud(name: str, below: str, local: str, recipe: str) -> None:

@@ -6,13 +6,12 @@ import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pytest
 
 from tests.apiserver import ApiServer, running
-from tests.unit.aws.test_production_doc import CLUSTER, VALUES
+from tests.unit.aws.test_production_doc import CLUSTER, filled
 from tests.unit.dags.test_retrain_pods import IMAGE, parse
 
 AIRFLOW = "system:serviceaccount:airflow:airflow"
@@ -22,9 +21,9 @@ AIRFLOW = "system:serviceaccount:airflow:airflow"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with running() as started:
         for path in CLUSTER:
-            filled = tmp_path_factory.mktemp("filled") / path.name
-            filled.write_text(Template(path.read_text()).substitute(VALUES))
-            done = started.kubectl("apply", "--validate=strict", "-f", str(filled))
+            applied = tmp_path_factory.mktemp("filled") / path.name
+            applied.write_text(filled(path))
+            done = started.kubectl("apply", "--validate=strict", "-f", str(applied))
             assert done.stderr == "", "a warning of Pod Security would stand here"
         yield started
 
@@ -87,6 +86,6 @@ def test_airflow_may_start_pods_in_one_namespace_and_nothing_else(server: ApiSer
 
 def test_a_field_that_does_not_exist_is_refused(server: ApiServer, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
-    text = Template(CLUSTER[0].read_text()).substitute(VALUES)
+    text = filled(CLUSTER[0])
     path.write_text(text.replace("enableServiceLinks", "enableServiceLink"))
     assert server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path), check=False).returncode != 0
