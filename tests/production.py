@@ -109,7 +109,7 @@ class Production:
             shutil.copytree(ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
         subprocess.run(["git", "init", "--quiet", str(self.checkout)], check=True)
         for path in self.checkout.rglob("*.yaml"):
-            self._replace(path, r"requests: {cpu: \d+m", "requests: {cpu: 20m")
+            self._replace(path, r"requests: {cpu: \d+m", "requests: {cpu: 20m", at_least=0)
         overlay = self.checkout / "gitops/platform/production/kustomization.yaml"
         for name in ("client_api", "promote", "serving"):
             overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), name, pushed[name]), encoding="utf-8")
@@ -120,8 +120,10 @@ class Production:
         self._replace(self.checkout / "infra/aws/cluster/airflow.yaml", r"^data:\n", "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n")
 
     @staticmethod
-    def _replace(path: Path, pattern: str, instead: str) -> None:
-        path.write_text(re.sub(pattern, instead, path.read_text(encoding="utf-8"), flags=re.MULTILINE), encoding="utf-8")
+    def _replace(path: Path, pattern: str, instead: str, *, at_least: int = 1) -> None:
+        text, times = re.subn(pattern, instead, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert times >= at_least, f"{path} has nothing like {pattern}"
+        path.write_text(text, encoding="utf-8")
 
     @property
     def forge_url(self) -> str:

@@ -83,7 +83,7 @@ def test_a_merged_pull_request_is_served_through_the_gateway(production: Product
     gateway = production.forward("gateway", "service/gateway", 80, "/readyz")
     secret = json.loads(production.cluster.kubectl("-n", "gateway", "get", "secret", "client-keys", "--output=json"))
     key = base64.b64decode(secret["data"]["keys"]).decode()
-    phone = Clients(f"{gateway}/v1/models/{MODEL}:predict", key, example_rows(production.checkout / "flights.duckdb", before=WEEK.date()), per_second=10)
+    phone = Clients(f"{gateway}/v1/models/{MODEL}:predict", key, example_rows(production.checkout / "build/flights.duckdb", before=WEEK.date()), per_second=10)
     phone.start()
     wait_for("twenty answers", lambda: True if len(phone.answers) >= 20 else None, timeout_seconds=30)
     assert {(answer.status, answer.version) for answer in phone.stop()} == {(200, 1)}
