@@ -82,7 +82,7 @@ e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
 	$(BIN)/python -m infra.images build
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m kubernetes $(ARGS)
 
-check: lint types imports test  ## all that CI asks
+check: lint types imports test  ## what CI asks first; then it asks e2e-kubernetes
 
 clean:  ## remove what the demo and the tools left, keep .venv
 	rm -rf .demo .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*

@@ -189,7 +189,7 @@ class Tracking:
             if status == 404:
                 raise TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}") from error
             if status in (401, 403):
-                raise TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at the rights it asks for") from error
+                raise TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it") from error
             raise self._unavailable(str(error)) from error
         except MlflowException as error:
             if error.error_code in _OUTAGES:

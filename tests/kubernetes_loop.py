@@ -264,9 +264,11 @@ def failed(answers: Iterable[Answer]) -> list[Answer]:
 
 
 def lost(answers: Sequence[Answer]) -> list[Answer]:
-    """Those without an answer; one in two hundred may be too late (504), for two cores that start broken servers over and over are slow at times."""
+    """Those that failed; one in two hundred may come too late (504), for two cores that start broken servers over and over are slow at times."""
     late = [answer for answer in answers if answer.status == 504]
-    return [answer for answer in failed(answers) if answer not in late or len(late) > len(answers) / 200]
+    if len(late) > len(answers) / 200:
+        return failed(answers)
+    return [answer for answer in failed(answers) if answer.status != 504]
 
 
 class Story:

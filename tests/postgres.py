@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infra.local.demo.web import wait_for
 from infra.local.kubernetes.certificates import Authority, Identity
-from infra.local.processes import start
+from infra.local.processes import DidNotStart, Program, start
 
 MASTER = "ratchet"
 """As infra/aws/databases.yaml calls it."""
@@ -46,18 +46,24 @@ def postgres(host: str, password: str, databases: Sequence[str], *, within: Sequ
         server = [*within, *_NOBODY_ROOT, str(_programs() / "postgres"), "-D", str(data), "-h", host, "-k", name, *options]
         program = start("postgres", server, log=folder / "postgres.log", cwd=folder)
         try:
-            wait_for("Postgres", lambda: True if _run("pg_isready", "--host", name) else None, timeout_seconds=30)
+            wait_for("Postgres", lambda: _is_ready(program, name), timeout_seconds=30)
             assert _run("psql", "--host", name, "--command", f"CREATE ROLE {MASTER} LOGIN CREATEROLE CREATEDB PASSWORD '{password}'")
             assert all(_run("createdb", "--host", name, "--owner", MASTER, database) for database in databases)
             yield
         finally:
             program.signal(signal.SIGINT)  # SIGTERM would wait for its clients
-            program.process.wait(30)
+            program.stop(grace_seconds=20)
+
+
+def _is_ready(program: Program, folder: str) -> bool | None:
+    if not program.is_running:
+        raise DidNotStart(f"Postgres ended:\n{program.log_tail()}")
+    return True if _run("pg_isready", "--host", folder) else None
 
 
 def _programs() -> Path:
     """Debian keeps them out of PATH, in a folder for each version."""
-    return max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path())
+    return max(Path("/usr/lib/postgresql").glob("*/bin/postgres"), default=Path("postgres")).parent
 
 
 def _run(program: str, *arguments: str) -> bool:

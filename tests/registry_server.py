@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -126,20 +126,23 @@ def registry_with_password(folder: Path) -> Iterator[str]:
     """A docker-registry that asks for Basic."""
     (folder / "htpasswd").write_text(f"{USER}:{BCRYPT}\n")
     program, url = start_open_registry(folder, auth={"htpasswd": {"realm": "the test", "path": str(folder / "htpasswd")}})
-    yield url
-    program.stop()
+    try:
+        yield url
+    finally:
+        program.stop()
 
 
 @contextmanager
 def registry_with_tokens(folder: Path) -> Iterator[tuple[str, TokenServer]]:
     """A docker-registry that sends callers to a token server."""
     need_registry()
-    server = TokenServer(folder / "root.pem")
-    auth = {"realm": f"http://127.0.0.1:{server.port}/token", "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(folder / "root.pem")}
-    program, url = start_open_registry(folder, auth={"token": auth})
-    yield url, server
-    program.stop()
-    server.stop()
+    with ExitStack() as stack:
+        server = TokenServer(folder / "root.pem")
+        stack.callback(server.stop)
+        auth = {"realm": f"http://127.0.0.1:{server.port}/token", "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(folder / "root.pem")}
+        program, url = start_open_registry(folder, auth={"token": auth})
+        stack.callback(program.stop)
+        yield url, server
 
 
 class TokenServer:

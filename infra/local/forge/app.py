@@ -26,14 +26,14 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
         folder: The bare repository; made when nothing is there. The rest of the state lies inside it.
         full_name: `owner/name`.
         logins: Who each token belongs to.
-        reviewer: Who acts through the pages: they ask for no sign-in, so only this machine may reach them.
+        reviewer: Who acts through the pages: they ask for no sign-in, so whoever reaches `host` acts as them.
         host: The address that it is asked at.
     """
     repository = Repository(folder)
     pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
     git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins.keys()), methods=["GET", "POST"])
-    local_names = Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "testserver"])
-    application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[local_names])
+    names = Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "testserver"])
+    application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[names])
     application.state.store = pulls.store
     return application
 

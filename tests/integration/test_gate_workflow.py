@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-WORKFLOW = yaml.safe_load((Path(__file__).parents[3] / ".github/workflows/gate.yaml").read_text())
+WORKFLOW = yaml.safe_load((Path(__file__).parents[2] / ".github/workflows/gate.yaml").read_text())
 STEP = WORKFLOW["jobs"]["status"]["steps"][0]
 NO_RELEASE, WAY_BACK = "names no release", "a way back: main had every release it names before"
 
