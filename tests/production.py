@@ -66,7 +66,7 @@ class Production:
     cluster: Cluster
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     reviewer: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    airflow: Airflow = field(init=False)
+    airflow: Airflow = field(init=False, repr=False)
     tracking_url: str = ""
 
     @property
