@@ -17,7 +17,20 @@ pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("demo") / "state"
-    command = [sys.executable, "-m", "infra.local.demo", "--cluster", "kubernetes", "--folder", str(folder), "--first-week", "2013-07-01", "--weeks", "2", "--exit"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.demo",
+        "--cluster",
+        "kubernetes",
+        "--folder",
+        str(folder),
+        "--first-week",
+        "2013-07-01",
+        "--weeks",
+        "2",
+        "--exit",
+    ]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         output, _ = running.communicate(timeout=1400)
