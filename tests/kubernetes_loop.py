@@ -151,8 +151,13 @@ class Loop(KubernetesLaptop):
         return dict(self.forge_api("GET", f"/pulls/{number}"))
 
     def promotion(self, model: str) -> dict[str, Any]:
-        """What the promotion service says of a model."""
-        return dict(fetch("GET", f"{self.promote_url}/promotions/{model}"))
+        """What the promotion service says of a model; it may just have started."""
+        try:
+            return dict(fetch("GET", f"{self.promote_url}/promotions/{model}"))
+        except Refused as refused:
+            if refused.status == 404:
+                return {"state": "not looked at yet"}
+            raise
 
     def wait_for_state(self, model: str, state: str, *, seconds: float) -> None:
         """Return once the promotion service says that a model is in a state."""
