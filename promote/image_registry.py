@@ -84,17 +84,7 @@ def open_image_registry(
     """
     scheme, _, rest = url.partition(":")
     if scheme == "ecr":
-        host, _, prefix = rest.partition("/")
-        account = EcrAccount(host)
-        session = RegistrySession(f"https://{host}", credentials=account.credentials, transport=transport)
-        return HttpRegistry(
-            session,
-            prefix=_prefix(prefix),
-            base=_base(base_image, session),
-            pull_host=pull_host,
-            before_push=account.make_repository,
-            chunk_bytes=None,  # as docker pushes there: after a second chunk ECR says that it has the first one only (aws/containers-roadmap#2831)
-        )
+        return _ecr(rest, base_image, pull_host, transport)
     if scheme in ("http", "https"):
         session, prefix = _session(url, credentials=(lambda: (user, password)) if user else None, transport=transport)
         return HttpRegistry(session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host)
@@ -106,6 +96,20 @@ def open_image_registry(
     if base_image:
         raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {base_image!r}; a folder of images has the empty base only. Leave it unset.")
     return LayoutRegistry(root, lock_timeout_seconds=lock_timeout_seconds)
+
+
+def _ecr(rest: str, base_image: str, pull_host: str, transport: httpx2.BaseTransport | None) -> HttpRegistry:
+    host, _, prefix = rest.partition("/")
+    account = EcrAccount(host)
+    session = RegistrySession(f"https://{host}", credentials=account.credentials, transport=transport)
+    return HttpRegistry(
+        session,
+        prefix=_prefix(prefix),
+        base=_base(base_image, session),
+        pull_host=pull_host,
+        before_push=account.make_repository,
+        chunk_bytes=None,  # as docker pushes there: after a second chunk ECR says that it has the first one only (aws/containers-roadmap#2831)
+    )
 
 
 def _session(url: str, *, credentials: Credentials | None = None, transport: httpx2.BaseTransport | None = None) -> tuple[RegistrySession, str]:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -266,14 +266,6 @@ def between(answers: Iterable[Answer], start: float, end: float | None = None) -
 def failed(answers: Iterable[Answer]) -> list[Answer]:
     """Those without an answer."""
     return [answer for answer in answers if answer.status != 200]
-
-
-def lost(answers: Sequence[Answer]) -> list[Answer]:
-    """Those that failed; one in two hundred may come too late (504), for two cores that start broken servers over and over are slow at times."""
-    late = [answer for answer in answers if answer.status == 504]
-    if len(late) > len(answers) / 200:
-        return failed(answers)
-    return [answer for answer in failed(answers) if answer.status != 504]
 
 
 class Story:

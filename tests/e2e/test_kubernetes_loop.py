@@ -20,7 +20,7 @@ from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
 from promote.release import parse, release_path
 from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import BROKEN, DEADLINE_SECONDS, DISTURBANCES, MODEL, Loop, Story, between, disturb, failed, lost
+from tests.kubernetes_loop import BROKEN, DEADLINE_SECONDS, DISTURBANCES, MODEL, Loop, Story, between, disturb, failed
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -118,7 +118,7 @@ def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: S
     assert loop.champion(model) == 1
     comments = loop.forge_api("GET", f"/issues/{release.pull['number']}/comments")
     assert any(reason in comment["body"] for comment in comments), comments
-    assert lost(story.asked(model, release.merged)) == []
+    assert failed(story.asked(model, release.merged)) == []
 
     revert = loop.proposed(model)
     assert "revert-to-v1" in revert["head"]["ref"]
@@ -127,7 +127,7 @@ def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: S
     assert time.monotonic() - merged < 30, "the revert waited for the old health check, of three minutes"
     loop.wait_until_served(model, 1)
     loop.wait_for_state(model, "had its turn", seconds=60)
-    assert lost(story.asked(model, release.merged)) == []
+    assert failed(story.asked(model, release.merged)) == []
     assert {answer.version for answer in story.asked(model, merged)} <= {1, release.version}
 
 
