@@ -120,6 +120,21 @@ def test_airflow_starts_pods_in_one_namespace_and_reads_no_secret() -> None:
     assert (settings["RATCHET_TASKS"], settings["RATCHET_RETRAIN_IMAGE"]) == ("kubernetes", VALUES["RETRAIN_IMAGE"])
 
 
+def test_another_retrain_image_makes_another_airflow_pod() -> None:
+    [pod] = [one["spec"]["template"] for one in objects(ROOT / "infra/aws/cluster/airflow.yaml") if one["kind"] == "Deployment"]
+    assert VALUES["RETRAIN_IMAGE"] in pod["metadata"]["annotations"].values()
+
+
+def test_mlflow_migrates_before_it_starts_alone_and_knows_its_region_as_boto3_reads_it() -> None:
+    [mlflow] = [one["spec"] for one in objects(ROOT / "infra/aws/cluster/mlflow.yaml") if one["kind"] == "Deployment"]
+    assert mlflow["strategy"] == {"type": "Recreate"}
+    [migrate], [server] = mlflow["template"]["spec"]["initContainers"], mlflow["template"]["spec"]["containers"]
+    assert migrate["command"][:3] == ["mlflow", "db", "upgrade"]
+    assert migrate["image"] == server["image"]
+    regions = {one["name"]: one["value"] for one in server["env"] if "REGION" in one["name"]}
+    assert regions == {"AWS_DEFAULT_REGION": VALUES["AWS_REGION"]}  # AWS_REGION alone is read by no boto3, and EKS adds neither beside it
+
+
 def test_the_ruleset_wants_a_person_and_the_gate_and_lets_nobody_past() -> None:
     assert "--input infra/aws/ruleset.json" in SHELL
     ruleset = json.loads((ROOT / "infra/aws/ruleset.json").read_text())
