@@ -29,9 +29,10 @@ $(UV): infra/locks/uv.txt
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement infra/locks/uv.txt
 	@touch $@
 
+# Bytecode is made once, here: where PYTHONDONTWRITEBYTECODE is set, every one of a thousand processes would compile its libraries again.
 $(READY): infra/locks/dev.txt pyproject.toml $(UV)
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
-	$(UV) pip sync --quiet --require-hashes infra/locks/dev.txt
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode infra/locks/dev.txt
 	$(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
