@@ -37,7 +37,10 @@ def push_altered(image: str, name: str, registry: str, *step: str) -> str:
         run("buildah", "commit", "--quiet", container, local)
     finally:
         run("buildah", "rm", container)
-    return push(Built(name, local, 0, 0), f"{registry}/ratchet", plain=True)  # nobody asks for its size
+    try:
+        return push(Built(name, local, 0, 0), f"{registry}/ratchet", plain=True)  # nobody asks for its size
+    finally:
+        run("buildah", "rmi", local)
 
 
 def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
