@@ -14,7 +14,7 @@ GatewayError
 ├── DeadlinePassed          the answer did not come in time
 ├── CallerLeft              nobody is there to be answered
 └── ServerFault             a model server did not answer as agreed
-    ├── NoResponse          not a byte came back: the one fault that is tried once more, on another endpoint
+    ├── NoResponse          no whole answer came back: the one fault that is tried once more, on another endpoint
     ├── AnswerWrong         an answer that cannot be trusted: rows, release or numbers are not what was asked
     └── BlockRefused        the server refused the rows of one block
 """
@@ -98,7 +98,7 @@ class ServerFault(GatewayError):
 
 
 class NoResponse(ServerFault):
-    """The call ended before the first byte of a response."""
+    """The call ended before a whole response had come."""
 
 
 class AnswerWrong(ServerFault):

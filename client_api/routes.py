@@ -129,7 +129,7 @@ class Predict:
             asking.cancel()
 
     async def _ask(self, exchange: Exchange, body: bytes) -> list[Prediction]:
-        """Ask one lane, and another one when not a byte came back: predictions are pure."""
+        """Ask one lane, and another one when no whole answer came back: predictions are pure, and nobody has seen half of one."""
         deadline = asyncio.get_running_loop().time() + self._settings.deadline_seconds
         lane = await self._lanes.choose(exchange.model)
         try:

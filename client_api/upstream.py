@@ -71,7 +71,7 @@ class Upstream:
         """Return the answer to each block of columns.
 
         Raises:
-            NoResponse: Not a byte came back.
+            NoResponse: No whole answer came back.
             DeadlinePassed: `deadline`, on the event loop's clock, came first.
             ServerFault: Anything else.
         """
@@ -86,19 +86,15 @@ class Upstream:
         return [answer if isinstance(answer, AnswerBlock) else BlockRefused(answer.status, answer.detail) for answer in answers]
 
     async def _exchange(self, method: str, path: str, content: bytes, seconds: float) -> tuple[int, bytes]:
-        has_head = False
         timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)).as_dict()
         try:
             async with asyncio.timeout(seconds):  # httpx's own bound each read: a server that drips would hold the lane for ever
                 request = httpx2.Request(method, self.url + path, headers=self._headers, content=content, extensions={"timeout": timeout})
                 response = await self._transport.handle_async_request(request)
-                has_head = True
                 return response.status_code, await response.aread()
         except (TimeoutError, httpx2.ReadTimeout, httpx2.WriteTimeout) as late:
             raise DeadlinePassed(f"{self.url}{path} did not answer within {seconds:.2f} s") from late
         except Exception as fault:  # httpx's own errors, and what its event loop raises below it when a server dies: none is a fault of the caller
-            if has_head:
-                raise ServerFault(f"{self.url}{path} broke off its answer: {fault!r}") from fault
             raise NoResponse(f"{self.url}{path} did not answer: {fault!r}") from fault
 
 
