@@ -82,7 +82,7 @@ def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
 
 def _answer(method: str, url: str) -> dict[str, Any]:
     request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
         return json.load(response)
 
 

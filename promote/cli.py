@@ -71,7 +71,7 @@ def reconcile(
             found = [_one(reconciler, model, dry_run=dry_run, as_json=as_json) for model in _models(parts, models)]
             if once or dry_run:
                 break
-            time.sleep(settings.interval_seconds)
+            time.sleep(settings.interval_seconds)  # nobody tells us of a merge: the world is looked at again
     if any((promotion.waiting_for or "").startswith("an answer") for promotion in found):
         raise typer.Exit(TRY_AGAIN)
 

@@ -244,7 +244,7 @@ class GitHubForge:
             found = look()
             if found is not None:
                 return found
-            time.sleep(0.1 * 2**attempt)
+            time.sleep(0.1 * 2**attempt)  # GitHub shows a write a moment later, and says nothing when it does
         raise error
 
     @contextmanager

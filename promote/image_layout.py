@@ -182,7 +182,7 @@ def _write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         Path(unfinished).replace(path)
-    except BaseException:
+    except BaseException:  # an interrupt too: leave no half file, then let it go on
         Path(unfinished).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)

@@ -134,7 +134,7 @@ def _session(network: bytes) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:
+    except Exception as problem:  # as above: whichever it is, the model is not served
         raise ModelUnusable(f"{NETWORK} has the released digest and onnxruntime cannot load it: {problem}") from problem
 
 

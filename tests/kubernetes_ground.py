@@ -47,5 +47,5 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
     began = time.monotonic()
     while not is_true():
         assert time.monotonic() - began < seconds, "it did not become true"
-        time.sleep(0.1)
+        time.sleep(0.1)  # bounded by the line above
     return time.monotonic() - began

@@ -104,7 +104,7 @@ def test_a_demo_that_is_interrupted_ends_everything_within_ten_seconds(tmp_path:
         for line in running.stdout:
             if "The first week" in line:  # all servers are up, and a retrain begins
                 break
-    time.sleep(4)
+    time.sleep(4)  # into the retrain: its processes must end too
     for number, folder, running in zip(numbers, folders, demos, strict=True):
         began = time.monotonic()
         running.send_signal(number)

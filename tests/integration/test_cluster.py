@@ -62,7 +62,7 @@ def until(claim: Callable[[], object], cluster: Cluster, *, seconds: float = 40.
     while not claim():
         assert cluster.program.is_running, cluster.log()
         assert time.monotonic() < deadline, f"{cluster.log()}\n{cluster.get()}"
-        time.sleep(0.1)
+        time.sleep(0.1)  # bounded by the deadline above
 
 
 def predict(url: str) -> dict[str, Any]:
@@ -142,11 +142,11 @@ def test_a_new_release_replaces_the_old_without_a_failed_call_and_a_revert_bring
     ground.release(second)
     until(lambda: cluster.is_healthy(second.image), cluster)
     seen = len(caller.answers)
-    time.sleep(0.6)
+    time.sleep(0.6)  # the caller goes on: what answers after the end counts
     assert set(caller.answers[seen + 1 :]) == {2}
     ground.git("revert", "--no-edit", "HEAD")
     until(lambda: cluster.is_healthy(first.image), cluster)
-    time.sleep(0.3)
+    time.sleep(0.3)  # as above
     caller.done.set()
     caller.join(10)
     assert caller.failures == []
@@ -203,7 +203,7 @@ def test_a_killed_cluster_leaves_no_server_and_started_again_converges(ground: G
     deadline = time.monotonic() + 8
     while server_pids(tmp_path / "cluster"):
         assert time.monotonic() < deadline, "a server outlived its cluster"
-        time.sleep(0.1)
+        time.sleep(0.1)  # bounded by the deadline above
     again = start_cluster()
     until(lambda: again.is_healthy(release.image), again)
     assert predict(again.endpoints()[0])["version"] == 1

@@ -214,7 +214,7 @@ def test_a_call_in_flight_at_sigterm_is_answered(model: tuple[Path, ModelCard], 
     block = {name: column * 1000 for name, column in ROW.items()}
     caller = threading.Thread(target=lambda: answers.append(ask(url, *[block] * 60)))
     caller.start()
-    time.sleep(0.15)
+    time.sleep(0.15)  # until the server is at work on it: nothing says so from outside
     program.process.send_signal(signal.SIGTERM)
     program.process.wait(8)
     caller.join(10)

@@ -20,6 +20,6 @@ def example_rows(warehouse: Path, *, before: date, count: int = 50) -> list[dict
     event_time = spec["columns"]["event_time"]
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("SET TimeZone='UTC'")
-        found = connection.execute(f"SELECT {features} FROM ({query}) WHERE {event_time} < ? ORDER BY {event_time} DESC LIMIT {count}", [before])  # noqa: S608
+        found = connection.execute(f"SELECT {features} FROM ({query}) WHERE {event_time} < ? ORDER BY {event_time} DESC LIMIT {count}", [before])  # noqa: S608 - our own spec
         names = [column[0] for column in found.description]
         return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in found.fetchall()]

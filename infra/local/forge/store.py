@@ -118,7 +118,7 @@ class Store:
             self._depth += 1
             try:
                 yield
-            except BaseException:
+            except BaseException:  # an interrupt too: undo all, then let it go on
                 self._depth -= 1
                 if self._depth == 0:
                     self._connection.execute("ROLLBACK")

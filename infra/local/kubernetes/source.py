@@ -124,7 +124,7 @@ def run(folder: Path, host: str, port: int, *, interval_seconds: float = 1.0) ->
             source.look()
         except ApiRefused as problem:
             _log.warning("%s", problem)
-        time.sleep(interval_seconds)
+        time.sleep(interval_seconds)  # as the real one: a branch is looked at every interval
 
 
 class _Files(SimpleHTTPRequestHandler):

@@ -134,7 +134,7 @@ class Supervisor:
                 if not (self._folder / "hold" / name).exists():
                     self._programs[name] = (component, self._start_one(component, places))
             self._state.write(self._folder)
-            time.sleep(_RESTART_SECONDS)
+            time.sleep(_RESTART_SECONDS)  # a component that ends at once is not started in a busy loop
 
     def _wait(self, is_true: Callable[[], bool], complaint: str, name: str) -> None:
         deadline = time.monotonic() + _READY_SECONDS

@@ -28,7 +28,7 @@ def wait_for_line(log: Path) -> str:
     for _ in range(100):
         if log.exists() and log.read_text().endswith("\n"):
             return log.read_text().strip()
-        time.sleep(0.05)
+        time.sleep(0.05)  # bounded by the range above
     raise AssertionError(f"{log} stayed empty")
 
 
@@ -66,7 +66,7 @@ time.sleep(60)
     for _ in range(100):
         if not is_alive(pid):
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # bounded by the range above
     os.kill(pid, signal.SIGKILL)
     pytest.fail("the program outlived its starter")
 
