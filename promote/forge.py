@@ -1,14 +1,16 @@
 """What promote asks of a forge (GitHub), as a port, and the frozen values it answers with. The real one is `github_forge.py`.
 
 GitHub operations behind it, all under `/repos/{owner}/{repo}`:
-GET git/ref/heads/X, git/commits/{sha}, commits (sha, path, per_page), commits/{sha}/status, contents/{path} (ref), pulls/{n}, pulls/{n}/files,
-pulls (state, base, head, sort=updated, direction), issues/{n}/comments;
+GET git/ref/heads/X, git/commits/{sha}, git/blobs/{sha}, commits (sha, path, per_page), statuses/{sha}, contents/{path} (ref),
+compare/{base}...{head}, pulls/{n}, pulls (state, base, head, sort=updated, direction), issues/{n}/comments;
 POST git/blobs (base64), git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls, issues/{n}/comments, issues/{n}/labels,
 statuses/{sha}; PATCH pulls/{n} (state closed).
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -49,9 +51,31 @@ class PullRequest:
     title: str
     url: str
     """For people."""
+    created_at: datetime
+    closed_at: datetime | None = None
+    """When it was merged or closed; None while it is open. All moments are aware and in UTC."""
     merge_commit: str | None = None
     """The first-parent commit of main by which it landed; None unless merged."""
     labels: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What merging one commit into another changes: from their merge base to the merged commit."""
+
+    merge_base: str
+    files: Mapping[str, str | None]
+    """Path to git's blob id of the file after the change, None for a file that is gone.
+
+    A renamed file has both names here, the old one with None. A file whose mode alone changed is
+    here, with the id that it had. A symbolic link is a file that holds its target's path, so equal
+    ids mean equal bytes, but not that the file is no link. A submodule has its commit as its id.
+    """
+    is_complete: bool = True
+    """False when the forge may have left files out: GitHub lists 300 at most.
+
+    Then nobody knows what the change does, and `files` must not be used to allow it.
+    """
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,15 @@ class NewBranch:
     parent: str
     files: dict[str, bytes]
     message: str
+
+
+def blob_id(content: bytes) -> str:
+    r"""Return the id that git gives to a file of these bytes.
+
+    >>> blob_id(b"hello\n")
+    'ce013625030ba8dba906f756967f9e9ca394464a'
+    """
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 class Forge(Protocol):
@@ -76,7 +109,14 @@ class Forge(Protocol):
         """The commit that main points at."""
 
     def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file's bytes at a commit; None when that commit has no such file."""
+        """A file's bytes at a commit; None when that commit has no such file, or a folder or link there.
+
+        GitHub answers a link to a file of the repository with that file's bytes. Where it matters,
+        compare `blob_id` of the bytes with `Difference.files`, which has the link's own id.
+
+        Raises:
+            promote.errors.ForgeRefused: The file has more bytes than the forge gives out (GitHub: 100 MB).
+        """
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
@@ -102,8 +142,12 @@ class Forge(Protocol):
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
         """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
 
-    def changed_files(self, number: int) -> tuple[str, ...]:
-        """Paths that a pull request changes, sorted."""
+    def difference(self, base: str, head: str) -> Difference:
+        """What merging commit `head` into commit `base` changes.
+
+        It takes commits, full hashes, and no pull request's number: the head of a pull request may
+        move between two questions. Of a `head` that `base` contains, it is empty.
+        """
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         """Open one from `branch` to main; the one that is open already is returned as it is."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import github
 import requests
+from github.Commit import Commit
 from github.InputGitTreeElement import InputGitTreeElement
 
-from promote.errors import ForgeRefused, ForgeUnavailable
-from promote.forge import FileVersion, NewBranch, PullRequest, Status, StatusState
+from promote.errors import ForgeRefused, ForgeUnavailable, PromoteError
+from promote.forge import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState
 from promote.history import GraphCommit, changes, first_parents
 from promote.settings import PromoteSettings
 
@@ -22,7 +25,29 @@ _AUTHOR = ("ratchet", "ratchet@users.noreply.github.com")
 _DESCRIPTION_LENGTH = 140
 _LONGEST_WAIT_SECONDS = 60.0
 _TRIES = 5
+_MOST_FILES_COMPARED = 300
+_MOST_REMEMBERED = 4096
+_LARGEST_REMEMBERED_BYTES = 1_000_000
 _Found = TypeVar("_Found")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Memory(Generic[_Key, _Value]):
+    """What cannot change, the last asked for; bounded, so that a process may live long."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[_Key, _Value] = OrderedDict()
+
+    def get(self, key: _Key) -> _Value | None:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: _Key, value: _Value) -> None:
+        self._values[key] = value
+        if len(self._values) > _MOST_REMEMBERED:
+            self._values.popitem(last=False)
 
 
 class GitHubForge:
@@ -52,7 +77,8 @@ class GitHubForge:
         self._url, self._name, self._branch = url, repository, branch
         self._repository = client.get_repo(repository)
         self._graph: dict[str, GraphCommit] = {}
-        self._files: dict[tuple[str, str], bytes] = {}
+        self._files: _Memory[tuple[str, str], bytes] = _Memory()
+        self._differences: _Memory[tuple[str, str], Difference] = _Memory()
         self._histories: dict[str, tuple[str, tuple[FileVersion, ...]]] = {}
         self._closed: dict[int, PullRequest] = {}
         self._closed_until: datetime | None = None
@@ -76,18 +102,33 @@ class GitHubForge:
             return str(self._repository.get_git_ref(f"heads/{self._branch}").object.sha)
 
     def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file's bytes at a commit; None when that commit has no such file."""
-        if (path, commit) not in self._files:
+        """A file's bytes at a commit; None when that commit has no such file, or a folder or link there."""
+        known = self._files.get((path, commit))
+        if known is not None:
+            return known
+        with self._asking(f"{path} at commit {commit[:12]}"):
             found = self._contents(path, commit)
-            if found is None or isinstance(found, list):
+            if found is None or isinstance(found, list) or found.type in {"symlink", "submodule"}:
                 return None
-            self._files[path, commit] = found.decoded_content
-        return self._files[path, commit]
+            content = self._bytes_of(found)
+        if len(content) <= _LARGEST_REMEMBERED_BYTES:
+            self._files.put((path, commit), content)
+        return content
+
+    def _bytes_of(self, found: Any) -> bytes:
+        if found.encoding == "none":  # above 1 MB GitHub leaves the bytes out
+            found = self._repository.get_git_blob(found.sha)
+        if found.encoding != "base64":
+            raise ValueError(found.encoding)
+        return base64.b64decode(found.content)
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
-        found = self._contents(path, commit)
-        return tuple(sorted(entry.path for entry in found if entry.type == "file")) if isinstance(found, list) else ()
+        with self._asking(f"{path} at commit {commit[:12]}"):
+            found = self._contents(path, commit)
+            if not isinstance(found, list):
+                return ()
+            return tuple(sorted(entry.path for entry in found if entry.type == "file"))
 
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
         """First-parent commits, from `head` back, that changed the file; newest first."""
@@ -121,8 +162,16 @@ class GitHubForge:
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
         with self._asking(f"the statuses of commit {commit[:12]}"):
-            found = self._repository.get_commit(commit).get_combined_status().statuses
-            return tuple(sorted((_status(one) for one in found), key=lambda status: status.context))
+            newest: dict[str, Status] = {}
+            # newest first; GitHub's combined status would stop at 30 contexts
+            for found in self._commit(commit).get_statuses():
+                newest.setdefault(found.context, _status(found))
+            return tuple(status for _, status in sorted(newest.items()))
+
+    def _commit(self, sha: str) -> Commit:
+        """A commit of a known hash: PyGithub would ask for all of the commit to learn it."""
+        known = {"sha": sha, "url": f"{self._repository.url}/commits/{sha}"}
+        return Commit(self._repository.requester, {}, known, completed=True)
 
     def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
         """Write a status; not again when the newest of the context says the same."""
@@ -131,7 +180,7 @@ class GitHubForge:
             return
         with self._asking(f"to set the status {context} of commit {commit[:12]}"):
             link = {"target_url": url} if url else {}
-            self._repository.get_commit(commit).create_status(state, description=text, context=context, **link)
+            self._commit(commit).create_status(state, description=text, context=context, **link)
 
     def branch_commit(self, name: str) -> str | None:
         """The commit that a branch points at; None when there is no such branch."""
@@ -188,10 +237,19 @@ class GitHubForge:
     def _is_ours(self, pull: Any) -> bool:
         return pull.head.repo is not None and pull.head.repo.full_name.lower() == self._name.lower()
 
-    def changed_files(self, number: int) -> tuple[str, ...]:
-        """Paths that a pull request changes, sorted."""
-        with self._asking(f"the files of pull request {number}"):
-            return tuple(sorted(file.filename for file in self._repository.get_pull(number).get_files()))
+    def difference(self, base: str, head: str) -> Difference:
+        """What merging commit `head` into commit `base` changes; remembered, since commits do not change."""
+        for name in (base, head):
+            if not re.fullmatch("[0-9a-f]{40}", name):
+                raise ForgeRefused(f"promote compares commits by their full hashes, and was given {name!r}. Look up the commit first.")
+        known = self._differences.get((base, head))
+        if known is None:
+            with self._asking(f"what commit {head[:12]} changes in {base[:12]}"):
+                # one commit a page: the files come with the first page, and only they count
+                compared = self._repository.compare(base, head, comparison_commits_per_page=1)
+                known = _difference(compared.merge_base_commit.sha, compared.files)
+            self._differences.put((base, head), known)
+        return known
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         """Open one from `branch` to main; the one that is open already is returned as it is."""
@@ -230,11 +288,10 @@ class GitHubForge:
             self._repository.get_pull(number).edit(state="closed")
 
     def _contents(self, path: str, commit: str) -> Any:
-        with self._asking(f"{path} at commit {commit[:12]}"):
-            try:
-                return self._repository.get_contents(path, ref=commit)
-            except github.UnknownObjectException:
-                pass
+        try:
+            return self._repository.get_contents(path, ref=commit)
+        except github.UnknownObjectException:
+            pass
         self.head()  # a token that may not see the repository gets 404 too: that is no absence
         return None
 
@@ -252,12 +309,19 @@ class GitHubForge:
         asked = f"asked {self._url} for {what} of {self._name}" if not what.startswith("to ") else f"asked {self._url} {what} of {self._name}"
         try:
             yield
+        except PromoteError:
+            raise
         except github.RateLimitExceededException as error:
             raise ForgeUnavailable(f"{asked}: the rate limit is used up. Promote asks again later.") from error
         except github.GithubException as error:
             raise _translated(asked, error) from error
         except requests.exceptions.RequestException as error:
             raise ForgeUnavailable(f"{asked}: no answer ({error}). Is it running, and is PROMOTE_FORGE_URL right?") from error
+        except Exception as error:  # PyGithub ends with any error, also AssertionError, on an answer of another shape
+            raise ForgeUnavailable(
+                f"{asked}: the answer is not one of GitHub's ({type(error).__name__}). Promote asks again later. "
+                "Is PROMOTE_FORGE_URL the REST root, and does a proxy answer in its place?"
+            ) from error
 
 
 def _translated(asked: str, error: github.GithubException) -> ForgeRefused | ForgeUnavailable:
@@ -266,6 +330,8 @@ def _translated(asked: str, error: github.GithubException) -> ForgeRefused | For
     found = f"{asked}: it answered {error.status} {said}{f' {details}' if details else ''}"
     if error.status >= 500 or error.status == 429:
         return ForgeUnavailable(f"{found}. Promote asks again later.")
+    if error.status == 403 and "too_large" in str(details):
+        return ForgeRefused(f"{asked}: the file is too large, the forge gives out no more than 100 MB. Make the file smaller, or remove it.")
     if error.status in {401, 403}:
         return ForgeRefused(f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, pull requests, issues and commit statuses.")
     if error.status == 404:
@@ -279,6 +345,17 @@ def _status(found: Any) -> Status:
     return Status(found.context, found.state, found.description or "", found.created_at)
 
 
+def _difference(merge_base: str, listed: list[Any]) -> Difference:
+    files: dict[str, str | None] = {}
+    is_complete = len(listed) < _MOST_FILES_COMPARED
+    for file in listed:
+        if file.status == "renamed":
+            files.setdefault(file.previous_filename, None)
+        files[file.filename] = None if file.status == "removed" else file.sha
+        is_complete = is_complete and (file.status == "removed" or file.sha is not None)
+    return Difference(merge_base, files, is_complete)
+
+
 def _pull_request(found: Any) -> PullRequest:
     merged = found.merged_at is not None
     return PullRequest(
@@ -288,6 +365,8 @@ def _pull_request(found: Any) -> PullRequest:
         state="merged" if merged else found.state,
         title=found.title,
         url=found.html_url,
+        created_at=found.created_at,
+        closed_at=found.closed_at,
         merge_commit=found.merge_commit_sha if merged else None,
         labels=frozenset(label.name for label in found.labels),
     )

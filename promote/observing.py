@@ -168,8 +168,14 @@ class Observer:
         path = release_path(model, self._parts.environment)
         content = self._parts.forge.read_file(path, pull.head)
         release = read_release(content, model)
-        others = set(self._parts.forge.changed_files(pull.number)) - {path}
-        if release is None or release.version != branch.version or (others and (branch.over or others - set(first_files(model, self._parts.environment)))):
+        difference = self._parts.forge.difference(self._parts.forge.head(), pull.head)
+        others = set(difference.files) - {path}
+        if (
+            not difference.is_complete
+            or release is None
+            or release.version != branch.version
+            or (others and (branch.over or others - set(first_files(model, self._parts.environment))))
+        ):
             return False
         if branch.purpose != "promotion":
             return any(named.served and named.content == content for named in history)

@@ -49,7 +49,7 @@ def operation_of(method: str, path: str) -> tuple[str, str]:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    open_ended = re.sub(r"\\\{(ref|branch|name)\\\}", ".+", re.escape(template).replace(r"/\{path\}", "(?:/.*)?"))
+    open_ended = re.sub(r"\\\{(ref|branch|name|basehead)\\\}", ".+", re.escape(template).replace(r"/\{path\}", "(?:/.*)?"))
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", open_ended))
 
 

@@ -20,8 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infra.local.forge.app import forge, seed
 from tests.forge_server import REPOSITORY, TOKEN
 
-Kind = Literal["lost_answer", "outage", "rate_limit", "secondary_limit", "forbidden", "slow"]
-"""`lost_answer`: done, and answered 502. `outage`: not done, 502. The limits and `forbidden`: not done, 403. `slow`: done and answered late."""
+Kind = Literal["lost_answer", "outage", "rate_limit", "secondary_limit", "forbidden", "slow", "no_json", "other_json", "half_json"]
+"""`lost_answer`: done, and answered 502. `outage`: not done, 502. The limits and `forbidden`: not done, 403. `slow`: done and answered late.
+
+The last three are 200: a page for people, JSON of another shape, an answer that breaks off.
+"""
 
 
 @dataclass
@@ -82,8 +85,17 @@ class LyingForge:
         elif lie.kind == "secondary_limit":
             message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
             await _answer(send, 403, message, {"retry-after": str(int(lie.seconds))})
+        elif lie.kind in _BODIES:
+            await _send(send, 200, _BODIES[lie.kind], {})
         else:
             await _answer(send, 403, "Resource not accessible by personal access token", {})
+
+
+_BODIES = {
+    "no_json": b"<html>Sign in to the network</html>",
+    "other_json": b'[{"object": 7, "encoding": "base64", "content": 7, "sha": 7}, 7]',
+    "half_json": b'{"object": {"sha": "',
+}
 
 
 async def _nowhere(_: Message) -> None:
@@ -92,6 +104,10 @@ async def _nowhere(_: Message) -> None:
 
 async def _answer(send: Send, status: int, message: str, headers: dict[str, str]) -> None:
     body = json.dumps({"message": message, "documentation_url": "https://docs.github.com/rest"}).encode()
+    await _send(send, status, body, headers)
+
+
+async def _send(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
     raw = [(name.encode(), value.encode()) for name, value in {"content-type": "application/json", "content-length": str(len(body)), **headers}.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

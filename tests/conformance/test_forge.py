@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 import github
 import pytest
 
+from infra.local.forge import git_operations
+from infra.local.forge.pulls import person
+from infra.local.forge.repository import Entry, Repository
 from infra.local.processes import free_port
+from promote import github_forge
 from promote.errors import ForgeRefused, ForgeUnavailable
-from promote.forge import Forge, NewBranch
+from promote.forge import Forge, NewBranch, blob_id
 from promote.github_forge import GitHubForge
-from tests.conformance.lying_forge import LyingForge, lying_forge
+from tests.conformance.lying_forge import Kind, LyingForge, lying_forge
 from tests.fakes.forge import FakeForge
 from tests.forge_server import REPOSITORY, TOKEN, start_forge
 
@@ -33,6 +38,8 @@ class People(Protocol):
 
     def delete_branch(self, branch: str) -> None: ...
 
+    def make_executable(self, branch: str, path: str) -> str: ...
+
     def comments(self, number: int) -> list[str]: ...
 
 
@@ -50,6 +57,9 @@ class FakePeople:
 
     def delete_branch(self, branch: str) -> None:
         del self.forge.branches[branch]
+
+    def make_executable(self, branch: str, path: str) -> str:
+        return self.forge.make_executable(path, branch=branch)
 
     def comments(self, number: int) -> list[str]:
         return self.forge.comments.get(number, [])
@@ -73,6 +83,9 @@ class RealPeople:
                 (self.checkout / path).unlink()
             else:
                 (self.checkout / path).write_bytes(content)
+        return self._push_all(branch)
+
+    def _push_all(self, branch: str) -> str:
         self._git(self.checkout, "add", "-A")
         self._git(self.checkout, "commit", "-q", "-m", "A person's commit")
         self._git(self.checkout, "push", "-q", "origin", branch)
@@ -83,6 +96,12 @@ class RealPeople:
 
     def delete_branch(self, branch: str) -> None:
         self._git(self.checkout, "push", "-q", "origin", "--delete", branch)
+
+    def make_executable(self, branch: str, path: str) -> str:
+        self._git(self.checkout, "fetch", "-q")
+        self._git(self.checkout, "checkout", "-q", "-B", branch, f"origin/{branch}")
+        (self.checkout / path).chmod(0o755)
+        return self._push_all(branch)
 
     def comments(self, number: int) -> list[str]:
         return [comment.body for comment in self.repository.get_pull(number).get_issue_comments()]
@@ -153,10 +172,62 @@ def test_a_pull_request_is_opened_once_and_follows_its_branch(people: People) ->
         None,
         frozenset(),
     )
-    assert forge.changed_files(opened.number) == (RELEASE,)
     pushed = people.push(branch.name, {"README.md": b"edited\n"})
     assert forge.pull_requests("ratchet/")[0].head == pushed
-    assert forge.changed_files(opened.number) == ("README.md", RELEASE)
+
+
+def test_a_difference_is_what_the_head_changed_since_it_left_the_base(people: People) -> None:
+    forge, start = people.forge, people.forge.head()
+    first = propose(forge)
+    head = people.push(first.name, {"README.md": None, "NEW.md": FILES["README.md"]})
+    base = people.push("main", {"gitops/models/README.md": b"meanwhile\n"})
+
+    difference = forge.difference(base, head)
+
+    release = blob_id(b"version: '8'\n")
+    assert difference.merge_base == start
+    assert difference.is_complete
+    assert difference.files == {
+        RELEASE: release,
+        "README.md": None,
+        "NEW.md": blob_id(FILES["README.md"]),
+    }
+    before = people.push(first.name, {RELEASE: b"version: '9'\n"})
+    assert forge.difference(base, head) == difference, "the branch moved, the commit did not"
+    assert forge.difference(base, before).files[RELEASE] == blob_id(b"version: '9'\n")
+
+
+def test_what_main_already_has_is_no_difference(people: People) -> None:
+    forge, start = people.forge, people.forge.head()
+    after = people.push("main", {"README.md": b"more\n"})
+    for base, head in ((after, start), (after, after)):
+        assert (forge.difference(base, head).merge_base, forge.difference(base, head).files) == (head, {})
+
+
+def test_a_file_whose_mode_alone_changed_is_in_the_difference(people: People) -> None:
+    forge, base = people.forge, people.forge.head()
+    name = propose(forge).name
+    head = people.make_executable(name, "README.md")
+    assert forge.difference(base, head).files["README.md"] == blob_id(FILES["README.md"])
+
+
+def test_a_difference_of_300_files_may_be_incomplete(people: People) -> None:
+    forge, base = people.forge, people.forge.head()
+    name = propose(forge).name
+    head = people.push(name, {f"{number}.txt": b"%d\n" % number for number in range(298)})
+    assert forge.difference(base, head).is_complete
+    head = people.push(name, {"one-more.txt": b"more\n"})
+    assert not forge.difference(base, head).is_complete
+
+
+def test_a_difference_of_a_commit_that_is_not_there_is_refused(people: People) -> None:
+    with pytest.raises(ForgeRefused):
+        people.forge.difference(people.forge.head(), "0" * 40)
+
+
+def test_a_branchs_name_is_no_commit_to_compare(people: People) -> None:
+    with pytest.raises(ForgeRefused, match="commit"):
+        people.forge.difference(people.forge.head(), propose(people.forge).name)
 
 
 def test_a_pull_request_from_no_branch_is_refused(people: People) -> None:
@@ -169,7 +240,6 @@ def test_a_merge_lands_as_one_first_parent_commit_of_main(people: People, squash
     forge, branch = people.forge, propose(people.forge)
     number = forge.open_pull_request(branch.name, "flight-delay v8", "Why").number
     elsewhere = people.push("main", {"README.md": b"meanwhile\n"})
-    assert forge.changed_files(number) == (RELEASE,)
     landed = people.merge(number, squash=squash)
     [merged] = forge.pull_requests("ratchet/")
     assert (merged.state, merged.merge_commit, merged.head) == ("merged", landed, forge.branch_commit(branch.name))
@@ -195,6 +265,20 @@ def test_pull_requests_are_listed_newest_first_in_every_state_by_their_branch(pe
     forge.close(numbers[0])
     people.merge(numbers[1])
     assert [(pull.number, pull.state) for pull in forge.pull_requests("ratchet/a/")] == list(zip(numbers[::-1], ("open", "merged", "closed"), strict=True))
+
+
+def test_a_pull_request_says_when_it_was_opened_and_when_it_ended(people: People) -> None:
+    forge = people.forge
+    opened = [forge.open_pull_request(propose(forge, f"ratchet/v{version}", version).name, f"v{version}", "") for version in (8, 9)]
+    assert [pull.closed_at for pull in opened] == [None, None]
+    assert [pull.closed_at for pull in forge.pull_requests("ratchet/")] == [None, None]
+    forge.close(opened[0].number)
+    people.merge(opened[1].number)
+    for pull, before in zip(forge.pull_requests("ratchet/"), opened[::-1], strict=True):
+        assert pull.created_at == before.created_at
+        assert pull.closed_at is not None
+        assert pull.closed_at >= pull.created_at
+        assert pull.created_at.utcoffset() == pull.closed_at.utcoffset() == timedelta(0)
 
 
 def test_a_closed_pull_request_keeps_its_head_when_the_branch_is_deleted(people: People) -> None:
@@ -243,6 +327,16 @@ def test_the_newest_status_of_each_context_counts(people: People) -> None:
     at = found[0].at
     forge.set_status(commit, "ratchet/gate", "success", "fine")
     assert forge.statuses(commit)[0].at == at
+
+
+def test_all_statuses_are_read_however_many_there_are(people: People) -> None:
+    forge, commit = people.forge, people.forge.head()
+    contexts = [f"check/{number:03}" for number in range(105)]
+    for context in contexts:
+        forge.set_status(commit, context, "pending", "x")
+    forge.set_status(commit, contexts[0], "failure", "y")
+    assert [status.context for status in forge.statuses(commit)] == contexts
+    assert forge.statuses(commit)[0].state == "failure"
 
 
 # what only a network does
@@ -309,3 +403,62 @@ def test_a_wrong_token_and_a_forbidden_write_are_refusals(liar: LyingForge, clie
 def test_no_forge_at_all_is_unavailable() -> None:
     with pytest.raises(ForgeUnavailable):
         GitHubForge(f"http://127.0.0.1:{free_port()}/api/v3", TOKEN, REPOSITORY).head()
+
+
+BIG = {"big.bin": b"0123456789" * 200, "small.bin": b"x" * 1000, "huge.bin": b"y" * 5000}
+
+
+def test_a_file_too_large_for_its_folders_answer_is_read_by_its_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_operations, "INLINE_BYTES", 1000)
+    monkeypatch.setattr(git_operations, "MOST_BYTES", 4000)
+    with lying_forge(tmp_path / "ratchet.git", BIG) as liar:
+        client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0)
+        commit = client.head()
+        for name in ("small.bin", "big.bin"):
+            assert client.read_file(name, commit) == BIG[name]
+        with pytest.raises(ForgeRefused, match=r"huge\.bin.*too large"):
+            client.read_file("huge.bin", commit)
+
+
+def test_a_difference_is_asked_for_once_and_the_memory_is_bounded(liar: LyingForge, client: GitHubForge, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compared() -> int:
+        return sum(path.startswith("/compare/") for _, path in liar.asked)
+
+    monkeypatch.setattr(github_forge, "_MOST_REMEMBERED", 1)
+    main = client.head()
+    head = client.branch_commit(propose(client).name)
+    assert head is not None
+    assert client.difference(main, head) is client.difference(main, head)
+    assert compared() == 1
+    client.difference(main, main)
+    client.difference(main, head)
+    assert compared() == 3
+
+
+@pytest.mark.parametrize("kind", ["no_json", "other_json", "half_json"])
+def test_an_answer_that_is_not_githubs_is_unavailable(liar: LyingForge, client: GitHubForge, kind: Kind) -> None:
+    main = client.head()
+    for ask in (
+        client.head,
+        lambda: client.branch_commit("ratchet/none"),
+        lambda: client.pull_requests("ratchet/"),
+        lambda: client.read_file(RELEASE, main),
+        lambda: client.history(RELEASE, main),
+        lambda: client.statuses(main),
+        lambda: client.difference(main, main),
+    ):
+        liar.lies.clear()
+        liar.lie(kind, times=100)
+        with pytest.raises(ForgeUnavailable):
+            ask()
+
+
+def test_a_link_is_no_file(tmp_path: Path) -> None:
+    with lying_forge(tmp_path / "ratchet.git") as liar:
+        repository = Repository(tmp_path / "ratchet.git")
+        entry = Entry("120000", "blob", repository.write_blob(b"README.md"), "link.md")
+        tree = repository.write_tree("refs/heads/main", [entry])
+        author = person("ada")
+        commit = repository.write_commit(tree, [], "A link", author, author)
+        client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0)
+        assert client.read_file("link.md", commit) is None

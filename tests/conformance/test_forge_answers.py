@@ -104,6 +104,13 @@ def _tell_of_commits(forge: Teller) -> None:
     forge.get("/commits?sha=none", status=404)
     forge.get(f"/commits/{sha}")
     forge.get("/commits/none", status=422)
+    child = forge.branch("compared", {"compared.txt": "c\n", "README.md": None})
+    compared = forge.get(f"/compare/{sha}...{child}")
+    assert [file["status"] for file in compared["files"]] == ["removed", "added"]
+    assert forge.get("/compare/main...compared?per_page=1&page=2")["files"] == []
+    assert forge.get(f"/compare/{child}...{sha}")["status"] == "behind"
+    forge.get(f"/compare/{sha}...none", status=404)
+    forge.get(f"/compare/{sha}", status=404)
     forge.get("/branches")
     forge.get("/branches/main")
     forge.get("/branches/none", status=404)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from promote.errors import ForgeRefused
-from promote.forge import FileVersion, NewBranch, PullRequest, Status, StatusState
+from promote.forge import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState, blob_id
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class FakeCommit:
     files: Mapping[str, bytes]
     message: str
     at: datetime
+    executable: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -74,17 +75,20 @@ class FakeForge:
     def create_branch(self, branch: NewBranch) -> str:
         if branch.name not in self.branches:
             parent = self._commit(branch.parent)
-            self.branches[branch.name] = self._write((branch.parent,), {**parent.files, **branch.files}, branch.message, parent.at)
+            self.branches[branch.name] = self._write((branch.parent,), {**parent.files, **branch.files}, branch.message, parent.at, parent.executable)
         return self.branches[branch.name]
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
         found = [self._shown(pull) for number, pull in sorted(self.pulls.items(), reverse=True)]
         return tuple(pull for pull in found if pull.branch.startswith(prefix))
 
-    def changed_files(self, number: int) -> tuple[str, ...]:
-        pull = self._shown(self.pulls[number])
-        head, base = self._commit(pull.head).files, self._commit(self._fork_point(pull.head)).files
-        return tuple(sorted(name for name in {*head, *base} if head.get(name) != base.get(name)))
+    def difference(self, base: str, head: str) -> Difference:
+        fork = self._merge_base(base, head)
+        before, after = self._commit(fork), self._commit(head)
+        changed = {name for name in {*before.files, *after.files} if before.files.get(name) != after.files.get(name)}
+        found = {name: after.files.get(name) for name in sorted(changed | (before.executable ^ after.executable))[:300]}
+        ids = {name: None if content is None else blob_id(content) for name, content in found.items()}
+        return Difference(fork, ids, is_complete=len(ids) < 300)
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         for pull in self.pulls.values():
@@ -93,7 +97,7 @@ class FakeForge:
         if branch not in self.branches:
             raise ForgeRefused(f"asked the fake forge to open a pull request from {branch}: it answered 422, no such branch.")
         number = len(self.pulls) + 1
-        self.pulls[number] = PullRequest(number, branch, self.branches[branch], "open", title, f"https://forge.test/pull/{number}")
+        self.pulls[number] = PullRequest(number, branch, self.branches[branch], "open", title, f"https://forge.test/pull/{number}", self._time())
         self.bodies[number] = body
         return self.pulls[number]
 
@@ -109,7 +113,7 @@ class FakeForge:
     def close(self, number: int) -> None:
         pull = self._shown(self.pulls[number])
         if pull.state == "open":
-            self.pulls[number] = replace(pull, state="closed")
+            self.pulls[number] = replace(pull, state="closed", closed_at=self._time())
 
     # what people do
 
@@ -117,7 +121,14 @@ class FakeForge:
         """Commit on a branch; None removes a file."""
         parent = self.branches[branch]
         tree = {name: content for name, content in {**self._commit(parent).files, **files}.items() if content is not None}
-        self.branches[branch] = self._write((parent,), tree, message, self._time())
+        self.branches[branch] = self._write((parent,), tree, message, self._time(), self._commit(parent).executable)
+        return self.branches[branch]
+
+    def make_executable(self, path: str, *, branch: str = "main") -> str:
+        """Commit a change of a file's mode, and of nothing else."""
+        parent = self.branches[branch]
+        before = self._commit(parent)
+        self.branches[branch] = self._write((parent,), before.files, "Make a file executable", self._time(), before.executable | {path})
         return self.branches[branch]
 
     def merge(self, number: int, *, squash: bool = False) -> str:
@@ -125,35 +136,53 @@ class FakeForge:
         pull = self._shown(self.pulls[number])
         if pull.state != "open":
             raise ForgeRefused(f"pull request {number} is {pull.state}")
-        tree = {**self._commit(self.head()).files, **{name: self._commit(pull.head).files[name] for name in self.changed_files(number)}}
+        after = self._commit(pull.head).files
+        changed = {name: after.get(name) for name in self.difference(self.head(), pull.head).files}
+        merged = {**self._commit(self.head()).files, **changed}
+        tree = {name: content for name, content in merged.items() if content is not None}
         parents = (self.head(),) if squash else (self.head(), pull.head)
-        commit = self._write(parents, tree, f"Merge pull request #{number}", self._time())
+        at = self._time()
+        commit = self._write(parents, tree, f"Merge pull request #{number}", at, self._commit(self.head()).executable | self._commit(pull.head).executable)
         self.branches["main"] = commit
-        self.pulls[number] = replace(pull, state="merged", merge_commit=commit)
+        self.pulls[number] = replace(pull, state="merged", merge_commit=commit, closed_at=at)
         return commit
 
     def _shown(self, pull: PullRequest) -> PullRequest:
         return replace(pull, head=self.branches.get(pull.branch, pull.head)) if pull.state == "open" else pull
 
-    def _fork_point(self, head: str) -> str:
-        of_main, stack = set(), [self.head()]
-        while stack:
-            current = stack.pop()
-            if current not in of_main:
-                of_main.add(current)
-                stack.extend(self._commit(current).parents)
-        while head not in of_main:
-            head = self._commit(head).parents[0]
-        return head
+    def _merge_base(self, base: str, head: str) -> str:
+        of_base = set(self._reachable(base))
+        found = next((commit for commit in self._reachable(head) if commit in of_base), None)
+        if found is None:
+            raise ForgeRefused(f"asked the fake forge to compare {base} and {head}: they share no commit.")
+        return found
+
+    def _reachable(self, commit: str) -> Iterator[str]:
+        """The commit and its ancestors, nearest first."""
+        seen, queue = {commit}, [commit]
+        while queue:
+            current = queue.pop(0)
+            yield current
+            parents = [parent for parent in self._commit(current).parents if parent not in seen]
+            seen.update(parents)
+            queue.extend(parents)
 
     def _commit(self, sha: str) -> FakeCommit:
         if sha not in self.commits:
             raise ForgeRefused(f"asked the fake forge for commit {sha}: there is none.")
         return self.commits[sha]
 
-    def _write(self, parents: tuple[str, ...], files: Mapping[str, bytes], message: str, at: datetime) -> str:
-        sha = hashlib.sha1(repr((parents, sorted(files.items()), message, at)).encode()).hexdigest()
-        self.commits[sha] = FakeCommit(parents, dict(files), message, at)
+    def _write(
+        self,
+        parents: tuple[str, ...],
+        files: Mapping[str, bytes],
+        message: str,
+        at: datetime,
+        executable: frozenset[str] = frozenset(),
+    ) -> str:
+        what = (parents, sorted(files.items()), message, at, sorted(executable))
+        sha = hashlib.sha1(repr(what).encode()).hexdigest()
+        self.commits[sha] = FakeCommit(parents, dict(files), message, at, executable)
         return sha
 
     def _time(self) -> datetime:

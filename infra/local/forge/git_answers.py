@@ -109,8 +109,8 @@ class GitAnswers:
     def _tree(self, sha: str) -> Json:
         return {"sha": sha, "url": f"{self.api}/git/trees/{sha}"}
 
-    def content(self, entry: Entry, ref: str, content: bytes | None) -> Json:
-        """A file of a folder's list, or with its bytes by itself."""
+    def content(self, entry: Entry, ref: str, content: bytes | None, *, inline: bool = True) -> Json:
+        """A file of a folder's list, or with its bytes by itself; without them when not `inline`."""
         kind = "dir" if entry.kind == "tree" else "symlink" if entry.mode == "120000" else "file"
         url, page = f"{self.api}/contents/{entry.path}?ref={ref}", f"{self.page}/blob/{ref}/{entry.path}"
         git_url = f"{self.api}/git/{entry.kind}s/{entry.sha}"
@@ -121,7 +121,35 @@ class GitAnswers:
             return shape
         if kind == "symlink":
             return {**shape, "target": content.decode(errors="replace")}
+        if not inline:
+            return {**shape, "encoding": "none", "content": ""}
         return {**shape, "encoding": "base64", "content": base64.encodebytes(content).decode()}
+
+    def comparison(
+        self,
+        ends: tuple[Commit, Commit, Commit],
+        behind: int,
+        listed: Sequence[Commit],
+        total: int,
+        files: Sequence[FileChange],
+    ) -> Json:
+        """Two commits compared: `ends` are base, head and their merge base."""
+        base, head, fork = ends
+        basehead = f"{base.sha}...{head.sha}"
+        page = f"{self.page}/compare/{basehead}"
+        words = {"diff_url": f"{page}.diff", "patch_url": f"{page}.patch", "permalink_url": page}
+        links = {"url": f"{self.api}/compare/{basehead}", "html_url": page, **words}
+        states = {(False, False): "identical", (True, False): "ahead", (False, True): "behind"}
+        counts = {"ahead_by": total, "behind_by": behind, "total_commits": total}
+        return {
+            **links,
+            **counts,
+            "status": states.get((total > 0, behind > 0), "diverged"),
+            "base_commit": self.commit(base),
+            "merge_base_commit": self.commit(fork),
+            "commits": [self.commit(commit) for commit in listed],
+            "files": [self.file(file, head.sha) for file in files],
+        }
 
     def git_commit(self, commit: Commit) -> Json:
         """A commit as git data."""

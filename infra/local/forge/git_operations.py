@@ -15,6 +15,11 @@ from infra.local.forge.refusals import Refusal, invalid, not_found
 from infra.local.forge.repository import ABSENT, Entry, GitFailed, Person
 from infra.local.forge.store import Status
 
+INLINE_BYTES = 1_000_000
+"""A larger file comes without its bytes: they are asked for by its blob."""
+MOST_BYTES = 100_000_000
+"""A larger file's bytes are not given out."""
+MOST_FILES_COMPARED = 300
 _STATES = ("error", "failure", "pending", "success")
 
 
@@ -39,7 +44,15 @@ def _object(call: Call, sha: str, kind: str) -> bytes:
 
 def get_blob(call: Call) -> Answer:
     """Read bytes."""
-    return Answer(200, call.answers.blob(call.path["sha"], _object(call, call.path["sha"], "blob")))
+    return Answer(200, call.answers.blob(call.path["sha"], _file(call, call.path["sha"])))
+
+
+def _file(call: Call, sha: str) -> bytes:
+    content = _object(call, sha, "blob")
+    if len(content) > MOST_BYTES:
+        error: dict[str, object] = {"resource": "Blob", "field": "data", "code": "too_large"}
+        raise Refusal(403, "The requested blob is too large to fetch via the API.", [error])
+    return content
 
 
 def create_tree(call: Call) -> Answer:
@@ -172,7 +185,9 @@ def get_content(call: Call) -> Answer:
     if path and not found:
         raise not_found()
     if path and found[0].kind == "blob":
-        return Answer(200, call.answers.content(found[0], ref, _object(call, str(found[0].sha), "blob")))
+        content = _file(call, str(found[0].sha))
+        inline = len(content) <= INLINE_BYTES
+        return Answer(200, call.answers.content(found[0], ref, content, inline=inline))
     entries = call.repository.tree(sha, path=f"{path}/" if path else "")
     return Answer(200, [call.answers.content(entry, ref, None) for entry in entries])
 
@@ -196,6 +211,27 @@ def get_commit(call: Call) -> Answer:
     commit = call.repository.commit(call.commit_sha(call.path["ref"]))
     files = changes_between(call.repository, commit.parents[0] if commit.parents else EMPTY_TREE, commit.sha)
     return Answer(200, call.answers.commit(commit, files))
+
+
+def compare(call: Call) -> Answer:
+    """What a head has that a base lacks: its commits, and its files since their merge base."""
+    names = call.path["basehead"].split("...")
+    if len(names) != 2:
+        raise not_found()
+    base, head = (call.repository.resolve(name) for name in names)
+    fork = call.repository.merge_base(base, head) if base and head else None
+    if base is None or head is None or fork is None:
+        raise not_found()
+    span = f"{base}..{head}"
+    total = call.repository.count(span)
+    # GitHub gives the oldest commit first, and files on the first page only
+    page = call.page_of_list(call.repository.log(span)[::-1], lambda commit: commit)
+    files = changes_between(call.repository, fork, head) if call.query.get("page", "1") == "1" else []
+    commit = call.repository.commit
+    ends = (commit(base), commit(head), commit(fork))
+    behind = call.repository.count(f"{head}..{base}")
+    shown = files[:MOST_FILES_COMPARED]
+    return Answer(200, call.answers.comparison(ends, behind, page.body, total, shown), page.headers)
 
 
 def list_branches(call: Call) -> Answer:

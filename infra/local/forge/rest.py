@@ -54,6 +54,7 @@ _OF_REPOSITORY: tuple[tuple[str, str, Operation], ...] = (
     ("GET", "/commits/{ref:path}/status", git.combined_status),
     ("GET", "/commits/{ref:path}/statuses", git.list_statuses),
     ("GET", "/commits/{ref:path}", git.get_commit),
+    ("GET", "/compare/{basehead:path}", git.compare),
     ("GET", "/branches", git.list_branches),
     ("GET", "/branches/{branch:path}", git.get_branch),
     ("POST", "/statuses/{sha}", git.create_status),

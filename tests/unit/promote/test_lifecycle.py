@@ -38,7 +38,7 @@ def pull(
     number: int = 5, version: int = 9, *, purpose: Any = "promotion", over: str | None = "b" * 12, gate: str | None = "success", **changed: Any
 ) -> ObservedPull:
     as_proposed = changed.pop("as_proposed", True)
-    fields = {"state": "open", "title": "", "url": ""} | changed
+    fields = {"state": "open", "title": "", "url": "", "created_at": NOW} | changed
     return ObservedPull(PullRequest(number, "branch", "h" * 40, **fields), BranchName(purpose, version, over), as_proposed, gate)
 
 

@@ -38,11 +38,11 @@ def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_fil
     assert pull.branch == "ratchet/flight-delay/production/v1-first"
     assert pull.title == "flight-delay v1: log loss improves by 0.013 [0.006, 0.019]"
     assert len(world.forge.bodies[1].splitlines()) < 80
-    assert world.forge.changed_files(1) == (
+    assert sorted(world.forge.difference(world.forge.head(), pull.head).files) == [
         "gitops/clusters/production/flight-delay.yaml",
         "gitops/models/flight-delay/production/kustomization.yaml",
         PATH,
-    )
+    ]
     assert _statuses(world, pull.head) == {"ratchet/gate": "success"}
 
 
@@ -75,7 +75,7 @@ def test_the_next_promotion_changes_one_file_and_its_branch_names_the_commit_it_
 
     pull = world.open_pull().pull
     assert pull.branch == f"ratchet/flight-delay/production/v2-over-{over}"
-    assert world.forge.changed_files(pull.number) == (PATH,)
+    assert set(world.forge.difference(world.forge.head(), pull.head).files) == {PATH}
     assert "**Recipe**: unchanged since v1" in world.forge.bodies[pull.number]
 
 
