@@ -1,8 +1,9 @@
-"""The promotion service: the reconciler's loop in a thread, woken by a nudge or the interval, and what it last saw over HTTP.
+"""The promotion service: the reconciler's loop in a thread, and what it last saw over HTTP.
 
-Who waits for a verdict (Airflow's `promote` task): POST /nudge/{model}, then GET /promotions/{model} until `version` is the one registered and either
-`verdict` is set, or `waiting_for` is null (done) or begins with `a person` (nothing happens by itself). `waiting_for` begins with who is waited for:
-`promote`, `the rollout`, `an answer`, `a reviewer`, `a person`. A greater `version` means that a newer challenger took the place.
+Whoever waits for a verdict (Airflow's `promote` task) calls POST /nudge/{model}, then
+GET /promotions/{model} until `version` is the one registered and `verdict` is set. `waits_for:
+person` means that nothing happens by itself. A greater `version` means that a newer challenger took
+the place.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from promote.contract import Promotion
-from promote.errors import InvalidName, PromoteError
+from promote.errors import InvalidName, PromoteError, Unavailable
 from promote.reconciler import Reconciler
 from promote.release import check_model
+
+_NO_MODEL = "There is no model {}: main has no model file of it, and MLflow no version. Merge the model file, or correct the name."
 
 log = logging.getLogger("promote")
 
@@ -29,9 +32,27 @@ log = logging.getLogger("promote")
 class Loop:
     """Passes over all models in one thread; a nudge starts the next pass at once."""
 
-    def __init__(self, reconciler: Reconciler, models: Callable[[], list[str]], *, environment: str, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        models: Callable[[], list[str]],
+        *,
+        is_model: Callable[[str], bool],
+        environment: str,
+        interval_seconds: float,
+    ) -> None:
+        """Keep what passes need; nothing is asked yet.
+
+        Args:
+            reconciler: Does what is to be done for one model.
+            models: The models that main describes.
+            is_model: Whether main describes a model, or MLflow has a version of it. Asked in the
+                threads of requests, so it needs clients of its own.
+            environment: Of this service.
+            interval_seconds: Between passes when nobody nudges.
+        """
         self._reconciler, self._models, self._interval_seconds = reconciler, models, interval_seconds
-        self._environment = environment
+        self._is_model, self._environment = is_model, environment
         self._wake, self._stop = threading.Event(), threading.Event()
         self._nudged: set[str] = set()
         self._known: list[str] = []
@@ -54,15 +75,19 @@ class Loop:
         """True while passes are made."""
         return self._thread.is_alive()
 
-    def nudge(self, model: str) -> None:
-        """Look at a model as soon as possible; it is known from now on."""
-        waiting = "promote: the first look"
-        unseen = Promotion(
-            model=model, environment=self._environment, version=None, state="blind", waiting_for=waiting, since=_now(), pull_request=None, verdict=None
-        )
-        self.promotions.setdefault(model, unseen)
+    def nudge(self, model: str) -> bool:
+        """Look at a model as soon as possible; False when there is no such model.
+
+        Raises:
+            PromoteError: Whether there is one could not be found out.
+        """
+        is_known = model in self.promotions or model in self._known
+        if not is_known and not self._is_model(model):
+            return False
+        self.promotions.setdefault(model, _unseen(model, self._environment))
         self._nudged.add(model)
         self._wake.set()
+        return True
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -76,6 +101,9 @@ class Loop:
         except PromoteError as error:
             self.problem = str(error)
             log.warning("state='blind' error=%s", error)
+        except Exception as error:  # the edge: a defect must not end the loop's thread
+            self.problem = f"the list of models: {type(error).__name__}: {error}"
+            log.exception("state='defect'")
         nudged, self._nudged = self._nudged, set()
         for model in sorted({*self._known, *self.promotions, *nudged}, key=lambda name: (name not in nudged, name)):
             if self._stop.is_set():
@@ -89,7 +117,8 @@ class Loop:
     def _keep(self, promotion: Promotion) -> None:
         before = self.promotions.get(promotion.model)
         if before is None or (before.state, before.version) != (promotion.state, promotion.version):
-            log.info("model=%s state=%r version=%s waiting_for=%r", promotion.model, promotion.state, promotion.version, promotion.waiting_for)
+            said = (promotion.model, promotion.state, promotion.version, promotion.waits_for, promotion.reason)
+            log.info("model=%s state=%r version=%s waits_for=%s reason=%r", *said)
         self.promotions[promotion.model] = promotion
 
 
@@ -102,15 +131,17 @@ def create_app(loop: Loop) -> FastAPI:
         yield
         loop.stop()
 
-    app = FastAPI(title="Ratchet promotions", lifespan=lifespan)
+    # FastAPI's pages load their scripts from other hosts; /openapi.json stays.
+    app = FastAPI(title="Ratchet promotions", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(HTTPException, _problem)
     app.add_exception_handler(RequestValidationError, _problem)
-    app.add_exception_handler(InvalidName, _problem)
+    app.add_exception_handler(PromoteError, _problem)
 
     @app.post("/nudge/{model}", status_code=202)
     def nudge(model: str) -> dict[str, str]:
         """Look at a model now instead of with the next interval."""
-        loop.nudge(check_model(model))
+        if not loop.nudge(check_model(model)):
+            raise HTTPException(404, _NO_MODEL.format(model))
         return {"model": model, "promotion": f"/promotions/{model}"}
 
     @app.get("/promotions")
@@ -122,7 +153,7 @@ def create_app(loop: Loop) -> FastAPI:
     def promotion(model: str) -> Promotion:
         """Return where a model stands."""
         if check_model(model) not in loop.promotions:
-            raise HTTPException(404, f"promote has not seen a model {model} yet; POST /nudge/{model} makes it look. Known: {sorted(loop.promotions)}.")
+            raise HTTPException(404, f"Promote has not seen a model {model} yet. POST /nudge/{model} makes it look. Known: {sorted(loop.promotions)}.")
         return loop.promotions[model]
 
     @app.get("/health")
@@ -136,11 +167,32 @@ def create_app(loop: Loop) -> FastAPI:
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     """Answer as RFC 9457 says."""
-    status, detail = (error.status_code, str(error.detail)) if isinstance(error, HTTPException) else (422, str(error))
-    return JSONResponse(
-        {"type": "about:blank", "title": detail.partition(".")[0], "status": status, "detail": detail}, status, media_type="application/problem+json"
+    detail = str(error.detail) if isinstance(error, HTTPException) else str(error)
+    status = _status(error)
+    problem = {"type": "about:blank", "title": detail.partition(".")[0], "status": status, "detail": detail}
+    return JSONResponse(problem, status, media_type="application/problem+json")
+
+
+def _status(error: Exception) -> int:
+    """The one table of HTTP statuses."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, RequestValidationError | InvalidName):
+        return 422
+    return 503 if isinstance(error, Unavailable) else 502
+
+
+def _unseen(model: str, environment: str) -> Promotion:
+    return Promotion(
+        model=model,
+        environment=environment,
+        version=None,
+        state="blind",
+        waits_for="promote",
+        reason="Promote looks at this model for the first time.",
+        since=datetime.now(UTC),
+        pull_request=None,
+        verdict=None,
+        serving=None,
+        open=(),
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -31,6 +31,14 @@ app = typer.Typer(
     "75 something did not answer, try again.",
 )
 
+_WHO = {
+    "promote": "promote",
+    "rollout": "the rollout",
+    "outage": "an answer",
+    "reviewer": "a reviewer",
+    "person": "a person",
+}
+
 Model = Annotated[str, typer.Argument(help="The model's name, such as flight-delay.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -44,12 +52,15 @@ def serve() -> None:
         import uvicorn  # noqa: PLC0415 - slow to load
 
         from promote.app import Loop, create_app  # noqa: PLC0415 - slow to load
-        from promote.policy import models_on_main  # noqa: PLC0415 - slow to load
+        from promote.policy import is_model, models_on_main  # noqa: PLC0415 - slow to load
+        from promote.wiring import open_parts  # noqa: PLC0415 - slow to load
 
         parts, reconciler = _open(settings)
+        asked = open_parts(settings)
         loop = Loop(
             reconciler,
             lambda: sorted(models_on_main(parts.forge, parts.forge.head())),
+            is_model=lambda model: is_model(asked.forge, asked.registry, model),
             environment=settings.environment,
             interval_seconds=settings.interval_seconds,
         )
@@ -66,14 +77,15 @@ def reconcile(
     """Do what is to be done for every model, until only waiting is left; go on every PROMOTE_INTERVAL_SECONDS unless --once."""
     with _errors_at_the_edge():
         settings = _settings()
+        _log_lines()
         parts, reconciler = _open(settings)
-        while True:
-            found = [_one(reconciler, model, dry_run=dry_run, as_json=as_json) for model in _models(parts, models)]
-            if once or dry_run:
-                break
-            time.sleep(settings.interval_seconds)  # nobody tells us of a merge: the world is looked at again
-    if any((promotion.waiting_for or "").startswith("an answer") for promotion in found):
-        raise typer.Exit(TRY_AGAIN)
+        while not (once or dry_run):
+            _pass_on(parts, reconciler, models, as_json=as_json)
+            time.sleep(settings.interval_seconds)  # nothing tells us of a merge: ask again
+        found = [_one(reconciler, model, dry_run=dry_run, as_json=as_json) for model in _models(parts, models)]
+    waits = {promotion.waits_for for promotion in found}
+    if waits & {"outage", "person"}:
+        raise typer.Exit(TRY_AGAIN if "person" not in waits else FAILED)
 
 
 @app.command()
@@ -85,7 +97,7 @@ def status(models: Annotated[list[str] | None, typer.Argument(help="Only these m
         if as_json:
             _print_json([promotion.model_dump(mode="json") for promotion in found])
         for promotion in found if not as_json else []:
-            print(_line(promotion))
+            print(_paragraph(promotion))
 
 
 @app.command()
@@ -108,6 +120,7 @@ def judge(
 ) -> None:
     """Judge the challenger against what main names by main's policy, without acting or keeping anything."""
     with _errors_at_the_edge():
+        from promote.history import has_served  # noqa: PLC0415 - slow to load
         from promote.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
         from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
         from promote.policy import read_policy  # noqa: PLC0415 - slow to load
@@ -119,7 +132,7 @@ def judge(
         main = parts.forge.head()
         history = HistoryReader(parts.forge, parts.environment).read(model, main)
         champion = history[0].release if history else None
-        judged = EvidenceJudge(parts.registry)(challenger, champion, read_policy(parts.forge, model, main).gate, had_release=bool(history))
+        judged = EvidenceJudge(parts.registry)(challenger, champion, read_policy(parts.forge, model, main).gate, had_release=has_served(history))
         _show(judged.verdict, as_json=as_json)
     raise typer.Exit(STRICT[judged.verdict.outcome] if strict else 0)
 
@@ -133,12 +146,23 @@ def rollback(
 ) -> None:
     """Open the pull request that goes back to an earlier release. Asked again, the same pull request is named."""
     with _errors_at_the_edge():
-        _, reconciler = _open(_settings())
-        pull = reconciler.roll_back(model, reason=reason, version=to)
+        from datetime import UTC  # noqa: PLC0415 - only here
+
+        from promote.way_back import WayBack  # noqa: PLC0415 - slow to load
+        from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
+
+        settings = _settings()
+        asked = WayBack(open_forge(settings), settings.environment, lambda: datetime.now(UTC)).roll_back(model, reason=reason, version=to)
+        pull = asked.pull
         if as_json:
-            _print_json({"pull_request": pull.number, "url": pull.url, "branch": pull.branch, "title": pull.title})
-        else:
-            print(f"Pull request {pull.number}, {pull.title}: {pull.url}\nMerging it rolls it out.")
+            more = {"is_new": asked.is_new, "replaced": list(asked.replaced)}
+            _print_json({"pull_request": pull.number, "url": pull.url, "branch": pull.branch, "title": pull.title} | more)
+            return
+        was = "" if asked.is_new else " is open already; the reason was added to it as a comment"
+        print(f"Pull request {pull.number}, {pull.title}{was}: {pull.url}")
+        if asked.replaced:
+            print(f"Closed, since it went elsewhere: {', '.join(f'pull request {number}' for number in asked.replaced)}.")
+        print("Merging it rolls it out.")
 
 
 @app.command(name="served-at")
@@ -169,6 +193,17 @@ def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a 
             print(f"{model} at {at.isoformat()}: {what}: {answer['why']}.")
 
 
+def _pass_on(parts: Parts, reconciler: Reconciler, models: list[str] | None, *, as_json: bool) -> None:
+    """One pass; what could not be listed is asked again with the next one."""
+    from promote.errors import Unavailable  # noqa: PLC0415 - slow to load
+
+    try:
+        for model in _models(parts, models):
+            _one(reconciler, model, dry_run=False, as_json=as_json)
+    except Unavailable as error:
+        logging.getLogger("promote").warning("state='blind' error=%s", error)
+
+
 def _one(reconciler: Reconciler, model: str, *, dry_run: bool, as_json: bool) -> Promotion:
     if dry_run:
         promotion, step = reconciler.preview(model)
@@ -188,8 +223,30 @@ def _models(parts: Parts, models: list[str] | None) -> list[str]:
 def _line(promotion: Promotion) -> str:
     about = f" v{promotion.version}" if promotion.version else ""
     pull = f", pull request {promotion.pull_request}" if promotion.pull_request else ""
-    rest = f"waits for {promotion.waiting_for}" if promotion.waiting_for else "done"
-    return f"{promotion.model}{about} in {promotion.environment}: {promotion.state}{pull}; {rest}"
+    rest = f"waits for {_WHO[promotion.waits_for]}" if promotion.waits_for else "done"
+    return f"{promotion.model}{about} in {promotion.environment}: {promotion.state}{pull}; {rest}. {promotion.reason}"
+
+
+def _paragraph(promotion: Promotion) -> str:
+    """Say what runs, what is open and what is waited for, with addresses."""
+    serving, lines = promotion.serving, [f"{promotion.model} in {promotion.environment}"]
+    if serving:
+        pull = f" by pull request {serving.pull_request}: {serving.url}" if serving.url else " by a push to main"
+        lines.append(f"  serving   v{serving.version} since {_at(serving.since)}{pull}")
+    else:
+        lines.append("  serving   nothing that promote has seen healthy")
+    for one in promotion.open:
+        what = f"v{one.version}" if one.purpose == "promotion" else f"{one.purpose} to v{one.version}"
+        lines.append(f"  open      pull request {one.number}, {what}, since {_at(one.since)}: {one.url}")
+    since = f" since {_at(promotion.since)}" if promotion.since else ""
+    about = f"v{promotion.version} " if promotion.version else ""
+    lines.append(f"  state     {about}{promotion.state}{since}. {promotion.reason}")
+    lines.append(f"  waits for {_WHO[promotion.waits_for]}" if promotion.waits_for else "  waits for nothing")
+    return "\n".join(lines)
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _show(verdict: Verdict, *, as_json: bool) -> None:

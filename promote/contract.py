@@ -10,6 +10,40 @@ from retrain.contract import Comparison, Contract, Digest
 
 Outcome = Literal["promote", "keep", "inconclusive"]
 Kind = Literal["first", "refresh", "change"]
+Purpose = Literal["promotion", "rollback", "revert"]
+"""Of a pull request: a rollback is asked for by a person, a revert is automatic."""
+WaitsFor = Literal["promote", "rollout", "outage", "reviewer", "person"]
+"""`outage`: something did not answer and is asked again. `person`: nothing happens by itself."""
+State = Literal[
+    "blind",
+    "alias behind",
+    "return ungated",
+    "unrecognised",
+    "unrecorded",
+    "obsolete",
+    "unannounced",
+    "rolling out",
+    "failed unrecorded",
+    "failed",
+    "failed, held",
+    "closing",
+    "edited",
+    "stale",
+    "superseded",
+    "ungated",
+    "left behind",
+    "no challenger",
+    "had its turn",
+    "proposed",
+    "rejected",
+    "unjudged",
+    "kept",
+    "inconclusive",
+    "unbuilt",
+    "unbranched",
+    "unopened",
+]
+"""lifecycle.py says when each holds."""
 
 
 class Reason(Contract):
@@ -48,16 +82,48 @@ class Release(Contract):
     verdict_digest: Digest
 
 
+class Serving(Contract):
+    """The release that was last seen healthy, while main has not stopped naming one."""
+
+    version: int
+    image: str
+    since: AwareDatetime
+    """When it was first seen healthy after it came to main."""
+    pull_request: int | None
+    """None when a push brought it to main."""
+    url: str | None
+    """The pull request's page."""
+
+
+class OpenPullRequest(Contract):
+    """A pull request of promote's that waits for a person."""
+
+    number: int
+    purpose: Purpose
+    version: int
+    """The version that merging it would release."""
+    url: str
+    since: AwareDatetime
+
+
 class Promotion(Contract):
     """Where one model's promotion in one environment stands."""
 
     model: str
     environment: str
     version: int | None
-    """The challenger's version; None when there is none."""
-    state: str
-    waiting_for: str | None
-    """None when nothing is left to wait for."""
-    since: AwareDatetime
+    """The challenger's version; without a challenger, the newest that main ever named."""
+    state: State
+    waits_for: WaitsFor | None
+    """Who has to do something next; None when nothing is left to do."""
+    reason: str
+    """Why, and what to do, as a sentence for people."""
+    since: AwareDatetime | None
+    """When the state began, from the witness that says so; None when nothing says it."""
     pull_request: int | None
+    """The challenger's."""
     verdict: Outcome | None
+    """On `version`."""
+    serving: Serving | None
+    open: tuple[OpenPullRequest, ...]
+    """Newest first."""

@@ -3,15 +3,18 @@
 PromoteError
 ├── Unavailable                 an outside part did not answer; transient, retried with a bound
 │   ├── ModelRegistryUnavailable
+│   ├── RowsUnavailable         the store of snapshots did not answer
 │   ├── ImageRegistryUnavailable
 │   │   └── ImageRegistryBusy   it asked for more patience than one pass has
 │   ├── ForgeUnavailable
 │   └── ClusterUnavailable
 ├── NotFound                    an outside part answered that it has no such thing
 │   ├── VersionNotFound
-│   └── ArtifactNotFound
+│   ├── ArtifactNotFound
+│   └── RowsNotFound            a snapshot names rows that are not in the store
 ├── Refused                     an outside part understood, and said no (credentials, rights, a conflict)
 │   ├── ModelRegistryRefused
+│   ├── RowsRefused             the store of snapshots refused
 │   ├── ImageRegistryRefused
 │   │   └── ImageRegistryLoginRefused
 │   ├── ForgeRefused
@@ -44,6 +47,10 @@ class ModelRegistryUnavailable(Unavailable):
     """MLflow did not answer, or answered with a fault of its own."""
 
 
+class RowsUnavailable(Unavailable):
+    """The store of snapshots did not answer."""
+
+
 class ImageRegistryUnavailable(Unavailable):
     """The image registry did not answer, or could not be read."""
 
@@ -72,12 +79,20 @@ class ArtifactNotFound(NotFound):
     """A run lacks a file that every run has."""
 
 
+class RowsNotFound(NotFound):
+    """A snapshot names rows that are not in the store; running its window again reads them anew."""
+
+
 class Refused(PromoteError):
     """An outside part understood the request and said no; asking again as it is will not help."""
 
 
 class ModelRegistryRefused(Refused):
     """MLflow refused the request."""
+
+
+class RowsRefused(Refused):
+    """The store of snapshots refused: credentials, rights, a bucket."""
 
 
 class ImageRegistryRefused(Refused):

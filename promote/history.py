@@ -61,6 +61,51 @@ def last_served(history: Sequence[Named]) -> Named | None:
     return next((named for named in history if named.served), None)
 
 
+def has_served(history: Sequence[Named]) -> bool:
+    """Return whether any release of the history was ever seen healthy."""
+    return last_served(history) is not None
+
+
+def left_behind(history: Sequence[Named]) -> frozenset[int]:
+    """Return the versions that a rollback or a revert left, and that main does not name now.
+
+    A commit goes back when an older commit named the same bytes. It leaves what main named
+    between the two. A version that main goes back to later is not left any more.
+
+    Args:
+        history: Newest first, complete.
+    """
+    left: set[int] = set()
+    oldest_first = list(reversed(history))
+    for position, named in enumerate(oldest_first):
+        if named.release is None:
+            continue
+        earlier = [at for at in range(position) if oldest_first[at].content == named.content]
+        if earlier:
+            between = oldest_first[earlier[-1] + 1 : position]
+            left |= {one.release.version for one in between if one.release}
+        left.discard(named.release.version)
+    return frozenset(left)
+
+
+def return_target(history: Sequence[Named], *, version: int | None = None) -> Named | None:
+    """Return the newest earlier release that served and is another than what main names.
+
+    Args:
+        history: Newest first, complete.
+        version: The version that a person named. Without it, versions that a rollback or a
+            revert left are passed over.
+    """
+    now = history[0].content if history else None
+    left = left_behind(history)
+    for named in history:
+        if not named.served or named.content == now or named.release is None:
+            continue
+        if named.release.version == version or (version is None and named.release.version not in left):
+            return named
+    return None
+
+
 def served_at(history: Sequence[Named], instant: datetime) -> ServedAt | None:
     """Return what served at an instant: the release whose rollout was last seen healthy by then, unless main had stopped naming any.
 

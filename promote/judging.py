@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from promote.contract import Release, Verdict
-from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, ModelRegistryUnavailable, VersionNotFound
+from promote.errors import (
+    ArtifactNotFound,
+    InvalidArtifact,
+    InvalidName,
+    PromoteError,
+    RowsNotFound,
+    RowsRefused,
+    RowsUnavailable,
+    VersionNotFound,
+)
 from promote.model_registry import ModelRegistry, ModelVersion
-from retrain.errors import MissingColumn, PartitionCorrupt, RetrainError
+from retrain.errors import MissingColumn, PartitionCorrupt, PartitionMissing, RetrainError
 from retrain.spec import GatePolicy
 
 if TYPE_CHECKING:
@@ -85,7 +94,17 @@ def _read(snapshot: Any, split: str, columns: tuple[str, ...] | None) -> Any:
     except (PartitionCorrupt, MissingColumn) as error:
         raise UnusableModel(f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}: {error}") from error  # no retry mends bytes: it becomes a verdict
     except (RetrainError, OSError) as error:
-        raise ModelRegistryUnavailable(f"the {split} rows of snapshot {snapshot.snapshot_id[:19]} cannot be read: {error}. See its partitions.") from error
+        raise _unreadable(snapshot.snapshot_id, split, error) from error
+
+
+def _unreadable(snapshot_id: str, split: str, error: RetrainError | OSError) -> PromoteError:
+    """Tell an outage from what a person has to mend first."""
+    asked = f"asked for the {split} rows of snapshot {snapshot_id[:19]}"
+    if isinstance(error, PartitionMissing):
+        return RowsNotFound(f"{asked}: {error}")
+    if isinstance(error, OSError) or error.is_transient:
+        return RowsUnavailable(f"{asked}, which cannot be read now: {error}")
+    return RowsRefused(f"{asked}: {error}")
 
 
 def _only_a_fault(challenger: ModelVersion, champion: Release | None, fault: str) -> Any:

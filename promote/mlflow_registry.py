@@ -64,6 +64,18 @@ class MlflowModelRegistry:
         with _asking(f"alias champion for version {number} of {check_model_name(model)}"):
             self._client.set_registered_model_alias(model, "champion", str(number))
 
+    def drop_challenger(self, model: str, number: int) -> None:
+        """Remove the alias, then give it to a version that was registered meanwhile."""
+        challenger = self.challenger(model)
+        if challenger is None or challenger.version != number:
+            return
+        with _asking(f"to remove alias challenger of {check_model_name(model)}"):
+            self._client.delete_registered_model_alias(model, "challenger")
+            found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
+            newest = max((int(version.version) for version in found), default=0)
+            if newest > number:
+                self._client.set_registered_model_alias(model, "challenger", str(newest))
+
     def tag(self, model: str, number: int, name: str, value: str) -> None:
         """Set a tag."""
         with _asking(f"tag {name} for version {number} of {check_model_name(model)}"):

@@ -72,6 +72,15 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def drop_challenger(self, model: str, number: int) -> None:
+        """Take alias `challenger` from a version; a newer version that is registered gets it.
+
+        Nothing happens when the alias names another version. MLflow has no compare-and-set: the
+        newest version is looked up after the alias was removed, so that one registered in between
+        does not lose its turn.
+        """
+        ...
+
     def tag(self, model: str, number: int, name: str, value: str) -> None:
         """Set a tag of a version, whatever it was before.
 

@@ -1,30 +1,42 @@
-"""One look at everything around one model. What failed to answer makes the look blind; nothing is ever taken for absent because of it."""
+"""One look at everything around one model.
+
+The forge is asked first. What it says is enough for ways back; MLflow, the image registry and the
+cluster follow. A part that did not answer makes the look blind: nothing is taken for absent.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from promote.contract import Release, Verdict
-from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteError, VersionNotFound
-from promote.forge import Forge, PullRequest
+from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteError, Unavailable, VersionNotFound
+from promote.forge import Forge, PullRequest, blob_id
 from promote.history import History, Named
 from promote.history_reader import HistoryReader, read_release
 from promote.image_name import image_tag
 from promote.image_registry import ImageRegistry
-from promote.lifecycle import Challenger, Observation, ObservedPull
+from promote.lifecycle import Challenger, Failure, Observation, ObservedPull
 from promote.model_registry import ModelRegistry, ModelVersion
 from promote.policy import read_policy
-from promote.release import BranchName, branch_prefix, first_files, parse_branch, release_path, verdict_digest, verdict_name
+from promote.release import (
+    BranchName,
+    branch_prefix,
+    first_files,
+    parse_branch,
+    release_path,
+    short_policy,
+    verdict_digest,
+    verdict_name,
+)
 from promote.rollout import Rollout
 from retrain.spec import ModelSpec
 
 GATE_CONTEXT = "ratchet/gate"
-NAMED_AGAIN_TAG = "ratchet_again"
 
 
 @dataclass(frozen=True)
@@ -45,53 +57,114 @@ class Parts:
         return f"{self.image_prefix}/{model}"
 
 
+class ForgeObserver:
+    """Looks at the forge alone; remembers only what cannot change."""
+
+    def __init__(self, forge: Forge, environment: str) -> None:
+        self._forge, self._environment = forge, environment
+        self._history = HistoryReader(forge, environment)
+
+    def look(self, model: str, at: datetime) -> Observation:
+        """Return what the forge says of a model: main, history, pull requests.
+
+        Ways back are examined; whether a promotion is as proposed, only `Observer` can say.
+        """
+        try:
+            # Pull requests before main: one merged in between is seen as open and as named.
+            pulls = self._forge.pull_requests(branch_prefix(model, self._environment))
+            main = self._forge.head()
+            history = self._history.read(model, main)
+            seen = tuple(found for pull in pulls if (found := self._pull(model, pull, main, history)))
+        except PromoteError as error:
+            return Observation(model, self._environment, at, forge_failure=failure_of(error))
+        return Observation(model, self._environment, at, main=main, history=history, pulls=seen)
+
+    def gate(self, pull: PullRequest) -> str | None:
+        """Return the state of a head's status `ratchet/gate`."""
+        states = {status.context: status.state for status in self._forge.statuses(pull.head)}
+        return states.get(GATE_CONTEXT)
+
+    def changes_exactly(self, head: str, main: str, files: Mapping[str, bytes]) -> bool:
+        """Return whether merging a commit into main changes these files to these bytes, and no other file."""
+        difference = self._forge.difference(main, head)
+        proposed = {path: blob_id(content) for path, content in files.items()}
+        return difference.is_complete and dict(difference.files) == proposed
+
+    def _pull(self, model: str, pull: PullRequest, main: str, history: History) -> ObservedPull | None:
+        branch = parse_branch(pull.branch, model, self._environment)
+        if branch is None:
+            return None  # a person's branch under our prefix: not ours to touch
+        seen = ObservedPull(pull, branch)
+        if not seen.is_open:
+            return seen
+        gate = self.gate(pull)
+        if not seen.is_return:
+            return replace(seen, gate=gate)
+        return replace(seen, gate=gate, as_proposed=self._goes_back(model, seen, main, history))
+
+    def _goes_back(self, model: str, seen: ObservedPull, main: str, history: History) -> bool:
+        """True when the head changes release.yaml to bytes that served as the version that its branch names."""
+        path = release_path(model, self._environment)
+        content = self._forge.read_file(path, seen.pull.head)
+        served = any(
+            named.served and named.content == content and named.release is not None and named.release.version == seen.branch.version for named in history
+        )
+        if content is None or not served:
+            return False
+        return self.changes_exactly(seen.pull.head, main, {path: content})
+
+
 class Observer:
-    """Looks; remembers only what cannot change: statuses that say success, verdicts by their digest."""
+    """Looks at everything; remembers only what cannot change: statuses that say success, verdicts by their digest."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._history = HistoryReader(parts.forge, parts.environment)
+        self.forge = ForgeObserver(parts.forge, parts.environment)
         self._verdicts: dict[str, Verdict] = {}
 
     def look(self, model: str) -> Observation:
-        """Return what is seen of a model now; with `failures` when something could not be."""
-        at, environment = self._parts.clock(), self._parts.environment
-        try:
-            return self._look(model, at)
-        except PromoteError as error:
-            return Observation(model, environment, at, failures=(str(error),))
+        """Return what is seen of a model now, and which parts failed."""
+        seen = self.forge.look(model, self._parts.clock())
+        if seen.forge_failure:
+            return seen
+        seen = replace(seen, deadline=self._parts.deadline)
+        failures = []
+        for look in (self._look_at_registries, self._look_at_cluster):
+            try:
+                seen = look(seen)
+            except PromoteError as error:
+                failures.append(failure_of(error))
+        return replace(seen, failures=tuple(failures))
 
-    def _look(self, model: str, at: datetime) -> Observation:
-        forge, registry = self._parts.forge, self._parts.registry
-        pulls = forge.pull_requests(branch_prefix(model, self._parts.environment))  # before main: merged in between, it is seen as open and as named
-        main = forge.head()
-        history = self._history.read(model, main)
+    def _look_at_cluster(self, seen: Observation) -> Observation:
+        named = seen.named.release if seen.named else None
+        rollout = self._parts.rollout.status(seen.model, named.image) if named else None
+        return replace(seen, rollout=rollout)
+
+    def _look_at_registries(self, seen: Observation) -> Observation:
+        model, registry = seen.model, self._parts.registry
         challenger, champion = registry.challenger(model), registry.champion(model)
-        named = history[0].release if history else None
-        over = history[0].commit if history and history[0].content is not None else None
-        spec, problem = self._policy(model, main)
-        verdict = image = branch = None
-        if challenger and (named is None or named.version != challenger.version):
-            if spec:
-                verdict = self._verdict(challenger, verdict_key(challenger, named, spec))
-            image = self.image_of(challenger)
-            branch = forge.branch_commit(BranchName("promotion", challenger.version, over).text(model, self._parts.environment))
-        return Observation(
-            model,
-            self._parts.environment,
-            at,
-            main=main,
-            history=history,
-            is_recognised=self._is_recognised(history, pulls),
-            rollout=self._parts.rollout.status(model, named.image) if named else None,
-            deadline=self._parts.deadline,
+        spec, problem = self._policy(model, seen.main)
+        named = seen.named.release if seen.named else None
+        seen = replace(
+            seen,
+            is_recognised=self._is_recognised(seen),
             champion=champion.version if champion else None,
-            challenger=_challenger(challenger),
+            challenger=Challenger(challenger.version, challenger.created_at) if challenger else None,
             policy_problem=problem,
-            verdict=verdict,
-            image=image,
-            branch=branch,
-            pulls=tuple(seen for pull in pulls if (seen := self._pull(model, pull, history))),
+            policy=short_policy(spec.gate.policy_digest) if spec else None,
+            pulls=tuple(self._examined(pull, seen, named, spec) for pull in seen.pulls),
+        )
+        if challenger is None or (named is not None and named.version == challenger.version):
+            return seen
+        tag = challenger.tags.get(verdict_key(challenger, named, spec)) if spec else None
+        name = BranchName("promotion", challenger.version, seen.over, seen.policy)
+        return replace(
+            seen,
+            verdict=None if tag is None else self.verdict_behind(challenger, tag),
+            judged_at=None if tag is None else _judged_at(tag),
+            image=self.image_of(challenger),
+            branch=self._parts.forge.branch_commit(name.text(model, seen.environment)),
         )
 
     def _policy(self, model: str, main: str) -> tuple[ModelSpec | None, str | None]:
@@ -99,10 +172,6 @@ class Observer:
             return read_policy(self._parts.forge, model, main), None
         except NoPolicy as error:
             return None, str(error)
-
-    def _verdict(self, challenger: ModelVersion, name: str) -> Verdict | None:
-        tag = challenger.tags.get(name)
-        return None if tag is None else self.verdict_behind(challenger, tag)
 
     def verdict_behind(self, version: ModelVersion, tag: str) -> Verdict:
         """Return the verdict that a tag names by digest.
@@ -117,9 +186,9 @@ class Observer:
                 content = self._parts.registry.read_evidence(version, evidence_name(digest), "verdict.json")
                 verdict = Verdict.model_validate_json(content)
             except (ArtifactNotFound, ValidationError) as error:
-                raise InvalidArtifact(f"the verdict {digest} of version {version.version} cannot be read: {error}. {fix}") from error
-            if verdict_digest(verdict) != digest:
-                raise InvalidArtifact(f"verdict.json of version {version.version} should be {digest} and is {verdict_digest(verdict)}. {fix}")
+                raise InvalidArtifact(f"The verdict {digest} of version {version.version} of {version.model} cannot be read: {error}. {fix}") from error
+            if (found := verdict_digest(verdict)) != digest:
+                raise InvalidArtifact(f"verdict.json of version {version.version} of {version.model} should be {digest} and is {found}. {fix}")
             self._verdicts[digest] = verdict
         return self._verdicts[digest]
 
@@ -129,57 +198,74 @@ class Observer:
         digest = self._parts.images.find(repository, image_tag(version.version, version.tags.get("model_digest", "")))
         return None if digest is None else self._parts.images.reference(repository, digest)
 
-    def _is_recognised(self, history: History, pulls: Sequence[PullRequest]) -> bool:
-        """True when what main names is bytes that served before, or what promote would propose, or did: its image may be lost since."""
-        if not history or history[0].release is None:
+    def _is_recognised(self, seen: Observation) -> bool:
+        """True when what main names is bytes that served before, or that promote proposed, or would propose."""
+        named = seen.named
+        if named is None or named.release is None:
             return False
-        served = any(named.served and named.content == history[0].content for named in history)
-        return served or self._is_proposal(history[0].release) or self._was_gated(history[0], pulls)
+        served = any(one.served and one.content == named.content for one in seen.history)
+        if served or self._was_gated(named, seen):
+            return True
+        return bool(self._verdict_tags(named.release))
 
-    def _was_gated(self, named: Named, pulls: Sequence[PullRequest]) -> bool:
-        """True when a pull request that promote found as proposed brought these bytes."""
-        pull = next((pull for pull in pulls if pull.merge_commit == named.commit), None)
-        if pull is None or named.release is None or self._gate(pull) != "success":
+    def _was_gated(self, named: Named, seen: Observation) -> bool:
+        """True when a pull request that promote found as proposed brought these bytes: its image may be lost since."""
+        pulls = [one.pull for one in seen.pulls if one.pull.merge_commit == named.commit]
+        if not pulls or self.forge.gate(pulls[0]) != "success":
             return False
-        return self._parts.forge.read_file(release_path(named.release.model, self._parts.environment), pull.head) == named.content
+        path = release_path(seen.model, seen.environment)
+        return self._parts.forge.read_file(path, pulls[0].head) == named.content
 
-    def _gate(self, pull: PullRequest) -> str | None:
-        return {status.context: status.state for status in self._parts.forge.statuses(pull.head)}.get(GATE_CONTEXT)
+    def _verdict_tags(self, release: Release) -> frozenset[str]:
+        """Return the names of the tags whose verdict says `promote` and is the release's.
 
-    def _is_proposal(self, release: Release) -> bool:
-        """True when registry and images say that this release was judged, promoted and built."""
+        Empty as well when the release's model or image is not what the registries hold.
+        """
         try:
             version = self._parts.registry.version(release.model, release.version)
         except VersionNotFound:
-            return False
-        judged = [tag_value(value) for name, value in version.tags.items() if name.startswith("verdict.")]
-        promoted = any(value.get("digest") == release.verdict_digest and value.get("outcome") == "promote" for value in judged)
-        return promoted and version.tags.get("model_digest") == release.model_digest and self.image_of(version) == release.image
+            return frozenset()
+        tags = {name: tag_value(value) for name, value in version.tags.items() if name.startswith("verdict.")}
+        fits = frozenset(name for name, value in tags.items() if value.get("digest") == release.verdict_digest and value.get("outcome") == "promote")
+        is_same = version.tags.get("model_digest") == release.model_digest and self.image_of(version) == release.image
+        return fits if is_same else frozenset()
 
-    def _pull(self, model: str, pull: PullRequest, history: History) -> ObservedPull | None:
-        branch = parse_branch(pull.branch, model, self._parts.environment)
-        if branch is None:
-            return None  # a person's branch under our prefix: not ours to touch
-        if pull.state != "open":
-            return ObservedPull(pull, branch)
-        return ObservedPull(pull, branch, self._is_as_proposed(model, pull, branch, history), self._gate(pull))
-
-    def _is_as_proposed(self, model: str, pull: PullRequest, branch: BranchName, history: History) -> bool:
-        path = release_path(model, self._parts.environment)
-        content = self._parts.forge.read_file(path, pull.head)
+    def _examined(self, seen: ObservedPull, look: Observation, named: Release | None, spec: ModelSpec | None) -> ObservedPull:
+        """Return a pull request with what its head holds; only an open promotion is not examined yet."""
+        if seen.is_return or not seen.is_open:
+            return seen
+        model, forge = look.model, self._parts.forge
+        path = release_path(model, look.environment)
+        content = forge.read_file(path, seen.pull.head)
         release = read_release(content, model)
-        difference = self._parts.forge.difference(self._parts.forge.head(), pull.head)
-        others = set(difference.files) - {path}
-        if (
-            not difference.is_complete
-            or release is None
-            or release.version != branch.version
-            or (others and (branch.over or others - set(first_files(model, self._parts.environment))))
-        ):
-            return False
-        if branch.purpose != "promotion":
-            return any(named.served and named.content == content for named in history)
-        return self._is_proposal(release)
+        if content is None or release is None or release.version != seen.branch.version:
+            return replace(seen, as_proposed=False)
+        tags = self._verdict_tags(release)
+        files = {path: content} | self._first_files(seen, look)
+        if not tags or not self.forge.changes_exactly(seen.pull.head, look.main, files):
+            return replace(seen, as_proposed=False)
+        if spec is None:
+            return seen
+        judged = verdict_name(release.model_digest, named.model_digest if named else None, spec.gate.policy_digest)
+        return replace(seen, is_current=judged in tags)
+
+    def _first_files(self, seen: ObservedPull, look: Observation) -> dict[str, bytes]:
+        """Return what a first pull request changes beside release.yaml, by the model file it was written from."""
+        if seen.branch.over is not None:
+            return {}
+        forge = self._parts.forge
+        start = forge.difference(look.main, seen.pull.head).merge_base
+        try:
+            replicas = read_policy(forge, look.model, start).serving.replicas
+        except NoPolicy:
+            return {}
+        files = first_files(look.model, look.environment, replicas=replicas)
+        return {path: content for path, content in files.items() if forge.read_file(path, start) != content}
+
+
+def failure_of(error: PromoteError) -> Failure:
+    """Return an error as an observation keeps it."""
+    return Failure(isinstance(error, Unavailable), str(error))
 
 
 def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
@@ -201,7 +287,9 @@ def tag_value(tag: str) -> dict[str, str]:
     return value if isinstance(value, dict) else {}
 
 
-def _challenger(version: ModelVersion | None) -> Challenger | None:
-    if version is None:
+def _judged_at(tag: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(tag_value(tag).get("at")))
+    except ValueError:
         return None
-    return Challenger(version.version, named_again=version.tags.get(NAMED_AGAIN_TAG) == "true")
+    return at if at.tzinfo else None

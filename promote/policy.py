@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from promote.errors import NoPolicy
 from promote.forge import Forge
+from promote.model_registry import ModelRegistry
 from retrain.errors import InvalidSpec
 from retrain.spec import ModelSpec, parse_spec
 
@@ -23,6 +24,13 @@ def models_on_main(forge: Forge, main: str) -> dict[str, str]:
         if name:
             found.setdefault(name[1].decode(), path)
     return found
+
+
+def is_model(forge: Forge, registry: ModelRegistry, model: str) -> bool:
+    """Return whether main describes a model, or MLflow has a challenger or champion of it."""
+    if model in models_on_main(forge, forge.head()):
+        return True
+    return registry.challenger(model) is not None or registry.champion(model) is not None
 
 
 def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:

@@ -32,7 +32,7 @@ def promotion(seen: Observation, challenger: ModelVersion, verdict: Verdict, ima
     files = {release_path(seen.model, seen.environment): render(release)}
     if seen.over is None:
         files |= first_files(seen.model, seen.environment, replicas=spec.serving.replicas)
-    name = BranchName("promotion", challenger.version, seen.over).text(seen.model, seen.environment)
+    name = BranchName("promotion", challenger.version, seen.over, seen.policy).text(seen.model, seen.environment)
     champion = registry.version(seen.model, seen.named.release.version) if seen.named and seen.named.release else None
     recipe, links = _recipe(challenger, champion, registry), _links(challenger, champion, registry)
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)

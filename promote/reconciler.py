@@ -10,21 +10,28 @@ from datetime import datetime
 from pathlib import Path
 
 from promote.contract import Promotion
-from promote.errors import ActNotSeen, InvalidImage, NothingToReturnTo, PromoteError, Unavailable
-from promote.forge import PullRequest
-from promote.history import ROLLOUT_CONTEXT, Named, last_served
+from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
+from promote.history import ROLLOUT_CONTEXT, Named, has_served, last_served, return_target
 from promote.image import build_image
 from promote.image_name import image_tag
 from promote.judging import Judge
-from promote.lifecycle import SUPERSEDED, Act, Observation, Step, decide, return_target
+from promote.lifecycle import SUPERSEDED, Act, Observation, Step, decide
 from promote.observing import GATE_CONTEXT, Observer, Parts, evidence_name, verdict_key
 from promote.policy import read_policy
 from promote.proposing import Proposal, going_back, promotion
 from promote.release import check_model, verdict_digest
+from promote.standing import promotion_of
+from promote.way_back import close_superseded, open_proposal
 from retrain.contract import digest_of_bytes, utc_text
 
 MOST_ACTS = 30
 """In one pass; a whole promotion takes about ten."""
+
+_CLOSINGS = {
+    "obsolete": "the way back is no longer needed",
+    "stale": "it was judged against another release or by another policy than main's now",
+    "closing": "a newer proposal took its place",
+}
 
 log = logging.getLogger("promote")
 
@@ -35,9 +42,10 @@ class Reconciler:
     def __init__(self, parts: Parts, judge: Judge) -> None:
         self._parts, self._judge = parts, judge
         self.observer = Observer(parts)
-        self._since: dict[str, tuple[str, int | None, datetime]] = {}
+        self._blind: dict[str, datetime] = {}
         self._acts: dict[Act, Callable[[Observation, Step], None]] = {
             "set champion": self._set_champion,
+            "announce": self._announce,
             "record success": self._record_success,
             "record failure": self._record_failure,
             "open revert": self._open_revert,
@@ -45,6 +53,7 @@ class Reconciler:
             "flag": self._flag,
             "label": self._label,
             "gate": self._gate,
+            "drop challenger": self._drop_challenger,
             "judge": self._keep_verdict,
             "build": self._build,
             "branch": self._branch,
@@ -83,72 +92,50 @@ class Reconciler:
         step = decide(seen)
         return self._standing(seen, step), step
 
-    def roll_back(self, model: str, *, reason: str, version: int | None = None) -> PullRequest:
-        """Open the pull request to an earlier release that served; asked again, the same one is returned.
-
-        Args:
-            model: Its name.
-            reason: A person's, for the reviewer.
-            version: Where to; the last that served other bytes than main names if None.
-
-        Raises:
-            Unavailable: Something did not answer.
-            NothingToReturnTo: No release that served fits.
-        """
-        seen = self.observer.look(check_model(model))
-        if seen.failures:
-            raise Unavailable("; ".join(seen.failures))
-        target = return_target(seen.history, version=version)
-        if target is None:
-            served = sorted({named.release.version for named in seen.history if named.served and named.release})
-            wanted = f"version {version}" if version else "an earlier release"
-            raise NothingToReturnTo(
-                f"asked to go back to {wanted} of {model}; main names {_version(seen.named)}, and these versions ever served: {served or 'none'}. "
-                "Name another with --to."
-            )
-        return self._propose(going_back(seen, target, purpose="rollback", reason=reason))
-
     def _standing(self, seen: Observation, step: Step) -> Promotion:
-        version = seen.challenger.version if seen.challenger else None
-        state, since_version, since = self._since.get(seen.model, ("", None, seen.at))
-        if (state, since_version) != (step.state, version) and not (seen.failures and state == step.state):
-            since = seen.at
-        self._since[seen.model] = (step.state, version, since)
-        was_named = any(named.release and named.release.version == version for named in seen.history)
-        return Promotion(
-            model=seen.model,
-            environment=seen.environment,
-            version=version,
-            state=step.state,
-            waiting_for=step.waiting_for,
-            since=since,
-            pull_request=_pull_number(seen, version),
-            verdict=seen.verdict.outcome if seen.verdict else "promote" if was_named else None,
-        )
+        return promotion_of(seen, step, since=self._blind_since(seen, step))
+
+    def _blind_since(self, seen: Observation, step: Step) -> datetime | None:
+        """Nothing outside says when an outage began: this process remembers its first failed look."""
+        if step.state != "blind":
+            self._blind.pop(seen.model, None)
+            return step.since
+        return self._blind.setdefault(seen.model, seen.at)
 
     def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
         log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
-        who = "an answer" if isinstance(error, Unavailable | ActNotSeen) else "a person"
-        return standing.model_copy(update={"waiting_for": f"{who}: {error}"})
+        is_outage = isinstance(error, Unavailable | ActNotSeen)
+        return standing.model_copy(update={"waits_for": "outage" if is_outage else "person", "reason": str(error)})
 
     def _set_champion(self, seen: Observation, _: Step) -> None:
         served = last_served(seen.history)
         if served and served.release:
             self._parts.registry.set_champion(seen.model, served.release.version)
 
+    def _drop_challenger(self, seen: Observation, _: Step) -> None:
+        self._parts.registry.drop_challenger(seen.model, _number(seen))
+
+    def _announce(self, seen: Observation, _: Step) -> None:
+        """The time to become healthy begins when promote first sees the commit, not when it was made."""
+        if seen.named:
+            text = f"version {_version(seen.named)} has {seen.deadline.total_seconds():.0f} s to become healthy"
+            self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "pending", text)
+
     def _record_success(self, seen: Observation, _: Step) -> None:
         self._record(seen, "success", f"version {_version(seen.named)} is healthy: {seen.rollout.reason if seen.rollout else ''}")
 
     def _record_failure(self, seen: Observation, _: Step) -> None:
         reason = seen.rollout.reason if seen.rollout else ""
-        late = "" if seen.rollout and seen.rollout.state == "failed" else f"not healthy {seen.deadline.total_seconds():.0f} s after its commit; "
+        late = "" if seen.rollout and seen.rollout.state == "failed" else f"not healthy {seen.deadline.total_seconds():.0f} s after it was first seen; "
         self._record(seen, "failure", f"version {_version(seen.named)} failed: {late}{reason}")
 
     def _record(self, seen: Observation, state: str, text: str) -> None:
         """Comment first, for people; the status is the commit point."""
         if seen.named is None:
             return
-        if state == "failure" and any(status.context == ROLLOUT_CONTEXT for status in self._parts.forge.statuses(seen.named.commit)):
+        statuses = self._parts.forge.statuses(seen.named.commit)
+        has_ended = any(status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses)
+        if state == "failure" and has_ended:
             return  # another replica saw how it ended; a late failure must not hide a success
         for observed in seen.pulls:
             if observed.pull.merge_commit == seen.named.commit:
@@ -159,16 +146,12 @@ class Reconciler:
         target = return_target(seen.history)
         if target:
             reason = seen.named.rollout.description if seen.named and seen.named.rollout else "the rollout failed"
-            self._propose(going_back(seen, target, purpose="revert", reason=reason))
+            open_proposal(self._parts.forge, going_back(seen, target, purpose="revert", reason=reason))
 
     def _close(self, seen: Observation, step: Step) -> None:
-        """Label first: an unlabelled closing is a person's word."""
+        now = f"main names {_version(seen.named)} (commit {seen.over or 'none'})"
         for observed in step.pulls:
-            number, now = observed.pull.number, f"main names {_version(seen.named)} (commit {seen.over or 'none'})"
-            if SUPERSEDED not in observed.pull.labels:
-                self._parts.forge.add_label(number, SUPERSEDED)
-            self._parts.forge.comment(number, "superseded", f"Closed by promote ({step.state}): {now}, or a newer proposal took its place. Nothing to do.")
-            self._parts.forge.close(number)
+            close_superseded(self._parts.forge, observed.pull.number, f"{_CLOSINGS[step.state]}; {now}")
 
     def _label(self, _: Observation, step: Step) -> None:
         for observed in step.pulls:
@@ -188,7 +171,7 @@ class Reconciler:
         challenger = self._parts.registry.version(seen.model, _number(seen))
         champion = seen.named.release if seen.named else None
         spec = read_policy(self._parts.forge, seen.model, seen.main)
-        judged = self._judge(challenger, champion, spec.gate, had_release=bool(seen.history))
+        judged = self._judge(challenger, champion, spec.gate, had_release=has_served(seen.history))
         digest, why = verdict_digest(judged.verdict), judged.verdict.reasons[0].sentence if judged.verdict.reasons else ""
         self._parts.registry.log_metrics(challenger, judged.figures)
         self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
@@ -222,10 +205,6 @@ class Reconciler:
         spec = read_policy(self._parts.forge, seen.model, seen.main)
         return promotion(seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec)
 
-    def _propose(self, proposal: Proposal) -> PullRequest:
-        self._parts.forge.create_branch(proposal.branch)
-        return self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)
-
 
 def _number(seen: Observation) -> int:
     if seen.challenger is None:
@@ -235,9 +214,3 @@ def _number(seen: Observation) -> int:
 
 def _version(named: Named | None) -> str:
     return str(named.release.version) if named and named.release else "no release"
-
-
-def _pull_number(seen: Observation, version: int | None) -> int | None:
-    """Return the pull request of the challenger: the open one, else the newest."""
-    theirs = [observed for observed in seen.pulls if observed.branch.purpose == "promotion" and observed.branch.version == version]
-    return next((observed.pull.number for observed in (*(one for one in theirs if one.is_open), *theirs)), None)

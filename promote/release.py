@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import ValidationError
 
-from promote.contract import Release, Verdict
+from promote.contract import Purpose, Release, Verdict
 from promote.errors import InvalidName, InvalidRelease
 from retrain.contract import digest_of_json
 
 MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?"
 """What Kubernetes, git, image registries and URLs all take, with room for `server-` before it."""
 _MOST_LINES = 78
+_BRANCH = re.compile(r"(?:(rollback|revert)-to-)?v([1-9]\d*)-(?:over-([0-9a-f]{12})|first)(?:-by-([0-9a-f]{8}))?")
 
 _RELEASE = """\
 # Written by promote. Changed by pull requests only: what this file says on main is what runs.
@@ -142,24 +142,32 @@ def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
+def short_policy(policy_digest: str) -> str:
+    """Return a policy's digest as branches write it: the first 8 digits."""
+    return policy_digest.removeprefix("sha256:")[:8]
+
+
 @dataclass(frozen=True)
 class BranchName:
-    """What a branch of ours is for."""
+    """What a branch of ours is for. Branches are written once, so all that decides its bytes is in its name."""
 
-    purpose: Literal["promotion", "rollback", "revert"]
-    """A rollback is asked for by a person; a revert is automatic."""
+    purpose: Purpose
     version: int
     over: str | None
     """The first 12 digits of the commit naming M; None for a first release."""
+    policy: str | None = None
+    """The first 8 digits of the policy's digest; None for a way back, and in names of earlier versions of promote."""
 
     def text(self, model: str, environment: str) -> str:
         """The whole name.
 
-        >>> BranchName("promotion", 9, "0123456789abcdef").text("flight-delay", "production")
-        'ratchet/flight-delay/production/v9-over-0123456789ab'
+        >>> BranchName("promotion", 9, "0123456789abcdef", "76543210").text("flight-delay", "production")
+        'ratchet/flight-delay/production/v9-over-0123456789ab-by-76543210'
         """
         verb = "" if self.purpose == "promotion" else f"{self.purpose}-to-"
-        return f"{branch_prefix(model, environment)}{verb}v{self.version}-{f'over-{self.over[:12]}' if self.over else 'first'}"
+        over = f"over-{self.over[:12]}" if self.over else "first"
+        policy = f"-by-{self.policy}" if self.policy else ""
+        return f"{branch_prefix(model, environment)}{verb}v{self.version}-{over}{policy}"
 
 
 def branch_prefix(model: str, environment: str) -> str:
@@ -171,13 +179,14 @@ def parse_branch(name: str, model: str, environment: str) -> BranchName | None:
     """Return what a branch is for; None when promote would not name one so.
 
     >>> parse_branch("ratchet/m/production/rollback-to-v7-over-0123456789ab", "m", "production")
-    BranchName(purpose='rollback', version=7, over='0123456789ab')
+    BranchName(purpose='rollback', version=7, over='0123456789ab', policy=None)
     """
-    match = re.fullmatch(r"(?:(rollback|revert)-to-)?v([1-9]\d*)-(?:over-([0-9a-f]{12})|first)", name.removeprefix(branch_prefix(model, environment)))
-    if match is None or not name.startswith(branch_prefix(model, environment)):
+    prefix = branch_prefix(model, environment)
+    match = _BRANCH.fullmatch(name.removeprefix(prefix))
+    if match is None or not name.startswith(prefix):
         return None
-    purpose: Literal["promotion", "rollback", "revert"] = "rollback" if match[1] == "rollback" else "revert" if match[1] == "revert" else "promotion"
-    return BranchName(purpose, int(match[2]), match[3])
+    purposes: dict[str | None, Purpose] = {"rollback": "rollback", "revert": "revert"}
+    return BranchName(purposes.get(match[1], "promotion"), int(match[2]), match[3], match[4])
 
 
 def title(verdict: Verdict) -> str:

@@ -154,6 +154,19 @@ def test_the_champion_moves_only_when_told_and_twice_is_once(retrain: Retrain, m
     assert champion.version == 2
 
 
+def test_a_version_is_challenger_no_more_once_and_a_newer_one_gets_the_alias(retrain: Retrain, model: str) -> None:
+    registry = retrain.registry
+    register(retrain, model)
+    registry.drop_challenger(model, 2)
+    assert registry.challenger(model) is not None, "the alias names another version"
+    for _ in range(2):
+        registry.drop_challenger(model, 1)
+    assert registry.challenger(model) is None
+    second = register(retrain, model)
+    registry.drop_challenger(model, 1)
+    assert registry.challenger(model) == second
+
+
 def test_a_version_that_is_not_there_is_an_error_not_none(retrain: Retrain, model: str) -> None:
     registry = retrain.registry
     for act in (lambda: registry.version(model, 1), lambda: registry.set_champion(model, 1), lambda: registry.tag(model, 1, "a", "b")):
@@ -264,6 +277,6 @@ def test_links_name_the_runs_and_need_no_decoding_by_a_person(retrain: Retrain, 
 def test_a_hostile_model_name_is_refused_before_anybody_is_asked(retrain: Retrain, name: str) -> None:
     registry = retrain.registry
     acts = (lambda: registry.challenger(name), lambda: registry.champion(name), lambda: registry.version(name, 1), lambda: registry.set_champion(name, 1))
-    for act in (*acts, lambda: registry.tag(name, 1, "a", "b")):
+    for act in (*acts, lambda: registry.tag(name, 1, "a", "b"), lambda: registry.drop_challenger(name, 1)):
         with pytest.raises(InvalidName):
             act()

@@ -69,6 +69,17 @@ class FakeModelRegistry:
         self._aliases[model, "champion"] = number
         self.acts.append(f"champion of {model} is {number}")
 
+    def drop_challenger(self, model: str, number: int) -> None:
+        """Remove the alias, or move it to a newer version."""
+        self._observe(model)
+        if self._aliases.get((model, "challenger")) != number:
+            return
+        newest = max(version for name, version in self._versions if name == model)
+        del self._aliases[model, "challenger"]
+        if newest > number:
+            self._aliases[model, "challenger"] = newest
+        self.acts.append(f"challenger of {model} is no longer {number}")
+
     def tag(self, model: str, number: int, name: str, value: str) -> None:
         """Set a tag."""
         version = self.version(model, number)

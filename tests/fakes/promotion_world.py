@@ -14,6 +14,7 @@ from promote.model_registry import ModelVersion
 from promote.observing import Observer, Parts
 from promote.reconciler import Reconciler
 from promote.release import release_path
+from promote.way_back import AskedRollback, WayBack
 from retrain.contract import Comparison, Interval, ModelCard, ModelSchema, canonical_json, digest_of_bytes
 from retrain.spec import GatePolicy
 from tests.fakes.forge import FakeForge
@@ -102,6 +103,10 @@ class World:
 
     def reconciler(self) -> Reconciler:
         return Reconciler(self.parts(), self.judge)
+
+    def roll_back(self, *, reason: str = "a bad day", version: int | None = None) -> AskedRollback:
+        """A person asks for the way back; only the forge is there for it."""
+        return WayBack(self.parts().forge, "production", lambda: self.at).roll_back(MODEL, reason=reason, version=version)
 
     def look(self) -> Any:
         return Observer(Parts(self.forge, self.rollout, self.registry, self.images, clock=lambda: self.at)).look(MODEL)

@@ -11,6 +11,7 @@ import requests.adapters
 
 from promote.reconciler import Reconciler
 from promote.settings import PromoteSettings
+from promote.way_back import WayBack
 from promote.wiring import open_parts
 from tests.fakes.promotion_world import ToldJudge
 
@@ -46,8 +47,8 @@ def run(told: Run) -> None:
         return answer
 
     requests.adapters.HTTPAdapter.send = counted  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
-    reconciler = Reconciler(open_parts(PromoteSettings(**told.settings)), ToldJudge())
+    parts = open_parts(PromoteSettings(**told.settings))
     if told.rollback:
-        reconciler.roll_back(told.model, reason="a bad day")
+        WayBack(parts.forge, parts.environment, parts.clock).roll_back(told.model, reason="a bad day")
     else:
-        reconciler.reconcile(told.model)
+        Reconciler(parts, ToldJudge()).reconcile(told.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 
 from promote import wiring
 from promote.cli import app
+from promote.errors import ForgeUnavailable
 from promote.judging import EvidenceJudge
-from tests.fakes.promotion_world import MODEL, World
+from tests.fakes.promotion_world import MODEL, PATH, World
 
 SETTINGS = {
     "PROMOTE_TRACKING_URL": "http://mlflow.test",
@@ -31,6 +33,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(wiring, "open_reconciler", lambda _: (world.parts(), world.reconciler()))
     monkeypatch.setattr(wiring, "open_forge", lambda _: world.parts().forge)
+    monkeypatch.setattr(wiring, "open_parts", lambda _: world.parts())
     monkeypatch.setattr(EvidenceJudge, "__call__", lambda _, *arguments, **named: world.judge(*arguments, **named))
     return world
 
@@ -56,7 +59,7 @@ def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
 def test_one_pass_over_all_models_of_main(world: World) -> None:
     world.register()
     done = promote("reconcile", "--once")
-    assert (done.exit_code, done.output) == (0, "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer of #1\n")
+    assert (done.exit_code, done.output) == (0, "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. #1 waits for a review.\n")
 
 
 def test_a_dry_run_says_the_next_act_and_does_nothing(world: World) -> None:
@@ -75,7 +78,7 @@ def test_an_outage_ends_with_75(world: World) -> None:
 def test_status_as_json(world: World) -> None:
     world.register()
     (promotion,) = json.loads(promote("status", "--json").output)
-    assert (promotion["state"], promotion["version"], promotion["waiting_for"]) == ("unjudged", 1, "promote")
+    assert (promotion["state"], promotion["version"], promotion["waits_for"]) == ("unjudged", 1, "promote")
 
 
 def test_explain_tells_the_verdict_in_words_and_as_json(world: World) -> None:
@@ -104,8 +107,76 @@ def test_rollback_names_the_pull_request_and_twice_is_once(world: World) -> None
     world.ship()
     world.ship()
     first, second = (json.loads(promote("rollback", MODEL, "--reason", "complaints", "--json").output) for _ in range(2))
-    assert first == second
+    assert (first["is_new"], second["is_new"], first["pull_request"]) == (True, False, second["pull_request"])
     assert first["branch"].startswith("ratchet/flight-delay/production/rollback-to-v1-over-")
+
+
+def test_rollback_needs_the_forge_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.ship()
+    world.ship()
+
+    def away(_: object) -> None:
+        raise AssertionError("MLflow, the images or the cluster were opened")
+
+    monkeypatch.setattr(wiring, "open_reconciler", away)
+    monkeypatch.setattr(wiring, "open_parts", away)
+    assert promote("rollback", MODEL, "--reason", "complaints").exit_code == 0
+
+
+def test_a_second_reason_and_a_closed_rollback_are_said(world: World) -> None:
+    for _ in range(3):
+        world.ship()
+    promote("rollback", MODEL, "--reason", "complaints")
+    again = promote("rollback", MODEL, "--reason", "more complaints").output
+    assert "is open already; the reason was added to it as a comment" in again
+    other = promote("rollback", MODEL, "--reason", "further back", "--to", "1").output
+    assert "Closed, since it went elsewhere: pull request 4." in other
+
+
+def test_status_says_what_serves_what_is_open_and_what_is_waited_for(world: World) -> None:
+    world.ship()
+    world.register()
+    promote("reconcile", "--once")
+    world.register("inconclusive")
+    promote("reconcile", "--once")
+
+    lines = promote("status").output.splitlines()
+
+    assert lines[0] == "flight-delay in production"
+    assert lines[1].startswith("  serving   v1 since 2026-01-05 06:")
+    assert lines[1].endswith("by pull request 1: https://forge.test/pull/1")
+    assert lines[2].startswith("  open      pull request 2, v2, since 2026-01-05")
+    assert lines[2].endswith("https://forge.test/pull/2")
+    assert lines[3].startswith("  state     v3 inconclusive since 2026-01-05")
+    assert lines[4] == "  waits for nothing"
+
+
+def test_reconcile_without_once_outlives_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = world.forge.head
+
+    def head() -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            raise ForgeUnavailable("The forge does not answer.")
+        return real()
+
+    def rest(_: float) -> None:
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.forge, "head", head)
+    monkeypatch.setattr(time, "sleep", rest)
+    world.register()
+    done = promote("reconcile")
+    assert "proposed" in done.output
+    assert done.exit_code == 130
+
+
+def test_what_waits_for_a_person_ends_with_1(world: World) -> None:
+    world.ship()
+    world.forge.push({PATH: b"by hand"})
+    assert promote("reconcile", "--once").exit_code == 1
 
 
 def test_rollback_to_a_version_that_never_served_is_refused(world: World) -> None:

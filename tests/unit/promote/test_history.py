@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from promote.contract import Release
 from promote.forge import FileVersion, Status
-from promote.history import GraphCommit, Named, changes, first_parents, last_served, served_at
+from promote.history import GraphCommit, Named, changes, first_parents, last_served, left_behind, return_target, served_at
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -52,6 +53,37 @@ def test_nothing_serves_after_main_stopped_naming_a_release() -> None:
     history = (named(None, 30), named(1, 0, 2))
     assert version_at(history, 29) == 1
     assert version_at(history, 31) is None
+
+
+@pytest.mark.parametrize(
+    ("versions", "left", "target"),
+    [
+        ((), set(), None),
+        ((1,), set(), None),
+        ((1, 2), set(), 1),
+        ((1, 2, 1), {2}, None),
+        ((1, 2, 3, 2), {3}, 1),
+        ((1, 2, 3, 1), {2, 3}, None),
+        ((1, 2, 3, 2, 3), {2}, 1),
+        ((1, 2, 3, 2, 4), {3}, 2),
+        ((1, 2, 3, 2, 1), {2, 3}, None),
+        ((1, None, 1), set(), None),
+        ((1, 2, None), set(), 2),
+    ],
+)
+def test_a_rollback_goes_to_the_newest_release_that_no_way_back_left(versions: tuple[int | None, ...], left: set[int], target: int | None) -> None:
+    history = tuple(named(version, 10 * at, 10 * at + 2) for at, version in enumerate(versions))[::-1]
+    found = return_target(history)
+    assert left_behind(history) == left
+    assert (found.release.version if found and found.release else None) == target
+
+
+def test_a_person_may_name_a_release_that_was_left_but_none_that_never_served() -> None:
+    history = (named(1, 60, 63), named(3, 40, 45, "failure"), named(2, 20, 22), named(1, 0, 2))
+    back = return_target(history, version=2)
+    assert back is not None
+    assert back.release == release(2)
+    assert return_target(history, version=3) is None
 
 
 def test_the_champion_is_the_newest_that_was_seen_healthy() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from promote.contract import Release, Verdict
-from promote.errors import ModelRegistryUnavailable
+from promote.errors import RowsNotFound
 from promote.judging import EvidenceJudge, Judged
 from promote.model_registry import ModelVersion
 from retrain.contract import Feature, ModelCard, Snapshot
@@ -78,7 +78,7 @@ def test_a_run_without_its_snapshot_is_a_fault_not_an_outage(shelf: Shelf) -> No
     assert "snapshot.json" in judged.verdict.reasons[0].sentence
 
 
-def test_a_damaged_partition_is_a_fault_and_a_missing_one_is_an_outage(shelf: Shelf) -> None:
+def test_a_damaged_partition_is_a_fault_and_a_missing_one_needs_a_person(shelf: Shelf) -> None:
     snapshot = shelf.snapshot(8)
     challenger = shelf.register(0, snapshot)
     last = Path(urlsplit(snapshot.partitions[-1].uri).path)
@@ -89,5 +89,5 @@ def test_a_damaged_partition_is_a_fault_and_a_missing_one_is_an_outage(shelf: Sh
     assert shelf.judge(challenger, None).verdict.outcome == "inconclusive"
 
     last.unlink()
-    with pytest.raises(ModelRegistryUnavailable, match="See its partitions"):
+    with pytest.raises(RowsNotFound, match="run the window again"):
         shelf.judge(challenger, None)

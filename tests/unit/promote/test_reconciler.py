@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from promote.contract import Release
-from promote.errors import NothingToReturnTo
+from promote.errors import ModelRegistryRefused, NothingToReturnTo, PromoteError, RowsNotFound, RowsRefused, RowsUnavailable
 from promote.history import ROLLOUT_CONTEXT
 from promote.image import build_image
 from promote.image_name import image_tag
 from promote.lifecycle import decide
+from promote.reconciler import Reconciler
 from promote.release import parse, render
 from tests.fakes.promotion_world import MODEL, PATH, World, model_folder
+
+OVERLAY = "gitops/models/flight-delay/production/kustomization.yaml"
 
 
 def _champion(world: World) -> int | None:
@@ -33,14 +39,14 @@ def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_fil
     promotion = world.reconciler().reconcile(MODEL)
 
     assert (promotion.state, promotion.version, promotion.verdict, promotion.pull_request) == ("proposed", number, "promote", 1)
-    assert promotion.waiting_for == "a reviewer of #1"
+    assert (promotion.waits_for, promotion.reason) == ("reviewer", "#1 waits for a review.")
     pull = world.open_pull().pull
-    assert pull.branch == "ratchet/flight-delay/production/v1-first"
+    assert re.fullmatch(r"ratchet/flight-delay/production/v1-first-by-[0-9a-f]{8}", pull.branch)
     assert pull.title == "flight-delay v1: log loss improves by 0.013 [0.006, 0.019]"
     assert len(world.forge.bodies[1].splitlines()) < 80
     assert sorted(world.forge.difference(world.forge.head(), pull.head).files) == [
         "gitops/clusters/production/flight-delay.yaml",
-        "gitops/models/flight-delay/production/kustomization.yaml",
+        OVERLAY,
         PATH,
     ]
     assert _statuses(world, pull.head) == {"ratchet/gate": "success"}
@@ -61,7 +67,7 @@ def test_the_alias_champion_follows_only_after_the_rollout_is_seen_healthy() -> 
 
     assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
     assert _champion(world) == number
-    assert (promotion.state, promotion.waiting_for, promotion.verdict) == ("no challenger", None, "promote")
+    assert (promotion.state, promotion.waits_for, promotion.verdict) == ("no challenger", None, "promote")
     assert "Rollout: version 1 is healthy" in world.forge.comments[1][0]
 
 
@@ -74,8 +80,8 @@ def test_the_next_promotion_changes_one_file_and_its_branch_names_the_commit_it_
     world.reconciler().reconcile(MODEL)
 
     pull = world.open_pull().pull
-    assert pull.branch == f"ratchet/flight-delay/production/v2-over-{over}"
-    assert set(world.forge.difference(world.forge.head(), pull.head).files) == {PATH}
+    assert pull.branch.startswith(f"ratchet/flight-delay/production/v2-over-{over}-by-")
+    assert list(world.forge.difference(world.forge.head(), pull.head).files) == [PATH]
     assert "**Recipe**: unchanged since v1" in world.forge.bodies[pull.number]
 
 
@@ -87,7 +93,8 @@ def test_a_challenger_that_is_not_supported_is_kept_out_and_not_judged_again(out
     for _ in range(3):
         promotion = world.reconciler().reconcile(MODEL)
 
-    assert (promotion.state, promotion.verdict, promotion.waiting_for) == ("kept", outcome, None)
+    state = "kept" if outcome == "keep" else "inconclusive"
+    assert (promotion.state, promotion.verdict, promotion.waits_for) == (state, outcome, None)
     assert len(world.judge.asked) == 1
     assert not world.forge.pulls
 
@@ -109,7 +116,7 @@ def test_a_pull_request_over_an_older_release_is_closed_as_stale_and_proposed_an
     world.register()
     world.reconciler().reconcile(MODEL)
     stale = world.open_pull().pull.number
-    back = world.reconciler().roll_back(MODEL, reason="complaints")
+    back = world.roll_back(reason="complaints").pull
     world.reconciler().reconcile(MODEL)
     world.forge.merge(back.number)
     world.roll_out()
@@ -146,8 +153,8 @@ def test_an_edited_branch_is_flagged_and_holds_until_a_person_acts() -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert promotion.state == "edited"
-    assert promotion.waiting_for is not None
-    assert promotion.waiting_for.startswith("a person: #1")
+    assert promotion.waits_for == "person"
+    assert promotion.reason.startswith("#1 no longer changes")
     assert _statuses(world, head) == {"ratchet/gate": "failure"}
 
 
@@ -166,8 +173,8 @@ def test_a_rollback_goes_back_byte_for_byte_and_the_version_left_has_had_its_tur
     content = world.forge.read_file(PATH, world.look().history[1].commit)
     reconciler = world.reconciler()
 
-    pull = reconciler.roll_back(MODEL, reason="complaints")
-    again = world.reconciler().roll_back(MODEL, reason="complaints, said twice")
+    pull = world.roll_back(reason="complaints").pull
+    again = world.roll_back(reason="complaints, said twice").pull
     reconciler.reconcile(MODEL)
     world.forge.merge(pull.number)
     rolling = reconciler.reconcile(MODEL)
@@ -178,7 +185,7 @@ def test_a_rollback_goes_back_byte_for_byte_and_the_version_left_has_had_its_tur
     assert "/rollback-to-v1-over-" in pull.branch
     assert world.forge.read_file(PATH, world.forge.head()) == content
     assert rolling.state == "rolling out"
-    assert (done.state, done.version, _champion(world)) == ("had its turn", second, first)
+    assert (done.state, done.version, _champion(world)) == ("no challenger", second, first)
     assert world.judge.asked == [(1, None), (2, 1)]
 
 
@@ -186,8 +193,8 @@ def test_a_rollback_with_nothing_to_return_to_says_what_ever_served() -> None:
     world = World()
     world.ship()
 
-    with pytest.raises(NothingToReturnTo, match=r"versions ever served: \[1\]"):
-        world.reconciler().roll_back(MODEL, reason="complaints")
+    with pytest.raises(NothingToReturnTo, match=r"versions served: \[1\]"):
+        world.roll_back(reason="complaints")
 
 
 def test_a_failed_rollout_is_recorded_and_a_revert_is_proposed_once() -> None:
@@ -209,7 +216,7 @@ def test_a_failed_rollout_is_recorded_and_a_revert_is_proposed_once() -> None:
 
     world.forge.merge(revert.pull.number)
     world.roll_out()
-    assert world.reconciler().reconcile(MODEL).state == "had its turn"
+    assert world.reconciler().reconcile(MODEL).state == "no challenger"
     assert _champion(world) == 1
 
 
@@ -218,6 +225,7 @@ def test_a_release_that_is_not_healthy_by_its_deadline_failed() -> None:
     world.register()
     world.reconciler().reconcile(MODEL)
     commit = world.forge.merge(1)
+    world.reconciler().reconcile(MODEL)
     for _ in range(301):
         world.tick()
 
@@ -253,7 +261,7 @@ def test_what_a_person_wrote_on_main_by_hand_is_not_recognised_and_holds(content
     promotion = world.reconciler().reconcile(MODEL)
 
     assert promotion.state == "unrecognised"
-    assert (promotion.waiting_for or "").startswith("a person")
+    assert promotion.waits_for == "person"
     assert _champion(world) == 1
 
 
@@ -265,7 +273,7 @@ def test_a_reverted_commit_is_recognised() -> None:
     world.forge.push({PATH: before}, message="Revert")
     world.roll_out()
 
-    assert world.reconciler().reconcile(MODEL).state == "had its turn"
+    assert world.reconciler().reconcile(MODEL).state == "no challenger"
     assert _champion(world) == 1
 
 
@@ -323,7 +331,7 @@ def test_an_outage_is_blind_and_nothing_is_done(part: str) -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert promotion.state == "blind"
-    assert (promotion.waiting_for or "").startswith("an answer: ")
+    assert promotion.waits_for == "outage"
     assert not world.forge.pulls
 
 
@@ -345,7 +353,7 @@ def test_without_a_policy_on_main_nothing_is_judged_and_the_message_says_where_i
     promotion = world.reconciler().reconcile(MODEL)
 
     assert promotion.state == "unjudged"
-    assert "dags/models" in (promotion.waiting_for or "")
+    assert "dags/models" in promotion.reason
     assert not world.judge.asked
 
 
@@ -370,8 +378,8 @@ def test_a_verdict_whose_bytes_were_changed_is_not_acted_upon() -> None:
 
     promotion = world.reconciler().reconcile(MODEL)
 
-    assert promotion.state == "blind"
-    assert "should be sha256:" in (promotion.waiting_for or "")
+    assert (promotion.state, promotion.waits_for) == ("blind", "person")
+    assert "should be sha256:" in promotion.reason
     assert not world.forge.pulls
 
 
@@ -384,7 +392,7 @@ def test_a_model_folder_that_is_not_what_was_judged_is_not_built() -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert promotion.state == "unbuilt"
-    assert "judged was" in (promotion.waiting_for or "")
+    assert "judged was" in promotion.reason
 
 
 def test_a_persons_branch_under_our_prefix_is_left_alone() -> None:
@@ -440,3 +448,235 @@ def test_a_late_replica_does_not_write_a_failure_over_a_success() -> None:
     late._acts["record failure"](seen, decide(seen))
 
     assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
+
+
+KUSTOMIZATION_WITH_ANOTHER_IMAGE = b"""\
+images:
+  - name: ratchet/flight-delay
+    newName: evil/image
+"""
+
+
+@pytest.mark.parametrize("path", [OVERLAY, "gitops/clusters/production/flight-delay.yaml"])
+@pytest.mark.parametrize("change", ["more", "other bytes", "removed"])
+def test_the_first_pull_request_is_edited_when_any_of_its_files_is(path: str, change: str) -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    pull = world.open_pull().pull
+    before = world.forge.read_file(path, pull.head) or b""
+    after = {"more": before + KUSTOMIZATION_WITH_ANOTHER_IMAGE, "other bytes": b"kind: Pod\n", "removed": None}[change]
+    head = world.forge.push({path: after}, branch=pull.branch)
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.waits_for) == ("edited", "person")
+    assert _statuses(world, head) == {"ratchet/gate": "failure"}
+
+
+def test_replicas_that_changed_on_main_leave_an_open_first_pull_request_as_it_is() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    _edit_spec(world, b"serving: {replicas: 5}\n")
+
+    assert world.reconciler().reconcile(MODEL).state == "proposed"
+
+
+def test_more_files_than_the_forge_lists_are_never_as_proposed() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.push({f"docs/{number}": b"x" for number in range(400)}, branch=world.open_pull().pull.branch)
+
+    assert world.reconciler().reconcile(MODEL).state == "edited"
+
+
+def test_a_release_judged_over_an_older_release_is_not_gated_over_the_new_one() -> None:
+    world = World()
+    world.ship()
+    challenger = world.register()
+    world.reconciler().reconcile(MODEL)
+    pull = world.open_pull().pull
+    content = world.forge.read_file(PATH, pull.head)
+    world.forge.merge(pull.number)
+    world.roll_out()
+    world.reconciler().reconcile(MODEL)
+    world.ship()
+    branch = f"ratchet/flight-delay/production/v{challenger}-over-{world.look().over}"
+    world.forge.branches[branch] = world.forge.head()
+    head = world.forge.push({PATH: content}, branch=branch)
+    opened = world.forge.open_pull_request(branch, "By hand", "")
+
+    world.reconciler().reconcile(MODEL)
+
+    assert _statuses(world, head).get("ratchet/gate") != "success"
+    assert world.forge.pulls[opened.number].state == "closed"
+
+
+def _edit_spec(world: World, more: bytes) -> None:
+    spec = world.forge.read_file("dags/models/flight_delay.yaml", world.forge.head()) or b""
+    world.forge.push({"dags/models/flight_delay.yaml": spec + more})
+
+
+def test_a_changed_policy_closes_the_open_proposal_and_judges_again() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    old = world.open_pull().pull
+    _edit_spec(world, b"gate: {metric: brier}\n")
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert len(world.judge.asked) == 2
+    assert world.forge.pulls[old.number].state == "closed"
+    assert "ratchet/superseded" in world.forge.pulls[old.number].labels
+    new = world.open_pull().pull
+    assert (promotion.state, promotion.pull_request) == ("proposed", new.number)
+    assert new.branch != old.branch
+    assert _statuses(world, new.head) == {"ratchet/gate": "success"}
+
+
+def test_a_changed_policy_under_which_the_version_is_kept_out_leaves_no_proposal() -> None:
+    world = World()
+    number = world.register()
+    world.reconciler().reconcile(MODEL)
+    _edit_spec(world, b"gate: {metric: brier}\n")
+    world.judge.told[number] = "keep"
+
+    assert world.reconciler().reconcile(MODEL).state == "kept"
+    assert not world.look().open
+
+
+def test_a_changed_title_is_no_changed_policy() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    _edit_spec(world, b"title: Another title\n")
+
+    assert world.reconciler().reconcile(MODEL).state == "proposed"
+    assert len(world.judge.asked) == 1
+
+
+def test_a_policy_that_cannot_be_read_gates_no_promotion_and_closes_none() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    pull = world.open_pull().pull
+    world.forge.statuses_of[pull.head].clear()
+    _edit_spec(world, b"gate: [\n")
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.waits_for) == ("ungated", "person")
+    assert "cannot be read" in promotion.reason
+    assert _statuses(world, pull.head) == {}
+
+
+def test_a_first_release_that_fails_waits_for_a_person_until_main_names_it_no_more() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.merge(1)
+    world.roll_out(healthy=False)
+
+    held = world.reconciler().reconcile(MODEL)
+    world.forge.push({PATH: None}, message="Revert")
+    world.register()
+    next_one = world.reconciler().reconcile(MODEL)
+
+    assert (held.state, held.waits_for, held.serving) == ("failed, held", "person", None)
+    assert "it crashed" in held.reason
+    assert (next_one.state, next_one.version) == ("proposed", 2)
+    assert "/v2-first-by-" in world.open_pull().pull.branch
+    assert world.judge.asked[-1] == (2, None)
+
+
+def test_the_challenger_after_a_failed_first_release_is_proposed_over_it() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    world.forge.merge(1)
+    world.roll_out(healthy=False)
+    world.reconciler().reconcile(MODEL)
+    world.register()
+
+    assert world.reconciler().reconcile(MODEL).state == "proposed"
+
+
+def test_a_commit_made_long_before_its_push_gets_its_time() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    commit = world.forge.merge(world.open_pull().pull.number)
+    world.at += timedelta(days=3)
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.state == "rolling out"
+    assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "pending"
+
+
+class Refusing:
+    """MLflow with a wrong password."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def challenger(self, model: str) -> None:
+        raise ModelRegistryRefused("MLflow answered 401.")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_refused_look_waits_for_a_person() -> None:
+    world = World()
+    world.around = lambda name, part: Refusing(part) if name == "registry" else part
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.waits_for) == ("blind", "person")
+    assert "401" in promotion.reason
+
+
+@pytest.mark.parametrize(("error", "who"), [(RowsNotFound("gone"), "person"), (RowsRefused("no"), "person"), (RowsUnavailable("away"), "outage")])
+def test_rows_that_are_gone_wait_for_a_person_and_a_store_that_is_away_for_an_answer(error: PromoteError, who: str) -> None:
+    world = World()
+    world.register()
+
+    def judge(*_: Any, **__: Any) -> Any:
+        raise error
+
+    promotion = Reconciler(world.parts(), judge).reconcile(MODEL)
+
+    assert (promotion.state, promotion.waits_for) == ("unjudged", who)
+
+
+def test_the_promotion_says_what_serves_and_what_is_open_whatever_was_registered_since() -> None:
+    world = World()
+    world.ship()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    proposed = world.open_pull().pull
+    kept = world.register("keep")
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert promotion.serving is not None
+    assert (promotion.serving.version, promotion.serving.pull_request) == (1, 1)
+    assert promotion.serving.url == "https://forge.test/pull/1"
+    assert promotion.serving.since == world.look().history[0].rollout.at
+    assert (promotion.version, promotion.state) == (kept, "kept")
+    assert [(one.number, one.version, one.purpose) for one in promotion.open] == [(proposed.number, 2, "promotion")]
+
+
+def test_since_is_the_same_in_every_process() -> None:
+    world = World()
+    world.register()
+    world.reconciler().reconcile(MODEL)
+    opened = world.open_pull().pull.created_at
+    world.at += timedelta(days=1)
+
+    assert world.reconciler().preview(MODEL)[0].since == opened
