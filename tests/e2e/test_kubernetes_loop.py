@@ -126,7 +126,7 @@ def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(story: S
     wait_for("the old template", lambda: True if _template_version(loop, model) == "1" else None, timeout_seconds=60, every_seconds=0.5)
     assert time.monotonic() - merged < 30, "the revert waited for the old health check, of three minutes"
     loop.wait_until_served(model, 1)
-    loop.wait_for_state(model, "had its turn", seconds=60)
+    loop.wait_for_state(model, "no challenger", seconds=60)
     assert failed(story.asked(model, release.merged)) == []
     assert {answer.version for answer in story.asked(model, merged)} <= {1, release.version}
 
