@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     """The libraries' lock file; its digest is part of a run's identity, for other libraries may fit another model."""
 
     git_revision: str = "unknown"
-    """Commit that the code and the YAML come from; the image sets it."""
+    """Commit that the code and the YAML come from; retrain's image sets it (infra/images/revision.py)."""
 
 
 def read_settings() -> Settings:
