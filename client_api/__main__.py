@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+
 import uvicorn
 
 from client_api.app import create_app
-from client_api.settings import Settings
+from client_api.settings import read_settings
+from retrain.contract import SettingsRefused
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers and phones keep an idle connection (60 s is usual): they, not we, choose the moment it ends."""
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
-    settings = Settings()
+def main() -> int:
+    """Serve until SIGTERM; 1 when the settings are wrong, with the reasons as the last line of the log."""
+    try:
+        settings = read_settings()
+    except SettingsRefused as refusal:
+        sys.stderr.write(f"the settings are wrong: {refusal}\n")
+        return 1
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -25,7 +32,8 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.deadline_seconds * 2)),
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

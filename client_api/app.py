@@ -23,7 +23,7 @@ from client_api.lanes import Lanes
 from client_api.measures import Measures, Queue
 from client_api.openapi import ABOUT, describe
 from client_api.routes import Gateway, Predict, health_routes, not_an_operation
-from client_api.settings import Settings
+from client_api.settings import Settings, read_settings
 from client_api.upstream import Upstream
 
 TITLE = "Ratchet predictions"
@@ -33,7 +33,7 @@ API_VERSION = "1"
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the gateway; its settings come from the environment when none are given."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")  # nothing where logging is set up already
-    settings = settings or Settings()
+    settings = settings or read_settings()
     gateway = _gateway(settings)
 
     @asynccontextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from retrain.contract import header_secret, settings_from
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,36 @@ def _place(given: object) -> object:
     return DnsName(named[1], int(named[2]))
 
 
+def _keys(given: object) -> object:
+    """Read `a,b` and `["a", "b"]` alike; empty keys are dropped."""
+    if not isinstance(given, str):
+        return given
+    keys = _json_list(given) if given.lstrip().startswith("[") else given.split(",")
+    if not (found := [key.strip() for key in keys if key.strip()]):
+        raise ValueError("it holds no key; write keys separated by commas, or as a JSON list of strings")
+    return found
+
+
+def _json_list(given: str) -> list[str]:
+    try:
+        keys = json.loads(given)
+    except ValueError:
+        keys = [None]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("it begins with [ and is no JSON list of strings; write keys separated by commas, or such a list")
+    return list(keys)
+
+
 class Settings(BaseSettings):
     """Frozen; all problems are reported at once, at start."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIENT_API_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="CLIENT_API_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoints: Annotated[Path | DnsName, NoDecode, BeforeValidator(_place)]
     """The endpoints file (it may appear later): which servers answer for which model. Or `dns:<name>:<port>`: a name with an address for each server."""
-    keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)] = Field(min_length=1)
     """Keys of callers, as JSON list or separated by commas. No default: an open gateway must not happen by accident."""
-    serving_token: SecretStr | None = Field(default=None, min_length=16)
+    serving_token: Annotated[SecretStr, header_secret(least=16)] | None = None
     """What the model servers ask for (their SERVING_TOKEN)."""
     host: str = "127.0.0.1"
     """Address of `python -m client_api`: loopback unless told otherwise."""
@@ -59,11 +82,11 @@ class Settings(BaseSettings):
     access_log_share: float = Field(default=0.0, ge=0, le=1)
     """Share of answered requests that get a log line: a line costs about a tenth of a request. Server errors always get one."""
 
-    @field_validator("keys", mode="before")
-    @classmethod
-    def _split(cls, given: object) -> object:
-        """Read `a,b` and `["a", "b"]` alike; empty keys are dropped."""
-        if not isinstance(given, str):
-            return given
-        keys = json.loads(given) if given.lstrip().startswith("[") else given.split(",")
-        return [key.strip() for key in keys if isinstance(key, str) and key.strip()]
+
+def read_settings() -> Settings:
+    """Return what the environment says.
+
+    Raises:
+        SettingsRefused: Settings are missing, wrong or unknown; it names all of them and no value.
+    """
+    return settings_from(Settings, os.environ, prefix="CLIENT_API_")

@@ -270,15 +270,13 @@ def _moment(text: str) -> datetime:
 
 
 def _settings() -> PromoteSettings:
-    from pydantic import ValidationError  # noqa: PLC0415 - slow to load
-
-    from promote.settings import PromoteSettings  # noqa: PLC0415 - slow to load
+    from promote.settings import read_settings  # noqa: PLC0415 - slow to load
+    from retrain.contract import SettingsRefused  # noqa: PLC0415 - slow to load
 
     try:
-        return PromoteSettings()
-    except ValidationError as error:
-        problems = "\n".join(f"  PROMOTE_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
-        _fail(f"promote cannot start with these settings:\n{problems}", USAGE)
+        return read_settings()
+    except SettingsRefused as refusal:
+        _fail("\n".join(["the settings are wrong:", *refusal.problems]), USAGE)
 
 
 def _open(settings: PromoteSettings) -> tuple[Parts, Reconciler]:

@@ -88,13 +88,13 @@ def open_image_registry(
     if scheme in ("http", "https"):
         session, prefix = _session(url, credentials=(lambda: (user, password)) if user else None, transport=transport)
         return HttpRegistry(session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host)
-    if scheme != "oci-layout":  # no more of it than the scheme in the message: a URL may carry a password
-        raise UnsupportedRegistry(f"PROMOTE_IMAGES starts with {scheme[:20]!r}. Set it to oci-layout:/an/absolute/folder, https://<host> or ecr:<host>.")
+    if scheme != "oci-layout":  # nothing of it in a message: it may carry a password
+        raise UnsupportedRegistry("PROMOTE_IMAGES is of no kind that promote knows. Set it to oci-layout:/an/absolute/folder, https://<host> or ecr:<host>.")
     root = Path(rest)
     if not root.is_absolute() or ".." in root.parts or "\0" in url:
-        raise UnsupportedRegistry(f"PROMOTE_IMAGES is {url!r}; write oci-layout: and an absolute path without `..`, such as oci-layout:/srv/images.")
+        raise UnsupportedRegistry("PROMOTE_IMAGES is no folder; write oci-layout: and an absolute path without `..`, such as oci-layout:/srv/images.")
     if base_image:
-        raise UnsupportedRegistry(f"PROMOTE_BASE_IMAGE is {base_image!r}; a folder of images has the empty base only. Leave it unset.")
+        raise UnsupportedRegistry("PROMOTE_BASE_IMAGE is set; a folder of images has the empty base only. Leave it unset.")
     return LayoutRegistry(root, lock_timeout_seconds=lock_timeout_seconds)
 
 

@@ -88,7 +88,11 @@ class KubernetesRollout:
             raise ClusterUnavailable(
                 f"{asked}: no trusted connection ({getattr(fault.__context__, 'reason', fault)}). Is PROMOTE_CLUSTER_URL right?"
             ) from fault
-        except (HTTPError, ConfigException, OSError, ValueError) as error:  # a token that is renewed is read from its file
+        except ValueError as error:  # not its words: they hold the token, when that is no HTTP header
+            raise ClusterUnavailable(
+                f"{asked}: no answer that can be read ({type(error).__name__}). Look at PROMOTE_CLUSTER_URL and its credentials."
+            ) from None
+        except (HTTPError, ConfigException, OSError) as error:  # a token that is renewed is read from its file
             raise ClusterUnavailable(f"{asked}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?") from error
         if not isinstance(body, dict):
             raise ClusterUnavailable(f"{asked}: it answered something else than an object. Is PROMOTE_CLUSTER_URL right?")

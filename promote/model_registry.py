@@ -147,7 +147,7 @@ def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegi
     if parts.username or parts.password:
         raise ModelRegistryRefused("PROMOTE_TRACKING_URL carries a user or password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelRegistryRefused(f"PROMOTE_TRACKING_URL is {tracking_url!r}; it should be the root of an MLflow server, such as http://127.0.0.1:5000.")
+        raise ModelRegistryRefused("PROMOTE_TRACKING_URL should be the root of an MLflow server, such as http://127.0.0.1:5000.")
     for name, value in MLFLOW_CLIENT.items():
         os.environ.setdefault(name, value)
     from promote.mlflow_registry import MlflowModelRegistry  # noqa: PLC0415 - takes seconds, and reads the lines above

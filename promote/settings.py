@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+import os
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from retrain.contract import header_secret, plain_address, settings_from
+
+
+def _tracking_address(address: str) -> str:
+    try:
+        return plain_address(address) if address else address
+    except ValueError as problem:
+        raise ValueError(f"{problem}; a login goes to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from None
+
+
+def _images(place: str) -> str:
+    """Refuse a login here; what else is wrong with the place is image_registry.py's to say."""
+    if not re.match(r"oci-layout:|https?://|ecr:", place):
+        raise ValueError("write oci-layout:/an/absolute/folder, https://<host>[/prefix] or ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]")
+    if not place.startswith("oci-layout:") and re.search(r"[@?#\s]", place):
+        raise ValueError("it may hold no user, password or query; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD")
+    return place
+
+
+def _base_image(reference: str) -> str:
+    if reference and not re.fullmatch(r"[^@?#\s]+@sha256:[0-9a-f]{64}", reference):
+        raise ValueError("write <repository>@sha256:<digest> or https://<host>/<repository>@sha256:<digest>, without user or password")
+    return reference
+
+
+def _cluster(place: str) -> str:
+    try:
+        return place if re.fullmatch(r"in-cluster|kubeconfig(:.+)?", place) else plain_address(place)
+    except ValueError as problem:
+        raise ValueError(f"write in-cluster, kubeconfig or kubeconfig:<context>; or {str(problem).removeprefix('write ')}") from None
+
+
+TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
 
 
 class PromoteSettings(BaseSettings):
     """One promote service per environment; the defaults are for production, the laptop overrides them."""
 
-    model_config = SettingsConfigDict(env_prefix="PROMOTE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    tracking_url: str
+    tracking_url: TrackingAddress
     """MLflow's root."""
-    public_tracking_url: str = ""
+    public_tracking_url: TrackingAddress = ""
     """MLflow's root as a person's browser reaches it; empty means `tracking_url`."""
-    forge_url: str = "https://api.github.com"
+    forge_url: Annotated[str, AfterValidator(plain_address)] = "https://api.github.com"
     """REST root; on the laptop `http://127.0.0.1:<port>/api/v3`."""
-    forge_token: SecretStr
+    forge_token: Annotated[SecretStr, header_secret()]
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Owner and name of the repository whose `branch` says what should run."""
     branch: str = "main"
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]+$")
-    images: str
+    images: Annotated[str, AfterValidator(_images)]
     """Where images lie: `oci-layout:/absolute/folder` on the laptop, `https://<host>[/prefix]`, or `ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]`."""
     images_user: str = ""
     """Told to a registry over HTTP that asks; ECR's login is AWS's own."""
@@ -31,9 +69,9 @@ class PromoteSettings(BaseSettings):
     """The registry as the cluster reaches it; empty means the host of `images`."""
     image_prefix: str = "ratchet"
     """An image is `<prefix>/<model>@sha256:…`."""
-    base_image: str = ""
+    base_image: Annotated[str, AfterValidator(_base_image)] = ""
     """Below the model layer: `<repository>@sha256:…` in the registry of `images`, or `https://<host>/<repository>@sha256:…`; empty: the empty image."""
-    cluster_url: str
+    cluster_url: Annotated[str, AfterValidator(_cluster)]
     """`in-cluster` (the pod's own account), `kubeconfig` or `kubeconfig:<context>` (KUBECONFIG, else ~/.kube/config),
     or the root of what answers like Kubernetes."""
     namespace: str = "models"
@@ -53,3 +91,13 @@ class PromoteSettings(BaseSettings):
     def links(self) -> str:
         """MLflow's root for links that people follow."""
         return (self.public_tracking_url or self.tracking_url).rstrip("/")
+
+
+def read_settings() -> PromoteSettings:
+    """Return what the environment says.
+
+    Raises:
+        SettingsRefused: Settings are missing, wrong or unknown; it names all of them and no value.
+    """
+    tokens = ("MLFLOW_TRACKING_TOKEN", "AWS_SESSION_TOKEN")
+    return settings_from(PromoteSettings, os.environ, prefix="PROMOTE_", library_tokens=tokens)

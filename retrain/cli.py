@@ -104,14 +104,13 @@ def schema() -> None:
 
 
 def _settings() -> Settings:
-    from pydantic import ValidationError  # noqa: PLC0415 - 0.2 s that --help need not wait for
-
-    from retrain.settings import Settings  # noqa: PLC0415 - as above
+    from retrain.contract import SettingsRefused  # noqa: PLC0415 - pydantic: 0.2 s that --help need not wait for
+    from retrain.settings import read_settings  # noqa: PLC0415 - as above
 
     try:
-        return Settings()
-    except ValidationError as error:
-        _fail(f"the settings are wrong: {error}", EXIT_USAGE)
+        return read_settings()
+    except SettingsRefused as refusal:
+        _fail("\n".join(["the settings are wrong:", *refusal.problems]), EXIT_USAGE)
 
 
 def _load(settings: Settings, model: str) -> ModelSpec:

@@ -101,8 +101,8 @@ def check_query(source: Source, spec: ModelSpec, *, rows: int) -> int:
 
 def _connect(name: str, address: str) -> Any:
     parts = urlsplit(address)
-    if parts.scheme != "duckdb" or not parts.path:
-        raise UnknownSource(f"RETRAIN_SOURCES gives `{name}` an address of the kind `{parts.scheme or address}`; it must be duckdb:///absolute/path.duckdb")
+    if parts.scheme != "duckdb" or not parts.path or "@" in parts.netloc:  # a login: no message may show such an address
+        raise UnknownSource(f"RETRAIN_SOURCES gives `{name}` an address that is none of DuckDB; it must be duckdb:///absolute/path.duckdb")
     path = Path(parts.netloc + parts.path)
     if not path.is_file():
         raise SourceUnavailable(f"the source `{name}` is {path}, which is not there; load the rows first, or correct RETRAIN_SOURCES")

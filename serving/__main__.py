@@ -10,8 +10,8 @@ import sys
 from typing import Any, cast
 
 import uvicorn
-from pydantic import ValidationError
 
+from retrain.contract import SettingsRefused
 from serving.errors import ServingError
 from serving.service import Server, load
 
@@ -20,15 +20,14 @@ KEEP_ALIVE_SECONDS = 75
 
 
 def main() -> int:
-    """Serve until SIGTERM, then answer what is in flight and end; 1 when the model is refused, with the reason as the last line of the log."""
+    """Serve until SIGTERM, then answer what is in flight and end; 1 when model or settings are refused, with the reason as the last line of the log."""
     try:
         settings, _ = load()
     except ServingError as refusal:
         sys.stderr.write(f"{type(refusal).__name__}: {refusal}\n")
         return 1
-    except ValidationError as refusal:
-        wrong = [f"SERVING_{error['loc'][0]}".upper() + f" {error['msg'].lower()}, is {error['input']!r}" for error in refusal.errors()]
-        sys.stderr.write(f"the release did not reach this server: {'; '.join(wrong)}\n")
+    except SettingsRefused as refusal:
+        sys.stderr.write(f"the settings are wrong: {refusal}\n")  # one line: the cluster reports the last one
         return 1
     config = uvicorn.Config(
         cast("Any", Server).to_asgi(),  # bentoml.service made it a Service: mypy sees only the class below the decorator

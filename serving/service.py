@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from serving.contract import AnswerBlock, Block, BlockError, Served
 from serving.model import Model, verify
-from serving.settings import Settings
+from serving.settings import Settings, read_settings
 from serving.token import TokenRequired
 
 SHED_AFTER_MS = 60_000
@@ -50,10 +50,10 @@ def load() -> tuple[Settings, Model]:
     """Return the released model, verified and warmed up; once a process.
 
     Raises:
-        ValidationError: A setting is missing or wrong.
+        SettingsRefused: A setting is missing, wrong or unknown.
         ModelRefused: See `Model.load` and `Model.warm_up`.
     """
-    settings = Settings()
+    settings = read_settings()
     model = Model.load(settings.model_folder, digest=settings.model_digest)
     model.warm_up()
     return settings, model
@@ -77,7 +77,7 @@ class Server:
     @staticmethod
     def refuse_an_altered_model() -> None:
         """End `bentoml serve` before it starts a worker that would only be restarted for ever."""
-        settings = Settings()
+        settings = read_settings()
         verify(settings.model_folder, digest=settings.model_digest)
 
     @bentoml.api(batchable=True, max_batch_size=BLOCKS_AT_ONCE, max_latency_ms=SHED_AFTER_MS)

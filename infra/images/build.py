@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.images.debian import base_image
 from infra.images.programs import ProgramFailed, run, said
+from infra.images.revision import revision_of
 from infra.images.wheels import LOCKS, ROOT, fetch
 
 DOCKERFILES = Path(__file__).parent
@@ -35,7 +36,9 @@ class Built:
 
 
 def build(name: str, *, base: str | None = None) -> Built:
-    """Build one image, a function of base, lock and code. One that this machine made of the same is taken as it is.
+    """Build one image, a function of base, lock and code; where the Dockerfile asks for REVISION, of their commit too.
+
+    One that this machine made of the same is taken as it is.
 
     Args:
         name: Of the Dockerfile and the lock.
@@ -56,12 +59,22 @@ def build(name: str, *, base: str | None = None) -> Built:
 
 
 def recipe_digest(name: str, below: str) -> str:
-    """Return the digest of all that decides an image: the base's name, the Dockerfile and what it copies; the lock fixes the wheels."""
+    """Return the digest of all that decides an image: the base's name, the Dockerfile, what it copies and its commit; the lock fixes the wheels."""
     dockerfile = DOCKERFILES / f"{name}.Dockerfile"
     digest = hashlib.sha256(f"{below}\n".encode())
     for path in (dockerfile, LOCKS / "uv.txt", *_copied(dockerfile.read_text())):
         digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    digest.update("".join(revision_argument(name)).encode())
     return digest.hexdigest()
+
+
+def revision_argument(name: str) -> tuple[str, ...]:
+    """Return what tells a Dockerfile with `ARG REVISION` the commit of what it copies; nothing for the others."""
+    dockerfile = DOCKERFILES / f"{name}.Dockerfile"
+    text = dockerfile.read_text()
+    if not re.search(r"^ARG REVISION\b", text, flags=re.MULTILINE):
+        return ()
+    return "--build-arg", f"REVISION={revision_of([dockerfile, LOCKS / 'uv.txt', *_sources(text)], ROOT)}"
 
 
 def push(image: Built, registry: str, *, plain: bool = False) -> str:
@@ -141,15 +154,29 @@ def _digest_there(tagged: str, image_id: str, tls: str, refusal: ProgramFailed) 
 def _bud(name: str, below: str, local: str, recipe: str) -> None:
     for group in ("uv", name):
         fetch(group)
-    what = ("--file", str(DOCKERFILES / f"{name}.Dockerfile"), "--build-arg", f"BASE={below}", "--label", f"{_RECIPE}={recipe}", "--tag", local)
+    what = (
+        "--file",
+        str(DOCKERFILES / f"{name}.Dockerfile"),
+        "--build-arg",
+        f"BASE={below}",
+        *revision_argument(name),
+        "--label",
+        f"{_RECIPE}={recipe}",
+        "--tag",
+        local,
+    )
     run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *what, str(ROOT))
 
 
 def _copied(dockerfile: str) -> Iterator[Path]:
+    for source in _sources(dockerfile):
+        found = [source, *sorted(source.rglob("*"))]
+        yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _sources(dockerfile: str) -> Iterator[Path]:
     for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, flags=re.MULTILINE):
-        for source in sources.split():
-            found = [ROOT / source, *sorted((ROOT / source).rglob("*"))]
-            yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts)
+        yield from (ROOT / source for source in sources.split())
 
 
 def _recipe_of(local: str) -> str | None:

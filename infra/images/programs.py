@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "git": "git"}
 
 
 class ProgramFailed(RuntimeError):

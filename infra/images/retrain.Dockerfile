@@ -24,4 +24,7 @@ USER 65532:65532
 WORKDIR /tmp
 # The lock is part of a run's identity: another one, another run.
 ENV RETRAIN_MODELS=/app/models RETRAIN_LOCK=/app/lock.txt
+# The commit of all that is copied above. Last, so that nothing is made again when only it changed.
+ARG REVISION=unknown
+ENV RETRAIN_GIT_REVISION=${REVISION}
 ENTRYPOINT ["retrain"]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.images.build import build
+from infra.images.build import build, recipe_digest, revision_argument
+from infra.images.debian import base_image
 from infra.images.wheels import LOCKS, fetch
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
@@ -145,6 +146,19 @@ def test_a_command_runs_with_a_read_only_root(name: str, command: list[str], tmp
     with root_of(name) as root:
         ran = as_a_pod(root, f"/app/bin/{command[0]}", *command[1:], log=tmp_path / "log", given=environment(name))
         assert ran.process.wait(120) == 0, ran.log_tail()
+
+
+def test_retrains_image_names_the_commit_that_it_is_made_of(tmp_path: Path) -> None:
+    labels = described("retrain")["Labels"]
+    if labels["ratchet.recipe"] != recipe_digest("retrain", base_image()):  # type: ignore[index]  # a mapping in the format
+        pytest.skip("localhost/ratchet/retrain is of another state of the code: make images ARGS=retrain")
+    told = dict([revision_argument("retrain")[1].split("=")])
+    assert environment("retrain")["RETRAIN_GIT_REVISION"] == told["REVISION"] != "unknown"
+    with root_of("retrain") as root:
+        code = "from retrain.settings import read_settings; print(read_settings().git_revision)"
+        ran = as_a_pod(root, "/app/bin/python", "-c", code, log=tmp_path / "log", given=environment("retrain"))
+        assert ran.process.wait(60) == 0, ran.log_tail()
+    assert ran.log_tail().strip() == told["REVISION"]
 
 
 def test_an_image_built_twice_of_wheels_fetched_twice_is_the_same_image() -> None:

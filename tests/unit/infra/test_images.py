@@ -78,6 +78,14 @@ def test_a_promise_that_is_broken_is_noticed(line: str, instead: str) -> None:
     assert wrong_with(text.replace(line, instead), "serving")
 
 
+def test_retrains_image_is_told_its_commit_last() -> None:
+    last = dockerfile("retrain").rpartition("\nFROM ")[2].splitlines()
+    argument = last.index("ARG REVISION=unknown")
+    assert last[argument + 1] == "ENV RETRAIN_GIT_REVISION=${REVISION}"
+    assert not [line for line in last[argument:] if line.startswith(("RUN", "COPY", "ADD"))]
+    assert all("ARG REVISION" not in dockerfile(name) for name in NAMES if name != "retrain"), "their images would change for nothing"
+
+
 def test_a_command_that_runs_when_it_is_imported_is_noticed() -> None:
     text = dockerfile("retrain")
     assert wrong_with(text.replace("if __name__ == '__main__':", "if True:"), "retrain")

@@ -47,7 +47,7 @@ def content_of(layout: Path) -> dict[str, bytes]:
     [
         ("", "Set it to oci-layout:/an/absolute/folder"),
         ("/srv/images", "Set it to oci-layout:/an/absolute/folder"),
-        ("ftp://registry.example/ratchet", "'ftp'.*https://<host> or ecr:<host>"),
+        ("ftp://registry.example/ratchet", "of no kind.*https://<host> or ecr:<host>"),
         ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "ecr:<host>"),
         ("ecr:", "no address of ECR"),
         ("ecr:1234.dkr.ecr.eu-central-1.amazonaws.com", "no address of ECR"),

@@ -37,8 +37,8 @@ def test_snapshots_lie_in_a_folder_or_on_s3(place: str) -> None:
         ("s3://", "names no place on S3"),
         ("s3://Acme_Snapshots", "names no place on S3"),
         ("s3://acme-snapshots/a prefix", "names no place on S3"),
-        ("gs://acme-snapshots", "`gs://…` is no place for snapshots; it is a folder, or s3://bucket/prefix"),
-        ("https://user:secret@host/x", "`https://…` is no place for snapshots"),
+        ("gs://acme-snapshots", "it is no place for snapshots; write a folder, or s3://bucket/prefix"),
+        ("https://user:secret@host/x", "it is no place for snapshots"),
     ],
 )
 def test_another_place_for_snapshots_is_refused_at_the_start(place: str, said: str) -> None:
