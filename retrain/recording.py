@@ -20,6 +20,20 @@ from retrain.training import Fitted, Ineligible, Labels, true_or_false
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
 
+VERSION_TAGS = (
+    "snapshot_id",
+    "window_start",
+    "window_end",
+    "technique",
+    "recipe_digest",
+    "model_digest",
+    "git_revision",
+)
+"""Tags of a run that its version has, too."""
+
+REQUIRED_TAGS = frozenset({*VERSION_TAGS, NOTE})
+"""A run without one of them cannot be registered: an earlier version of Ratchet wrote it. It is trained again."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,10 +90,13 @@ class Runs(Protocol):
         """Return the technique that production runs; None when nothing does."""
 
     def finished_run(self, identity: str) -> FinishedRun | None:
-        """Return the first run that finished with this identity."""
+        """Return the first run that finished with this identity and has all of REQUIRED_TAGS."""
 
     def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
-        """Return the newest version that this plan made, and what it was trained on."""
+        """Return the newest version that this plan made, and what it was trained on.
+
+        None when there is none, or when its snapshot is lost or cannot be read.
+        """
 
     def registered(self, run_id: str) -> Registered | None:
         """Return the version that this run's model is."""

@@ -45,7 +45,18 @@ def half_an_mlflow() -> Iterator[type[HalfAnMlflow]]:
     server.server_close()
 
 
-@pytest.mark.parametrize(("status", "error"), [(503, TrackingUnavailable), (404, TrackingRefused), (403, TrackingRefused), (401, TrackingRefused)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (503, TrackingUnavailable),
+        (429, TrackingUnavailable),
+        (404, TrackingRefused),
+        (403, TrackingRefused),
+        (401, TrackingRefused),
+        (400, TrackingRefused),
+        (413, TrackingRefused),
+    ],
+)
 def test_an_outage_is_not_taken_for_a_lost_artifact(half_an_mlflow, status: int, error: type[RetrainError]) -> None:
     half_an_mlflow.artifact_status = status
     tracking = Tracking(half_an_mlflow.url, "flight-delay")
