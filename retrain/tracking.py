@@ -107,14 +107,13 @@ class Tracking:
             return None
 
     def _with_snapshot(self, version: Registered) -> tuple[Registered, Snapshot] | None:
+        content = self._artifact(version.run_id, "snapshot.json")
+        if content is None:
+            return None
         try:
-            return version, Snapshot.model_validate_json(self._artifact(version.run_id, "snapshot.json"))
+            return version, Snapshot.model_validate_json(content)
         except ValidationError:  # written by another version of Ratchet, or damaged
             return None
-        except RequestException as error:
-            if _status(error) == HTTPStatus.NOT_FOUND:
-                return None
-            raise
 
     def registered(self, run_id: str) -> Registered | None:
         """Return the version that this run's model is; None when it was not registered."""
@@ -181,8 +180,13 @@ class Tracking:
         versions = [Registered(int(one.version), one.run_id) for one in found]
         return sorted(versions, key=lambda version: version.version, reverse=True)
 
-    def _artifact(self, run_id: str, path: str) -> bytes:
-        """The client's own `download_artifacts` calls every failure, an outage too, a missing file."""
+    def _artifact(self, run_id: str, path: str) -> bytes | None:
+        """Return a file of the run's own folder; None when a listing that worked does not name it.
+
+        A download's own error does not say whether the file is missing: it looks like an outage.
+        """
+        if path not in {file.path for file in self._client.list_artifacts(run_id)}:
+            return None
         address = f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
         with tempfile.TemporaryDirectory() as folder:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self.url)).read_bytes()

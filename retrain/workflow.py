@@ -21,7 +21,8 @@ from retrain.artifacts import write_artifacts
 from retrain.columns import evenly_spaced
 from retrain.contest import Trained, train
 from retrain.contract import Contract, Digest, Snapshot, digest_of_bytes, digest_of_json, utc_text
-from retrain.errors import LockMissing, StoreUnavailable
+from retrain.errors import LockMissing
+from retrain.files import folder_error
 from retrain.partitions import PartitionStore
 from retrain.recording import FinishedRun, Registered, Runs, WindowRun, rows_read, technique_record, window_record
 from retrain.settings import Settings
@@ -209,7 +210,7 @@ def _scratch_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         where = error.filename or gettempdir()
-        raise StoreUnavailable(f"{where} cannot be written ({error.strerror}); make room, or set TMPDIR to a folder with room, and run again") from error
+        raise folder_error(f"{where} cannot be written", error, ". Make room, or set TMPDIR to a folder with room, and run again") from error
 
 
 def _since(started: float) -> str:

@@ -23,29 +23,17 @@ from retrain.errors import TrackingRefused, TrackingUnavailable
 from retrain.recording import NOTE, VERSION_TAGS, figures, rows_read, technique_record
 from retrain.tracking import Tracking, describe_for_mlflow
 from retrain.training import Ineligible
+from tests.fakes.broken import Broken
 from tests.unit.retrain.synthetic import FEATURES, make_window
 
 URL = "http://127.0.0.1:9"
-
-
-class Broken:
-    """An MLflow client whose every call raises."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __getattr__(self, name: str):
-        def call(*_: object, **__: object) -> None:
-            raise self.error
-
-        return call
 
 
 def caused_by(error: Exception) -> MlflowException:
     """Return what MLflow's client makes of a failed request: it hides the cause in the text."""
     try:
         raise error
-    except Exception as cause:  # as the client does
+    except Exception as cause:  # noqa: BLE001 - as the client does
         try:
             raise MlflowException(f"API request failed with exception {cause}")
         except MlflowException as translated:
