@@ -149,7 +149,7 @@ def folder_error(what: str, error: OSError, advice: str = "") -> SnapshotError:
         advice: Appended to the sentence.
     """
     kind = StoreRefused if error.errno in _REFUSALS else StoreUnavailable
-    return kind(f"{what}: {error}{advice}")
+    return kind(f"{what} ({error.strerror or error}){advice}")
 
 
 def _path_of(uri: str) -> Path:
