@@ -27,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Retrain a model on a window of rows and register the challenger.
 
-    Exit codes: 0 done · 1 failed, trying again will not help · 2 usage, or a mistake in the YAML · 75 try again, something was not reachable ·
-    99 unchanged, nothing was trained.
+    Exit codes: 0 done · 1 failed, trying again will not help · 2 usage, a window in the future, or a mistake in the YAML ·
+    75 try again, something was not reachable · 99 unchanged, nothing was trained.
     """,
 )
 
