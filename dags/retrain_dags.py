@@ -15,25 +15,43 @@ import logging
 import os
 import re
 import time
+import urllib.error
 import urllib.request
 from datetime import timedelta
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, BaseOperator, Param, Variable, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, BaseOperator, Param, Variable, get_current_context, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 log = logging.getLogger(__name__)
 
 UNCHANGED = 99
-RETRAIN = 'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON" --json'
+FINAL = {
+    1: "it failed, and trying again will not help",
+    2: "it was asked wrongly, or the model's file has a mistake",
+    126: "the command cannot be started",
+    127: "there is no command `retrain`",
+}
+"""Exit codes that another try does not change. All others are tried again: 75, and a process that was killed."""
+RETRAIN = 'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON" --outcome "$RATCHET_OUTCOME"'
 XCOM_FILE = "/airflow/xcom/return.json"
 NOBODY = 65532
 UNPRIVILEGED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 MODELS = Path(__file__).parent / "models"
 POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 20 * 60
+"""How long `promote` waits for a verdict: judging takes a minute, a rollout that is under way some more."""
+PAUSE_SECONDS = 10.0
+TRIES = 12
+"""A promotion service that starts again is away for less than these two minutes."""
+LABEL = "before {{ params.window_end or (dag_run.run_after | ds) }}"
+"""What Airflow's list of task instances shows of `retrain`, in the column Map Index."""
 
 DOC = """
 ### {title}
@@ -42,48 +60,122 @@ Retrains `{name}` on the window that ends at `window_end` (default: the UTC day 
 then waits for the verdict of the promotion service. Any verdict is a success of this run; a merge of the pull request is a person's decision.
 
 - **skipped** `retrain`: no row of the window changed, nothing was trained
-- a failed `retrain` says why in the last line of its log; running it again is always safe
+- a failed `retrain` says why in its log; running it again is always safe
+- only what was not reachable is tried again by itself; a refusal or a mistake fails at once
+- the tab *Task Instances* shows each run's window and verdict in the column *Map Index*
 - [runs and versions in MLflow]({tracking_url}) · [promotions]({promote_url}/promotions/{name}) · model file `dags/models/{file}`
 """
 
 
-@task(task_id="promote", trigger_rule="none_failed", retries=2, retry_delay=timedelta(seconds=20), execution_timeout=timedelta(minutes=20))
-def promote(model: str, retrained: str | dict[str, Any] | None) -> dict[str, Any]:
+@task(
+    task_id="promote",
+    trigger_rule="none_failed",
+    retries=2,  # for a worker that was killed; whatever this function finds out itself is final
+    retry_delay=timedelta(seconds=20),
+    execution_timeout=timedelta(seconds=PATIENCE_SECONDS + 10 * 60),  # a last resort
+    map_index_template="{{ verdict }}",
+)
+def promote(model: str, retrained: dict[str, Any] | None) -> dict[str, Any]:
     """Nudge the promotion service and return the promotion once its verdict stands.
 
     Args:
         model: The model's name.
-        retrained: What `retrain run --json` printed, as its last line or, from a pod, decoded; None when retraining was skipped.
+        retrained: The outcome of `retrain run`; None when retraining was skipped.
 
     Raises:
-        AirflowFailException: A person has to act before anything can be judged, such as after a release that failed.
+        AirflowFailException: There is no verdict, and another try of this task would not bring one.
     """
-    url = Variable.get("promote_url").rstrip("/")
-    outcome = json.loads(retrained) if isinstance(retrained, str) else retrained
-    version = outcome.get("version") if outcome else None
-    _answer("POST", f"{url}/nudge/{model}")
+    url = Variable.get("promote_url", default=None)
+    if not url:
+        raise AirflowFailException("the Airflow variable promote_url is not set: it is the address of the promotion service")
+    promotion = _verdict(url.rstrip("/"), model, retrained["version"] if retrained else None)
+    get_current_context()["verdict"] = _label(promotion)
+    log.info("%s: %s", model, json.dumps(promotion))
+    return promotion
+
+
+def _label(promotion: dict[str, Any]) -> str:
+    """Return what Airflow's list of task instances shows of `promote`, in the column Map Index."""
+    version = f"v{promotion['version']} " if promotion["version"] else ""
+    return version + (promotion["verdict"] or promotion["state"])
+
+
+def _verdict(url: str, model: str, version: int | None) -> dict[str, Any]:
+    """Ask until the verdict is there, a person has to act, or the patience is at its end."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    what = f"on version {version} of {model}" if version else f"on {model}"
+    said = "nothing yet"
+    _nudge(url, model)
     while True:
         promotion = _answer("GET", f"{url}/promotions/{model}")
-        if _has_verdict(promotion, version):
-            log.info("%s: %s", model, json.dumps(promotion))
+        if promotion is None:
+            _nudge(url, model)  # the service started again and has not seen the model yet
+        elif _has_verdict(promotion, version):
             return promotion
-        if (promotion["waiting_for"] or "").startswith("a person"):
-            raise AirflowFailException(f"no verdict on version {version}: {promotion['state']}, waiting for {promotion['waiting_for']}")
-        time.sleep(POLL_SECONDS)  # bounded by execution_timeout
+        else:
+            is_ours = version is None or promotion["version"] in {None, version}  # else its next pass will see ours
+            if is_ours and promotion["waits_for"] == "person":
+                raise AirflowFailException(f"no verdict {what}, a person has to act first: {promotion['reason']}")
+            said = f"{promotion['state']}, waits for {promotion['waits_for'] or 'nothing'}: {promotion['reason']}"
+        if time.monotonic() > deadline:
+            minutes = f"{PATIENCE_SECONDS / 60:g} minutes"
+            raise AirflowFailException(f"no verdict {what} within {minutes}. The promotion service says: {said}")
+        time.sleep(POLL_SECONDS)
 
 
 def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
     if version is None:
         return promotion["state"] not in {"unjudged", "blind"}
-    if promotion["version"] is not None and promotion["version"] > version:
+    if promotion["version"] is None:
+        return False
+    if promotion["version"] > version:
         return True  # a newer challenger took its place: ours will never be judged
-    return promotion["version"] == version and promotion["verdict"] is not None
+    return promotion["version"] == version and (promotion["verdict"] is not None or promotion["waits_for"] is None)
 
 
-def _answer(method: str, url: str) -> dict[str, Any]:
-    request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-        return json.load(response)
+def _nudge(url: str, model: str) -> None:
+    if _answer("POST", f"{url}/nudge/{model}") is None:
+        raise AirflowFailException(f"the promotion service knows no model {model}: neither main nor MLflow has it")
+
+
+def _answer(method: str, url: str) -> dict[str, Any] | None:
+    """Return what the promotion service answers; None is its 404.
+
+    Raises:
+        AirflowFailException: It refuses, or it did not answer in any of the tries.
+    """
+    asked = f"{method} {url.partition('://')[2].partition('/')[2]}"  # without the host, which may hold a password
+    why = ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
+                found = json.load(response)
+        except urllib.error.HTTPError as error:
+            why = f"HTTP {error.code}: {_detail(error)}"
+            if error.code == HTTPStatus.NOT_FOUND:
+                return None
+            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.TOO_MANY_REQUESTS:
+                raise AirflowFailException(f"the promotion service refused {asked} with {why}") from error
+        except (OSError, HTTPException) as error:  # nobody listens, a timeout, a broken connection
+            why = str(error) or type(error).__name__
+        except ValueError as error:
+            raise AirflowFailException(f"{asked} was answered with something that is not JSON; see the variable promote_url") from error
+        else:
+            return found if isinstance(found, dict) else {}
+        log.warning("the promotion service does not answer %s (%s); try %s of %s", asked, why, attempt + 1, TRIES)
+    raise AirflowFailException(f"the promotion service did not answer {asked} in {TRIES} tries ({why}). Start it, then clear this task")
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    """What the problem says (RFC 9457), or the status's own words."""
+    try:
+        problem = json.load(error)
+    except (ValueError, OSError, HTTPException):
+        return str(error.reason)
+    return str(problem.get("detail", error.reason)) if isinstance(problem, dict) else str(error.reason)
 
 
 def retrain_dag(model: dict[str, Any], file: str) -> DAG:
@@ -126,12 +218,43 @@ def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
         where: `local` or `kubernetes`.
         environment: Its values are templates; the command reads them, so that nothing a person types is code.
     """
-    usual = {"task_id": "retrain", "skip_on_exit_code": UNCHANGED, "execution_timeout": timedelta(hours=2)}
+    usual = {
+        "task_id": "retrain",
+        "skip_on_exit_code": UNCHANGED,
+        "execution_timeout": timedelta(hours=2),
+        "map_index_template": LABEL,
+    }
     if where == "local":
-        return BashOperator(bash_command=RETRAIN, env=environment, append_env=True, **usual)
+        return RetrainHere(bash_command=RETRAIN, env=environment, append_env=True, **usual)
     if where == "kubernetes":
         return retrain_pod(environment, usual)
     raise ValueError(f"RATCHET_TASKS is {where!r}; it should be local or kubernetes")
+
+
+class RetrainHere(BashOperator):
+    """Runs the command beside Airflow. Its outcome comes through a file of its own, so nothing that the command prints can break it."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Return the outcome of `retrain run`."""
+        with TemporaryDirectory(prefix="retrain-") as folder:
+            outcome = Path(folder) / "outcome.json"
+            self.env = {**(self.env or {}), "RATCHET_OUTCOME": str(outcome)}
+            try:
+                super().execute(context)
+            except AirflowSkipException:
+                raise
+            except AirflowException as error:
+                process = self.subprocess_hook.sub_process
+                raise failure(process.returncode if process else None, error) from error
+            found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))
+            return found
+
+
+def failure(exit_code: int | None, error: AirflowException) -> AirflowException:
+    """Return what fails the task at once when another try would end alike, else the error as it was."""
+    if exit_code not in FINAL:
+        return error
+    return AirflowFailException(f"`retrain run` ended with {exit_code}: {FINAL[exit_code]}. Its log says why. {error}")
 
 
 def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOperator:
@@ -144,8 +267,8 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
         namespace=os.environ.get("RATCHET_RETRAIN_NAMESPACE", "retrain"),
         image=image,
         cmds=["/bin/sh", "-c"],
-        arguments=[f"{RETRAIN} > {XCOM_FILE}"],  # what stdout says is the XCom; people read stderr in the log
-        env_vars={**environment, "HOME": "/tmp", "TMPDIR": "/tmp"},  # noqa: S108 - the pod's own, empty at its start
+        arguments=[RETRAIN],
+        env_vars={**environment, "RATCHET_OUTCOME": XCOM_FILE, "HOME": "/tmp", "TMPDIR": "/tmp"},  # noqa: S108 - the pod's own, empty at its start
         service_account_name="retrain",
         automount_service_account_token=False,
         container_security_context=UNPRIVILEGED,
@@ -167,7 +290,11 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
 
 
 def pod_operator() -> type[BaseOperator]:
-    """Return the operator whose pod's XCom sidecar is retrain's own image: pinned, and on the node already. By default it is an alpine from Docker Hub."""
+    """Return the operator of retrain's pods.
+
+    Its XCom sidecar is retrain's own image: pinned, and on the node already. By default it is an alpine from Docker Hub.
+    It fails at once when the command's exit code is final; the provider tells nobody the code but in the pod's status.
+    """
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: PLC0415 - slow to load, and a laptop does without
 
     class RetrainPod(KubernetesPodOperator):
@@ -177,7 +304,22 @@ def pod_operator() -> type[BaseOperator]:
                 container.image = self.image
             return pod
 
+        def cleanup(self, pod: Any, remote_pod: Any, *arguments: Any, **options: Any) -> None:
+            try:
+                super().cleanup(pod, remote_pod, *arguments, **options)
+            except AirflowSkipException:
+                raise
+            except AirflowException as error:
+                raise failure(exit_code(remote_pod, self.base_container_name), error) from error
+
     return RetrainPod
+
+
+def exit_code(pod: Any, container: str) -> int | None:
+    """Return with what a pod's container ended; None when it did not, or nobody knows."""
+    statuses = (pod.status.container_statuses if pod and pod.status else None) or []
+    ended = [status.state.terminated for status in statuses if status.name == container and status.state]
+    return ended[0].exit_code if ended and ended[0] else None
 
 
 def pod_template(cpu: str, memory: str) -> dict[str, Any]:

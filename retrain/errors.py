@@ -1,13 +1,18 @@
-"""What can go wrong in retrain, as one tree. Only a transient error is worth trying again.
+"""What can go wrong in retrain, as one tree. Only an outage, called transient here, is worth trying again.
+
+All others are refusals (a person must act) or faults (a file, a row or an input is wrong).
+`retrain.cli` gives each error its exit code: an outage 75, wrong usage 2, anything else 1.
 
 RetrainError
 ├── InvalidSpec                 a model's YAML has mistakes
 ├── UnknownModel                no YAML of that name
 ├── NaiveTimeError              a moment without a time zone
 ├── WindowTooEmpty              too few groups to train, validate and test
+├── WindowInFuture              its rows are not there yet
 ├── SourceError
 │   ├── UnknownSource           a name that RETRAIN_SOURCES lacks, or an address it cannot open
 │   ├── SourceUnavailable       transient: locked, not there yet, not reachable
+│   ├── SourceRefused           a permission, or something that is no warehouse
 │   ├── QueryFailed             the source refuses the query
 │   ├── MissingColumn           the query does not return what the YAML names
 │   ├── BadColumn               a column has a type or values that a snapshot cannot hold
@@ -15,7 +20,7 @@ RetrainError
 ├── SnapshotError
 │   ├── PartitionMissing        a manifest names a file that is not there
 │   ├── PartitionCorrupt        a file's rows are not those its name promises
-│   ├── StoreUnavailable        transient: the store cannot be written or read
+│   ├── StoreUnavailable        transient: full, or not reachable
 │   └── StoreRefused            the store answers, and refuses: credentials, a bucket, a permission
 ├── TrainingError               no technique can be trained, or none may ship
 │   └── OneClassLabel           every row of a split has the same label
@@ -70,6 +75,10 @@ class WindowTooEmpty(RetrainError):
     """Too few groups to train, validate and test."""
 
 
+class WindowInFuture(RetrainError):
+    """The window ends in the future: its rows are not there yet."""
+
+
 class SourceError(RetrainError):
     """The warehouse did not give the rows asked for."""
 
@@ -82,6 +91,10 @@ class SourceUnavailable(SourceError):
     """Locked, not there yet, or not reachable."""
 
     is_transient = True
+
+
+class SourceRefused(SourceError):
+    """The source cannot be opened or read until a person acts: a permission, or something that is no warehouse."""
 
 
 class QueryFailed(SourceError):
@@ -113,13 +126,13 @@ class PartitionCorrupt(SnapshotError):
 
 
 class StoreUnavailable(SnapshotError):
-    """The store cannot be written or read: full, read-only, not reachable."""
+    """The store cannot be written or read now: full, or not reachable."""
 
     is_transient = True
 
 
 class StoreRefused(SnapshotError):
-    """The store answers, and refuses: expired credentials, a missing bucket, a permission. Somebody has to act before another try."""
+    """The store answers, and refuses: expired credentials, a missing bucket, a permission, a read-only folder. A person must act."""
 
 
 class TrainingError(RetrainError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -15,7 +16,19 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from retrain.contract import Digest
-from retrain.errors import StoreRefused, StoreUnavailable
+from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
+
+_REFUSALS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,  # a file where a folder should be
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
+"""Errors of a file system that stay until a person acts; a full disk may get room by itself."""
 
 
 class Files(Protocol):
@@ -86,7 +99,12 @@ class FolderFiles:
 
     def exists(self, uri: str) -> bool:
         """Say whether there is a file."""
-        return _path_of(uri).exists()
+        with _read_errors(uri):
+            try:
+                _path_of(uri).stat()
+            except FileNotFoundError:
+                return False
+            return True
 
     def digest(self, uri: str) -> Digest:
         """Return the sha256 of a file's bytes, read anew each time."""
@@ -107,7 +125,7 @@ class FolderFiles:
             writing.replace(path)
         except OSError as error:
             what_to_do = "Make room, or let this user write there, and run it again"
-            raise StoreUnavailable(f"{path} cannot be written: {error}; nothing was left under that name. {what_to_do}") from error
+            raise folder_error(f"{path} cannot be written", error, f"; nothing was left under that name. {what_to_do}") from error
         finally:
             _remove(writing)
 
@@ -119,7 +137,19 @@ def _read_errors(uri: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StoreUnavailable(f"{place_of(uri)} cannot be read: {error}") from error
+        raise folder_error(f"{place_of(uri)} cannot be read", error) from error
+
+
+def folder_error(what: str, error: OSError, advice: str = "") -> SnapshotError:
+    """Return what an error of the file system is to a caller: worth another try, or for a person to mend.
+
+    Args:
+        what: What failed, such as `/snapshots cannot be written`.
+        error: As the system gave it.
+        advice: Appended to the sentence.
+    """
+    kind = StoreRefused if error.errno in _REFUSALS else StoreUnavailable
+    return kind(f"{what} ({error.strerror or error}){advice}")
 
 
 def _path_of(uri: str) -> Path:

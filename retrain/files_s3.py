@@ -20,13 +20,21 @@ import pyarrow as pa
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
+    ChecksumError,
     ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as NoConnection
 
 from retrain.contract import Digest
 from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
@@ -49,6 +57,16 @@ _ADVICE = {
     "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_REGION",
 }
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError)
+_OUTAGES = (
+    ChecksumError,  # of bytes on the way: S3 checks what it stores
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoConnection,
+)
+"""What another try may mend; any other error of boto3 is one of our settings."""
 _PASSING = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ConditionalRequestConflict", "429"}
 _CLIENT_LOCK = threading.Lock()
 
@@ -144,8 +162,12 @@ def _translated(uri: str) -> Iterator[None]:
         raise _refusal(uri, error) from error
     except _NO_CREDENTIALS as error:
         raise StoreRefused(f"{uri}: there are no AWS credentials to ask with ({error}): {_LOGIN}") from error
-    except BotoCoreError as error:
+    except SSLError as error:
+        raise StoreRefused(f"{uri}: the certificate of S3 is not trusted here ({error}): set AWS_CA_BUNDLE, or correct the address") from error
+    except _OUTAGES as error:
         raise StoreUnavailable(f"{uri} cannot be reached: {error}") from error
+    except BotoCoreError as error:
+        raise StoreRefused(f"{uri}: S3 cannot be asked with these AWS settings: {error}") from error
 
 
 def _refusal(uri: str, error: ClientError) -> SnapshotError | FileNotFoundError | _AnotherWasFaster:

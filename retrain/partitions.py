@@ -87,7 +87,10 @@ class PartitionStore:
             file.write(digest_of_bytes(content).encode() + b"\n" + content)
 
     def recall(self, reading: Digest, week: str) -> ReadWeek | None:
-        """Return what the index says of a week; None when it has no entry, or one that is damaged, or whose partition is gone.
+        """Return what the index says of a week; None when it has no entry that counts.
+
+        An entry does not count when it is damaged, when another version of Ratchet wrote it with
+        other fields, or when its partition is gone. The week is then read from the source again.
 
         Raises:
             StoreUnavailable, StoreRefused: The place cannot be read.
@@ -98,7 +101,10 @@ class PartitionStore:
             return None
         if digest.decode(errors="replace") != digest_of_bytes(content):
             return None
-        read_week = ReadWeek.model_validate_json(content)
+        try:
+            read_week = ReadWeek.model_validate_json(content)
+        except ValidationError:
+            return None
         return read_week if files_of(read_week.partition.uri).exists(read_week.partition.uri) else None
 
     def _index_file(self, reading: Digest, week: str) -> str:

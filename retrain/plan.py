@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from retrain.contract import Contract, Digest, utc_text
 from retrain.partitions import PartitionStore
-from retrain.snapshot import kept_weeks, spans_to_read
+from retrain.snapshot import kept_weeks, reading_digest, spans_to_read
 from retrain.spec import ModelSpec
-from retrain.window import sliding_window
+from retrain.window import Window, sliding_window, weeks_within, weeks_without_rows
 
 
 class RunPlan(Contract):
@@ -21,6 +21,8 @@ class RunPlan(Contract):
     """Spans that are read from the source."""
     kept_weeks: tuple[str, ...]
     """Weeks that are taken from the store."""
+    weeks_without_rows: tuple[str, ...]
+    """The last weeks that held no rows when a run read them; a later run may find some."""
     splits: str
     techniques: tuple[str, ...]
     compares: str
@@ -28,9 +30,10 @@ class RunPlan(Contract):
     def as_text(self) -> str:
         """The plan for a person, a line for each step."""
         kept = f"{len(self.kept_weeks)} weeks from the store ({self.kept_weeks[0]} to {self.kept_weeks[-1]})" if self.kept_weeks else "nothing from the store"
+        behind = f"; {', '.join(self.weeks_without_rows)} held no rows when last read" if self.weeks_without_rows else ""
         lines = (
             f"{self.model} over {self.window}, plan {self.plan_digest[:19]}",
-            f"reads     {', '.join(self.reads) or 'nothing'} from the source; {kept}",
+            f"reads     {', '.join(self.reads) or 'nothing'} from the source; {kept}{behind}",
             f"splits    {self.splits}",
             *(f"trains    {technique}" for technique in self.techniques),
             f"compares  {self.compares}",
@@ -49,11 +52,24 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
         plan_digest=spec.plan_digest,
         reads=tuple(str(span) for span in spans_to_read(window, kept)),
         kept_weeks=tuple(week.partition.week for week in kept),
+        weeks_without_rows=_known_to_be_empty(spec, window, store),
         splits=f"test is the last {_days(spec.test)} days before {ripe_end}, validation the {_days(spec.validation)} before them, train the rest; "
         f"a {spec.columns.groups} is never divided",
         techniques=tuple(f"{name}: {technique.estimator} {technique.params or ''}".rstrip() for name, technique in spec.techniques.items()),
         compares=f"techniques by {spec.gate.metric} on validation; the winner, refit on train and validation, is the challenger that promote judges on test",
     )
+
+
+def _known_to_be_empty(spec: ModelSpec, window: Window, store: PartitionStore) -> tuple[str, ...]:
+    """The index has no entry of a week without rows, but says until when the weeks before it were read."""
+    reading = reading_digest(spec)
+    known = [read_week for week in weeks_within(window) if (read_week := store.recall(reading, week))]
+    if not known:
+        return ()
+    last_read = max(read_week.read_until for read_week in known)
+    looked_at = Window(window.start, min(window.end, last_read))
+    with_rows = [read_week.partition.week for read_week in known]
+    return weeks_without_rows(looked_at, with_rows, label_delay=spec.label_delay)
 
 
 def _days(length: timedelta) -> str:

@@ -20,6 +20,20 @@ from retrain.training import Fitted, Ineligible, Labels, true_or_false
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a run's description."""
 
+VERSION_TAGS = (
+    "snapshot_id",
+    "window_start",
+    "window_end",
+    "technique",
+    "recipe_digest",
+    "model_digest",
+    "git_revision",
+)
+"""Tags of a run that its version has, too."""
+
+REQUIRED_TAGS = frozenset({*VERSION_TAGS, NOTE})
+"""A run without one of them cannot be registered: an earlier version of Ratchet wrote it. It is trained again."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,10 +90,13 @@ class Runs(Protocol):
         """Return the technique that production runs; None when nothing does."""
 
     def finished_run(self, identity: str) -> FinishedRun | None:
-        """Return the first run that finished with this identity."""
+        """Return the first run that finished with this identity and has all of REQUIRED_TAGS."""
 
     def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
-        """Return the newest version that this plan made, and what it was trained on."""
+        """Return the newest version that this plan made, and what it was trained on.
+
+        None when there is none, or when its snapshot is lost or cannot be read.
+        """
 
     def registered(self, run_id: str) -> Registered | None:
         """Return the version that this run's model is."""
@@ -106,6 +123,8 @@ class WindowRun:
     sample: int | None
     reason: str
     git_revision: str
+    weeks_without_rows: tuple[str, ...] = ()
+    """The window's last weeks, when no row of them came."""
 
     @property
     def run_name(self) -> str:
@@ -143,6 +162,8 @@ def window_record(window: WindowRun, card: ModelCard, winner: Fitted, measured: 
         "reason": window.reason,
         NOTE: _sentence(window, card.technique, measured, why),
     }
+    if window.weeks_without_rows:
+        tags["weeks_without_rows"] = ", ".join(window.weeks_without_rows)
     params = {
         "technique": card.technique,
         "estimator": technique.estimator,
@@ -155,6 +176,15 @@ def window_record(window: WindowRun, card: ModelCard, winner: Fitted, measured: 
     counts = {f"{split}_rows": float(rows.num_rows) for split, rows in window.rows.items()}
     metrics = {**measured, **counts, "onnx_largest_difference": winner.largest_difference, "refit_seconds": winner.seconds}
     return Record(window.run_name, tags, params, metrics, started_ms, ended_ms)
+
+
+def behind_sentence(weeks: Sequence[str]) -> str:
+    """Return what people are told of a window whose last weeks hold no rows.
+
+    >>> behind_sentence(["2013-W28"])
+    'window holds no rows in 2013-W28, its last weeks: see whether the source is behind'
+    """
+    return f"window holds no rows in {', '.join(weeks)}, its last weeks: see whether the source is behind"
 
 
 def technique_record(window: WindowRun, candidate: Fitted | Ineligible, *, ended_ms: int) -> Record:
@@ -195,4 +225,5 @@ def _sentence(window: WindowRun, technique: str, measured: Mapping[str, float], 
     metric = window.spec.gate.metric
     days = f"{window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}"
     figure = f"{METRICS[metric].label} {measured[f'test_{metric}']:.4f} on {window.rows['test'].num_rows:,} test rows"
-    return f"{technique} on rows of {days}; {figure}. {why[0].upper()}{why[1:]}."
+    behind = f" The {behind_sentence(window.weeks_without_rows)}." if window.weeks_without_rows else ""
+    return f"{technique} on rows of {days}; {figure}. {why[0].upper()}{why[1:]}.{behind}"

@@ -11,11 +11,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from retrain.contract import ModelSchema, Snapshot
-from retrain.errors import TrackingRefused, TrackingUnavailable
-from retrain.recording import NOTE, FinishedRun, Record, Registered, Rows
+from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
+from retrain.recording import NOTE, REQUIRED_TAGS, VERSION_TAGS, FinishedRun, Record, Registered, Rows
 
 for _name, _value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # mlflow's 7, at its pace, keep an outage secret for minutes; Airflow tries again
@@ -35,12 +38,22 @@ from mlflow.exceptions import MlflowException  # noqa: E402 - as above
 from mlflow.models import Model, ModelSignature  # noqa: E402 - as above
 from mlflow.types import ColSpec, Schema  # noqa: E402 - as above
 from requests import RequestException  # noqa: E402 - comes with mlflow
+from requests.exceptions import InvalidURL, SSLError  # noqa: E402 - as above
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-VERSION_TAGS = ("snapshot_id", "window_start", "window_end", "technique", "recipe_digest", "model_digest", "git_revision")
-"""Tags of a run that its version has, too."""
-_OUTAGES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
-"""INTERNAL_ERROR is also what the client says when nobody answers."""
+_OUTAGES = {
+    "ABORTED",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL_ERROR",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "TEMPORARILY_UNAVAILABLE",
+}
+"""INTERNAL_ERROR is also what the client says when nobody answers. Each 429 is RESOURCE_EXHAUSTED."""
+_OUR_MISTAKES = (SSLError, InvalidURL)
+"""The client reports these as INTERNAL_ERROR too, but waiting mends neither."""
+_WORTH_ANOTHER_TRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
+"""Status codes that may be gone a little later."""
 
 
 class Tracking:
@@ -48,13 +61,15 @@ class Tracking:
 
     def __init__(self, url: str, model: str) -> None:
         self.url, self.model = url, model
-        self._client = MlflowClient(tracking_uri=url, registry_uri=url)
+        with self._translated():
+            self._client = MlflowClient(tracking_uri=url, registry_uri=url)
 
     def check(self) -> None:
         """Return when MLflow answers.
 
         Raises:
             TrackingUnavailable: It does not; asked once, so that this takes no time.
+            TrackingRefused: It refuses our login, or its address or certificate is wrong.
         """
         with self._translated(), _one_try():
             self._client.search_experiments(max_results=1)
@@ -72,18 +87,32 @@ class Tracking:
             return technique
 
     def finished_run(self, identity: str) -> FinishedRun | None:
-        """Return the first run that finished with this identity; None when there is none."""
+        """Return the first run that finished with this identity and that can be registered; None when there is none."""
         with self._translated():
             for run in self._runs(f"tags.run_identity = '{identity}' AND attributes.status = 'FINISHED'"):
-                return FinishedRun(run.info.run_id, run.data.tags["technique"], run.data.tags["model_digest"])
+                tags = run.data.tags
+                if tags.keys() >= REQUIRED_TAGS:
+                    return FinishedRun(run.info.run_id, tags["technique"], tags["model_digest"])
             return None
 
     def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
-        """Return the newest version that the same plan made, with the snapshot it was trained on; None when there is none."""
+        """Return the newest version that the same plan made, with the snapshot it was trained on.
+
+        None when there is none, or when its snapshot is lost or cannot be read: the window is trained then.
+        """
         with self._translated():
             for version in self._versions():
                 if self._client.get_run(version.run_id).data.tags.get("plan_digest") == plan_digest:
-                    return version, Snapshot.model_validate_json(self._artifact(version.run_id, "snapshot.json"))
+                    return self._with_snapshot(version)
+            return None
+
+    def _with_snapshot(self, version: Registered) -> tuple[Registered, Snapshot] | None:
+        content = self._artifact(version.run_id, "snapshot.json")
+        if content is None:
+            return None
+        try:
+            return version, Snapshot.model_validate_json(content)
+        except ValidationError:  # written by another version of Ratchet, or damaged
             return None
 
     def registered(self, run_id: str) -> Registered | None:
@@ -151,8 +180,13 @@ class Tracking:
         versions = [Registered(int(one.version), one.run_id) for one in found]
         return sorted(versions, key=lambda version: version.version, reverse=True)
 
-    def _artifact(self, run_id: str, path: str) -> bytes:
-        """The client's own `download_artifacts` calls every failure, an outage too, a missing file."""
+    def _artifact(self, run_id: str, path: str) -> bytes | None:
+        """Return a file of the run's own folder; None when a listing that worked does not name it.
+
+        A download's own error does not say whether the file is missing: it looks like an outage.
+        """
+        if path not in {file.path for file in self._client.list_artifacts(run_id)}:
+            return None
         address = f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
         with tempfile.TemporaryDirectory() as folder:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self.url)).read_bytes()
@@ -184,21 +218,33 @@ class Tracking:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except RequestException as error:  # of an artifact; all else comes as the next
-            status = None if error.response is None else error.response.status_code
-            if status == 404:
-                raise TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}") from error
-            if status in (401, 403):
-                raise TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it") from error
-            raise self._unavailable(str(error)) from error
+        except RequestException as error:  # of an artifact; all else comes as MlflowException
+            raise self._artifact_error(error) from error
         except MlflowException as error:
+            if isinstance(error.__context__, _OUR_MISTAKES):
+                advice = "correct RETRAIN_TRACKING_URL, or give this machine the certificate of its authority"
+                raise TrackingRefused(f"MLflow at {self.url} cannot be asked: {advice} ({error.message[:300]})") from error
             if error.error_code in _OUTAGES:
                 raise self._unavailable(error.message) from error
             raise TrackingRefused(f"MLflow at {self.url} refused what was asked for {self.model}: {error.error_code}: {error.message[:500]}") from error
 
+    def _artifact_error(self, error: RequestException) -> RetrainError:
+        status = _status(error)
+        if status == HTTPStatus.NOT_FOUND:
+            return TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}")
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it")
+        if isinstance(error, _OUR_MISTAKES) or (status is not None and status not in _WORTH_ANOTHER_TRY):
+            return TrackingRefused(f"MLflow at {self.url} does not take or give an artifact of {self.model}: {error}")
+        return self._unavailable(str(error))
+
     def _unavailable(self, why: str) -> TrackingUnavailable:
         advice = "start it, or set RETRAIN_TRACKING_URL to where it is, and run again; nothing is half-registered"
         return TrackingUnavailable(f"MLflow at {self.url} does not answer: {advice} ({why[:300]})")
+
+
+def _status(error: RequestException) -> int | None:
+    return None if error.response is None else error.response.status_code
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrain.contract import Split, utc_text
-from retrain.errors import NaiveTimeError, WindowTooEmpty
+from retrain.errors import NaiveTimeError, WindowInFuture, WindowTooEmpty
 
+_DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -67,6 +69,21 @@ def sliding_window(end: datetime, *, months: int) -> Window:
     return Window(end.replace(year=year, month=month + 1, day=day), end)
 
 
+def check_not_in_future(end: datetime, *, now: datetime) -> None:
+    """Return when a window may end at `end`.
+
+    Args:
+        end: Aware; the first moment that is no longer in the window.
+        now: Aware.
+
+    Raises:
+        WindowInFuture: `end` is later than `now`.
+    """
+    if end > now:
+        found = f"{utc_text(end)} is in the future, for it is {utc_text(now)}"
+        raise WindowInFuture(f"the window's end {found}: its rows are not there yet. Choose an --end up to now")
+
+
 def week_of(moment: datetime) -> str:
     """Return the ISO week that a UTC moment lies in.
 
@@ -100,6 +117,27 @@ def weeks_within(window: Window) -> tuple[str, ...]:
         weeks.append(week_of(monday))
         monday += timedelta(days=7)
     return tuple(weeks)
+
+
+def weeks_without_rows(window: Window, with_rows: Sequence[str], *, label_delay: timedelta) -> tuple[str, ...]:
+    """Return the window's last weeks that hold no row though they should: the source is behind, or has stopped.
+
+    A week should hold rows when the labels of at least its first day are ripe. A query may leave
+    out rows whose labels are not.
+
+    Args:
+        window: Half-open.
+        with_rows: The ISO weeks that have rows.
+        label_delay: How long after its event a row's label is known.
+
+    >>> july = Window(datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 15, tzinfo=UTC))
+    >>> weeks_without_rows(july, ["2013-W27"], label_delay=timedelta(days=1))
+    ('2013-W28',)
+    """
+    newest = max(with_rows, default="")
+    ripe_end = window.end - label_delay
+    later = [week for week in weeks_within(window) if week > newest]
+    return tuple(week for week in later if week_bounds(week).start + _DAY <= ripe_end)
 
 
 def cut(window: Window, groups: GroupTimes, *, label_delay: timedelta, validation: timedelta, test: timedelta) -> Cut:

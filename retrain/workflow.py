@@ -21,15 +21,25 @@ from retrain.artifacts import write_artifacts
 from retrain.columns import evenly_spaced
 from retrain.contest import Trained, train
 from retrain.contract import Contract, Digest, Snapshot, digest_of_bytes, digest_of_json, utc_text
-from retrain.errors import LockMissing, StoreUnavailable
+from retrain.errors import LockMissing
+from retrain.files import folder_error
 from retrain.partitions import PartitionStore
-from retrain.recording import FinishedRun, Registered, Runs, WindowRun, rows_read, technique_record, window_record
+from retrain.recording import (
+    FinishedRun,
+    Registered,
+    Runs,
+    WindowRun,
+    behind_sentence,
+    rows_read,
+    technique_record,
+    window_record,
+)
 from retrain.settings import Settings
 from retrain.snapshot import build_snapshot, is_unchanged, read_split
 from retrain.source import open_source
 from retrain.spec import ModelSpec
 from retrain.training import warm_up
-from retrain.window import sliding_window
+from retrain.window import sliding_window, weeks_without_rows
 
 SEED = 20_130_101
 """Of every estimator, so that a run can be repeated; part of a run's identity."""
@@ -100,10 +110,16 @@ def run_window(
     with open_source(settings.sources, spec.source) as source:
         snapshot = build_snapshot(spec, end, source, PartitionStore(settings.snapshots))
     progress(f"snapshot of {sum(part.rows for part in snapshot.partitions):,} rows in {len(snapshot.partitions)} weeks ({_since(started)})")
+    missing = weeks_without_rows(
+        sliding_window(end, months=spec.window_months),
+        [part.week for part in snapshot.partitions],
+        label_delay=spec.label_delay,
+    )
+    behind = (f"the {behind_sentence(missing)}",) if missing else ()
     champion = runs.champion_technique()
     identity = run_identity(spec, snapshot, settings, champion=champion, sample=sample)
     registers = register and sample is None
-    answer = _Answer(spec.name, end, snapshot.snapshot_id, started)
+    answer = _Answer(spec.name, end, snapshot.snapshot_id, started, behind)
 
     if earlier := runs.finished_run(identity):
         return answer.of_earlier(earlier, runs.registered(earlier.run_id), runs.register(earlier.run_id, title=spec.title) if registers else None)
@@ -122,6 +138,7 @@ def run_window(
         sample=sample,
         reason=reason,
         git_revision=settings.git_revision,
+        weeks_without_rows=missing,
     )
     trained = train(window, champion=champion, workers=settings.workers, say=progress)
     run = _record(runs, window, trained, started)
@@ -150,6 +167,8 @@ class _Answer:
     end: datetime
     snapshot_id: str
     started: float
+    notes: tuple[str, ...]
+    """Of the window, whatever becomes of it."""
 
     def of_earlier(self, earlier: FinishedRun, before: Registered | None, now: Registered | None) -> RunOutcome:
         if now and not before:
@@ -173,7 +192,7 @@ class _Answer:
             model_digest=run.model_digest if run else None,
             snapshot_id=self.snapshot_id,
             seconds=time.monotonic() - self.started,
-            notes=notes,
+            notes=(*self.notes, *notes),
         )
 
 
@@ -209,7 +228,7 @@ def _scratch_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         where = error.filename or gettempdir()
-        raise StoreUnavailable(f"{where} cannot be written ({error.strerror}); make room, or set TMPDIR to a folder with room, and run again") from error
+        raise folder_error(f"{where} cannot be written", error, "; make room, or set TMPDIR to a folder with room, and run again") from error
 
 
 def _since(started: float) -> str:

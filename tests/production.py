@@ -200,7 +200,7 @@ class Production:
             "the end of retraining", lambda: found if (found := self.airflow.task_states(DAG, run)["retrain"]) in ends else None, timeout_seconds=300
         )
         log = self.airflow.log(DAG, run, "retrain")
-        if state != "up_for_retry":
+        if state not in {"failed", "up_for_retry"}:
             ended = wait_for("the end of the run", lambda: found if (found := self.airflow.run_state(DAG, run)) in DONE else None, timeout_seconds=120)
             assert ended == "success", self.airflow.log(DAG, run, "promote")
         return state, log

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from retrain.contract import Partition, Snapshot
+from retrain.contract import Partition, Snapshot, canonical_json, digest_of_bytes
 from retrain.errors import PartitionCorrupt, PartitionMissing
 from retrain.files import files_of
 from retrain.partitions import PartitionStore, read_partition
@@ -125,6 +125,19 @@ def test_a_damaged_index_costs_a_reading_and_nothing_else(place: str) -> None:
     uri = f"{store._root}/index/{READING.removeprefix('sha256:')}/{week}.json"
     with files_of(uri).appearing_whole(uri) as file:
         file.write(b"sha256:torn\n" + json.dumps({}).encode())
+    assert store.recall(READING, week) is None
+    assert built(place, end=JULY_22) == first
+    assert store.recall(READING, week) is not None
+
+
+@pytest.mark.parametrize("content", [{}, {"partition": None, "seen_by": "a version of Ratchet that wrote other fields"}, [], None])
+def test_an_index_entry_of_another_version_is_no_entry_and_the_week_is_read_again(place: str, content: object) -> None:
+    first, store = built(place, end=JULY_22), PartitionStore(place)
+    week = first.partitions[1].week
+    uri = f"{store._root}/index/{READING.removeprefix('sha256:')}/{week}.json"
+    entry = canonical_json(content)
+    with files_of(uri).appearing_whole(uri) as file:
+        file.write(digest_of_bytes(entry).encode() + b"\n" + entry)
     assert store.recall(READING, week) is None
     assert built(place, end=JULY_22) == first
     assert store.recall(READING, week) is not None

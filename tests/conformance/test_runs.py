@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain.recording import NOTE, Record, Registered, Rows, Runs
+from retrain.recording import NOTE, VERSION_TAGS, Record, Registered, Rows, Runs
 from retrain.snapshot import snapshot_to_bytes
-from retrain.tracking import VERSION_TAGS, Tracking
+from retrain.tracking import Tracking
 from tests.unit.retrain.fake_runs import FakeRuns, Killed
 from tests.unit.retrain.synthetic import make_window
 
@@ -95,6 +95,25 @@ def test_the_last_snapshot_is_that_of_the_newest_version_of_the_same_plan(runs: 
     version, snapshot = runs.last_snapshot("plan")
     assert (version.version, snapshot) == (2, SNAPSHOT)
     assert runs.last_snapshot("no such plan") is None
+
+
+@pytest.mark.parametrize("content", [b"{}", b"not JSON", b'{"written by": "another version"}', None])
+def test_a_snapshot_that_cannot_be_read_is_no_last_snapshot(runs: Runs, folder: Path, content: bytes | None) -> None:
+    if content is None:
+        (folder / "snapshot.json").unlink()
+    else:
+        (folder / "snapshot.json").write_bytes(content)
+    (folder / "picture.png").write_bytes(b"an artifact, so that there are some")
+    runs.register(record(runs, folder, identity="one"), title="Will it be late?")
+    assert runs.last_snapshot("plan") is None
+
+
+def test_a_run_without_the_tags_that_a_version_needs_is_not_found(runs: Runs, folder: Path) -> None:
+    tags = {"run_identity": "one", "plan_digest": "plan", "technique": "logistic"}
+    runs.record(Record("an earlier version's", tags, {}, {}, 1, 2), [], [], folder)
+    assert runs.finished_run("one") is None
+    complete = record(runs, folder, identity="one")
+    assert runs.finished_run("one").run_id == complete
 
 
 def test_the_champions_technique_is_that_of_the_version_that_production_runs_not_of_the_challenger(runs: Runs, folder: Path) -> None:

@@ -66,9 +66,9 @@ def test_a_week_that_is_there_or_has_no_new_row_registers_nothing(production: Pr
     wait_until_no_pod_is_left(production)
 
 
-def test_why_it_failed_is_in_the_log_of_the_task_and_it_is_tried_again(production: Production) -> None:
+def test_why_it_failed_is_in_the_log_of_the_task_and_a_window_without_rows_is_not_tried_again(production: Production) -> None:
     state, log = production.ran("2012-01-02")
-    assert state == "up_for_retry"
+    assert state == "failed"
     assert "no rows" in log
 
 

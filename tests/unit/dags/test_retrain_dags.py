@@ -46,6 +46,20 @@ print(json.dumps({"errors": bag.import_errors, "dags": {name: describe(dag) for 
 """
 
 
+EXECUTE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+
+task = DagBag(sys.argv[1]).dags["retrain-minimal"].get_task("retrain")
+try:
+    ended = ["success", task.execute({})]
+except Exception as error:
+    ended = [type(error).__name__, str(error)]
+print()
+print(json.dumps(ended))
+"""
+
+
 @pytest.fixture(scope="module")
 def airflow_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("airflow")
@@ -60,8 +74,8 @@ def airflow_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-def parse(folder: Path, env: dict[str, str]) -> dict:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PARSE, str(folder)], env=env, capture_output=True, text=True, timeout=120, check=False)
+def parse(folder: Path, env: dict[str, str], *, script: str = PARSE) -> dict:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(folder)], env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -137,3 +151,31 @@ def test_parsing_imports_airflow_and_yaml_only() -> None:
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"airflow", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "state", "said"),
+    [
+        ('echo "{\\"version\\": 8}" > "$8"; echo a library says goodbye >&2', "success", {"version": 8}),
+        ("echo no rows >&2; exit 1", "AirflowFailException", "trying again will not help"),
+        ("exit 2", "AirflowFailException", "it was asked wrongly"),
+        ("exit 75", "AirflowException", "exit code 75"),
+        ("kill -9 $$", "AirflowException", "exit code -9"),
+        ('echo "{\\"version\\": 8}" > "$8"; exit 99', "AirflowSkipException", "Skipping"),
+    ],
+)
+def test_the_exit_code_decides_whether_another_try_follows_and_a_file_hands_on_the_outcome(
+    airflow_env: dict[str, str], tmp_path: Path, ends: str, state: str, said: object
+) -> None:
+    shutil.copy(ROOT / "dags" / "retrain_dags.py", tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
+    (tmp_path / "retrain").write_text(f"#!/bin/sh\necho progress\n{ends}\n")
+    (tmp_path / "retrain").chmod(0o755)
+    env = {**airflow_env, "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    found_state, found = parse(tmp_path, env, script=EXECUTE)
+    assert found_state == state, found
+    if isinstance(said, str):
+        assert said in found
+    else:
+        assert found == said

@@ -39,11 +39,12 @@ import retrain_dags
 
 def answer(method, url):
     asked.append(method)
-    return {"state": "unopened", "version": 3, "waiting_for": "promote", "verdict": "promote" if len(asked) > 2 else None}
+    return {"state": "unopened", "version": 3, "waits_for": "promote", "reason": "", "verdict": "promote" if len(asked) > 2 else None}
 
 retrain_dags._answer, retrain_dags.POLL_SECONDS = answer, 0
+retrain_dags.get_current_context = dict
 found = []
-for retrained in (json.dumps({"version": 3}), {"version": 3}, None):
+for retrained in ({"version": 3}, None):
     asked = []
     found.append([retrain_dags.promote.function("minimal", retrained)["version"], asked])
 print(json.dumps(found))
@@ -89,23 +90,29 @@ def base(spec: dict) -> dict:
     return next(container for container in spec["containers"] if container["name"] == "base")
 
 
-def test_the_pod_runs_the_command_that_a_laptop_runs_and_its_stdout_is_the_xcom(base: dict, parsed: dict, tmp_path: Path) -> None:
+def test_the_pod_runs_the_command_that_a_laptop_runs_and_its_outcome_is_the_xcom(base: dict, parsed: dict, tmp_path: Path) -> None:
     laptop = parse(tmp_path)["bash"]
     assert base["command"] == ["/bin/sh", "-c"]
-    assert base["args"] == [laptop + " > /airflow/xcom/return.json"]
+    assert base["args"] == [laptop]
+    assert {variable["name"]: variable["value"] for variable in base["env"]}["RATCHET_OUTCOME"] == "/airflow/xcom/return.json"
     assert parsed["xcom"]
 
 
 def test_the_shell_hands_on_output_exit_code_and_what_a_person_typed(base: dict, tmp_path: Path) -> None:
     (tmp_path / "retrain").write_text('#!/bin/sh\nprintf "%s|" "$@"\necho progress >&2\nexit 99\n')
     (tmp_path / "retrain").chmod(0o755)
-    xcom = tmp_path / "return.json"
-    script = base["args"][0].replace("/airflow/xcom/return.json", str(xcom))
-    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "RATCHET_MODEL": "m", "RATCHET_WINDOW_END": "2013-07-08", "RATCHET_REASON": "$(touch hacked); `id` \" '"}
-    done = subprocess.run(["/bin/sh", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    typed = "$(touch hacked); `id` \" '"
+    env = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "RATCHET_MODEL": "m",
+        "RATCHET_WINDOW_END": "2013-07-08",
+        "RATCHET_REASON": typed,
+        "RATCHET_OUTCOME": "/airflow/xcom/return.json",
+    }
+    done = subprocess.run(["/bin/sh", "-c", base["args"][0]], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 99
-    assert (done.stdout, done.stderr) == ("", "progress\n")
-    assert xcom.read_text() == "run|m|--end|2013-07-08|--reason|$(touch hacked); `id` \" '|--json|"
+    assert done.stderr == "progress\n"
+    assert done.stdout == f"run|m|--end|2013-07-08|--reason|{typed}|--outcome|/airflow/xcom/return.json|"
     assert not (tmp_path / "hacked").exists()
 
 
@@ -170,7 +177,63 @@ def test_a_wrong_setting_is_said_where_people_look(tmp_path: Path, settings: dic
     assert found in parse(tmp_path, **settings)["docs"]["broken-minimal"]
 
 
-def test_the_outcome_is_understood_as_a_laptop_and_as_a_pod_hands_it_on(tmp_path: Path) -> None:
-    as_line, decoded, skipped = parse(tmp_path, script=PROMOTE)
-    assert as_line == decoded == [3, ["POST", "GET", "GET"]], "it waits for the verdict of the version that was trained"
+ENDS = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from kubernetes import client as k8s
+
+class Cluster:
+    def read_pod(self, pod):
+        return pod
+
+    def delete_pod(self, pod):
+        deleted.append(pod.metadata.name)
+
+    def patch_namespaced_pod(self, **options):
+        return None
+
+deleted = []
+
+def pod(code):
+    ended = None if code is None else k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
+    state = k8s.V1ContainerState(terminated=ended, running=None if ended else k8s.V1ContainerStateRunning())
+    base = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    return k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(name="retrain-minimal-1", namespace="retrain"),
+        spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),
+        status=k8s.V1PodStatus(phase="Failed", container_statuses=[base]),
+    )
+
+task = DagBag(sys.argv[1]).dags["retrain-minimal"].get_task("retrain")
+task.__dict__.update(client=Cluster(), pod_manager=Cluster(), log_events_on_failure=False)
+found = {}
+for code in (1, 2, 127, 75, 137, 99, None):
+    try:
+        task.cleanup(pod(code), pod(code))
+    except Exception as error:
+        found[str(code)] = [type(error).__name__, str(error)]
+print(json.dumps({"ends": found, "deleted": len(deleted)}))
+"""
+
+
+def test_a_pods_exit_code_says_whether_another_try_may_help(tmp_path: Path) -> None:
+    found = parse(tmp_path, script=ENDS, RATCHET_TASKS="kubernetes", RATCHET_RETRAIN_IMAGE=IMAGE)
+    ends = found["ends"]
+    assert found["deleted"] == len(ends), "no pod is left behind"
+    assert {code: kind for code, (kind, _) in ends.items()} == {
+        "1": "AirflowFailException",
+        "2": "AirflowFailException",
+        "127": "AirflowFailException",
+        "75": "AirflowException",
+        "137": "AirflowException",
+        "99": "AirflowSkipException",
+        "None": "AirflowException",
+    }
+    assert "`retrain run` ended with 1: it failed, and trying again will not help" in ends["1"][1]
+    assert "as retrain says it" in ends["1"][1]
+
+
+def test_the_wait_is_for_the_verdict_of_the_version_that_was_trained(tmp_path: Path) -> None:
+    trained, skipped = parse(tmp_path, script=PROMOTE)
+    assert trained == [3, ["POST", "GET", "GET"]]
     assert skipped == [3, ["POST", "GET"]]

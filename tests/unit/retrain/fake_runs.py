@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from retrain.contract import Snapshot
 from retrain.errors import TrackingUnavailable
-from retrain.recording import FinishedRun, Record, Registered, Rows
+from retrain.recording import REQUIRED_TAGS, FinishedRun, Record, Registered, Rows
 from retrain.snapshot import snapshot_from_bytes
 
 
@@ -39,8 +41,9 @@ class FakeRuns:
 
     def finished_run(self, identity: str) -> FinishedRun | None:
         self._act("finished_run")
-        found = (FinishedRun(run_id, one.tags["technique"], one.tags["model_digest"]) for run_id, one, *_ in self.runs if one.tags["run_identity"] == identity)
-        return next(found, None)
+        found = ((run_id, one.tags) for run_id, one, *_ in self.runs if one.tags["run_identity"] == identity)
+        complete = (FinishedRun(run_id, tags["technique"], tags["model_digest"]) for run_id, tags in found if tags.keys() >= REQUIRED_TAGS)
+        return next(complete, None)
 
     def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
         self._act("last_snapshot")
@@ -48,7 +51,7 @@ class FakeRuns:
         for version in reversed(self.versions):
             record, files = records[version.run_id]
             if record.tags["plan_digest"] == plan_digest:
-                return version, snapshot_from_bytes(files["snapshot.json"])
+                return _with_snapshot(version, files.get("snapshot.json"))
         return None
 
     def registered(self, run_id: str) -> Registered | None:
@@ -78,3 +81,12 @@ class FakeRuns:
         if name == self.killed_before:
             self.killed_before = ""
             raise Killed(name)
+
+
+def _with_snapshot(version: Registered, content: bytes | None) -> tuple[Registered, Snapshot] | None:
+    if content is None:
+        return None
+    try:
+        return version, snapshot_from_bytes(content)
+    except ValidationError:
+        return None

@@ -62,6 +62,46 @@ def test_an_end_in_another_time_zone_is_the_same_moment_in_utc(invoke):
     assert asked["end"] == datetime(2013, 7, 8, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("end", ["2999-01-01", "9999-12-31T23:59:59+00:00"])
+def test_a_window_that_ends_in_the_future_is_refused_before_anything_is_read(invoke, end):
+    result, asked = invoke(REGISTERED, "--end", end)
+    assert result.exit_code == 2
+    assert "is in the future" in result.stderr
+    assert asked == {}
+    planned = CliRunner().invoke(cli.app, ["plan", "flight-delay", "--end", end])
+    assert (planned.exit_code, planned.stdout) == (2, "")
+    assert "is in the future" in planned.stderr
+
+
+@pytest.mark.parametrize("end", ["0001-01-01", "1969-12-31", "0001-01-01T00:00:00+14:00"])
+def test_an_end_before_1970_is_a_slip_of_the_pen_not_a_traceback(invoke, end):
+    result, asked = invoke(REGISTERED, "--end", end)
+    assert result.exit_code == 2
+    assert "--end must be" in result.stderr
+    assert asked == {}
+
+
+def test_the_outcome_is_also_written_to_a_file_whatever_the_run_prints(invoke, tmp_path):
+    path = tmp_path / "outcome.json"
+    result, _ = invoke(REGISTERED, "--outcome", str(path))
+    assert result.exit_code == 0
+    assert RunOutcome.model_validate_json(path.read_text()) == REGISTERED
+    assert result.stdout == f"{REGISTERED.sentence}\n"
+
+
+def test_a_run_that_fails_writes_no_outcome(invoke, tmp_path):
+    result, _ = invoke(OneClassLabel("all rows are late"), "--outcome", str(tmp_path / "outcome.json"))
+    assert result.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_outcome_file_that_cannot_be_written_is_said(invoke, tmp_path):
+    result, _ = invoke(REGISTERED, "--outcome", str(tmp_path / "nowhere" / "outcome.json"))
+    assert result.exit_code == 75
+    assert "outcome.json cannot be written" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_scripts_get_the_outcome_as_the_last_line_of_stdout(invoke):
     result, _ = invoke(REGISTERED, "--json")
     assert RunOutcome.model_validate_json(result.stdout.splitlines()[-1]) == REGISTERED

@@ -7,30 +7,37 @@ import os
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import (
+    DEADLINE_EXCEEDED,
+    ENDPOINT_NOT_FOUND,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    TEMPORARILY_UNAVAILABLE,
+    UNAUTHENTICATED,
+)
 from requests import ConnectionError as NoConnection
+from requests.exceptions import InvalidURL, SSLError
 
 from retrain.contract import ModelSchema, Output
 from retrain.errors import TrackingRefused, TrackingUnavailable
-from retrain.recording import NOTE, figures, rows_read, technique_record
-from retrain.tracking import VERSION_TAGS, Tracking, describe_for_mlflow
+from retrain.recording import NOTE, VERSION_TAGS, figures, rows_read, technique_record
+from retrain.tracking import Tracking, describe_for_mlflow
 from retrain.training import Ineligible
+from tests.fakes.broken import Broken
 from tests.unit.retrain.synthetic import FEATURES, make_window
 
 URL = "http://127.0.0.1:9"
 
 
-class Broken:
-    """An MLflow client whose every call raises."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __getattr__(self, name: str):
-        def call(*_: object, **__: object) -> None:
-            raise self.error
-
-        return call
+def caused_by(error: Exception) -> MlflowException:
+    """Return what MLflow's client makes of a failed request: it hides the cause in the text."""
+    try:
+        raise error
+    except Exception as cause:  # noqa: BLE001 - as the client does
+        try:
+            raise MlflowException(f"API request failed with exception {cause}")
+        except MlflowException as translated:
+            return translated
 
 
 @pytest.mark.parametrize(
@@ -39,7 +46,14 @@ class Broken:
         (MlflowException("nobody answers"), TrackingUnavailable),
         (MlflowException("busy", TEMPORARILY_UNAVAILABLE), TrackingUnavailable),
         (NoConnection("reset"), TrackingUnavailable),
+        (MlflowException("slower", RESOURCE_EXHAUSTED), TrackingUnavailable),
+        (MlflowException("a proxy waited too long", DEADLINE_EXCEEDED), TrackingUnavailable),
         (MlflowException("not yours", PERMISSION_DENIED), TrackingRefused),
+        (MlflowException("who are you", UNAUTHENTICATED), TrackingRefused),
+        (MlflowException("no such thing", ENDPOINT_NOT_FOUND), TrackingRefused),
+        (caused_by(SSLError("certificate verify failed")), TrackingRefused),
+        (caused_by(InvalidURL("no host")), TrackingRefused),
+        (caused_by(NoConnection("connection refused")), TrackingUnavailable),
     ],
 )
 def test_mlflows_errors_become_ours_and_only_an_outage_is_worth_another_try(error, translated):

@@ -3,8 +3,18 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from retrain.errors import NaiveTimeError, WindowTooEmpty
-from retrain.window import GroupTimes, Window, cut, sliding_window, week_bounds, week_of, weeks_within
+from retrain.errors import NaiveTimeError, WindowInFuture, WindowTooEmpty
+from retrain.window import (
+    GroupTimes,
+    Window,
+    check_not_in_future,
+    cut,
+    sliding_window,
+    week_bounds,
+    week_of,
+    weeks_within,
+    weeks_without_rows,
+)
 
 JULY_8 = datetime(2013, 7, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -30,6 +40,31 @@ def days_as_groups(first: datetime, days: int, *, hours: float = 18.0) -> GroupT
 )
 def test_a_window_goes_back_calendar_months(end: datetime, months: int, start: datetime) -> None:
     assert sliding_window(end, months=months) == Window(start, end)
+
+
+@pytest.mark.parametrize(
+    ("end", "label_delay", "newest", "missing"),
+    [
+        (datetime(2013, 7, 22, tzinfo=UTC), 1, "2013-W27", ("2013-W28", "2013-W29")),
+        (datetime(2013, 7, 23, tzinfo=UTC), 1, "2013-W27", ("2013-W28", "2013-W29")),
+        (datetime(2013, 7, 23, tzinfo=UTC), 0, "2013-W27", ("2013-W28", "2013-W29", "2013-W30")),
+        (datetime(2013, 7, 23, tzinfo=UTC), 9, "2013-W27", ("2013-W28",)),
+        (datetime(2013, 7, 23, tzinfo=UTC), 30, "2013-W27", ()),
+        (datetime(2013, 7, 22, tzinfo=UTC), 1, "2013-W29", ()),
+        (datetime(2014, 1, 6, tzinfo=UTC), 0, "2013-W52", ("2014-W01",)),
+    ],
+)
+def test_weeks_without_rows_are_those_after_the_newest_row_that_have_a_day_with_ripe_labels(
+    end: datetime, label_delay: int, newest: str, missing: tuple[str, ...]
+) -> None:
+    window = sliding_window(end, months=1)
+    assert weeks_without_rows(window, ["2013-W20", newest], label_delay=label_delay * DAY) == missing
+
+
+def test_a_window_may_end_now_but_not_later() -> None:
+    check_not_in_future(JULY_8, now=JULY_8)
+    with pytest.raises(WindowInFuture, match=r"2013-07-08T00:00:00Z is in the future, for it is 2013-07-07T00:00:00Z"):
+        check_not_in_future(JULY_8, now=JULY_8 - DAY)
 
 
 def test_an_end_in_another_time_zone_is_the_same_moment_in_utc() -> None:

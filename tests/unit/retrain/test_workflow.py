@@ -11,6 +11,8 @@ import pytest
 
 from retrain.contract import ModelCard, digest_of_bytes
 from retrain.errors import LockMissing, OneClassLabel, StoreUnavailable, TrackingUnavailable, TrainingError, WindowTooEmpty
+from retrain.plan import plan_run
+from retrain.recording import NOTE
 from retrain.settings import Settings
 from retrain.snapshot import snapshot_from_bytes
 from retrain.spec import Technique
@@ -195,6 +197,40 @@ def test_an_empty_window_and_a_label_of_one_class_are_said_by_name(settings):
         run(settings, FakeRuns(), end=END - 30 * WEEK)
     with pytest.raises(OneClassLabel, match="train rows have late = True"):
         run(settings, FakeRuns(), spec=make_spec(query_text="select * replace (true as late) from flights", techniques={"logistic": LOGISTIC}))
+
+
+def test_weeks_without_rows_at_the_windows_end_are_said_to_people_and_in_mlflow(settings):
+    runs = FakeRuns()
+    outcome = run(settings, runs, end=END + 3 * WEEK)
+    sentence = "the window holds no rows in 2013-W28, 2013-W29, 2013-W30, its last weeks: see whether the source is behind"
+    assert outcome.notes[0] == sentence
+    parent = runs.runs[0][1]
+    assert parent.tags["weeks_without_rows"] == "2013-W28, 2013-W29, 2013-W30"
+    assert sentence[4:] in parent.tags[NOTE]
+
+
+def test_an_unchanged_window_says_so_too_when_the_source_is_behind(settings):
+    runs = FakeRuns()
+    run(settings, runs)
+    assert run(settings, runs).notes == ()
+    later = run(settings, runs, end=END + WEEK)
+    assert later.outcome == "unchanged"
+    assert later.notes == ("the window holds no rows in 2013-W28, its last weeks: see whether the source is behind",)
+
+
+def test_a_plan_says_which_last_weeks_held_no_rows_when_they_were_read(settings):
+    assert plan_run(SPEC, END, settings.snapshots).weeks_without_rows == ()
+    run(settings, FakeRuns(), end=END + WEEK)
+    planned = plan_run(SPEC, END + 2 * WEEK, settings.snapshots)
+    assert planned.weeks_without_rows == ("2013-W28",)
+    assert "2013-W28 held no rows" in planned.as_text()
+    assert plan_run(SPEC, END, settings.snapshots).weeks_without_rows == ()
+
+
+def test_a_window_whose_rows_all_came_says_nothing_of_it(settings):
+    runs = FakeRuns()
+    run(settings, runs)
+    assert "weeks_without_rows" not in runs.runs[0][1].tags
 
 
 def test_a_lock_that_is_not_there_is_named(settings):
