@@ -115,11 +115,12 @@ def _with_rows(known: Evidence, snapshot: Snapshot, policy: GatePolicy, rows: pa
     needed = (snapshot.key, snapshot.label, snapshot.groups)
     if absent := [name for name in needed if name not in rows.column_names]:
         raise UnusableModel(f"the snapshot's test rows lack the columns {', '.join(absent)}")
-    groups = _objects(rows.column(snapshot.groups).cast(pa.string()))
+    groups = _objects(_cast(rows, snapshot.groups, pa.string(), "group"))
+    labels = _cast(rows, snapshot.label, pa.float64(), "label")
     return replace(
         known,
-        keys=_objects(rows.column(snapshot.key)),
-        labels=pc.fill_null(rows.column(snapshot.label).cast(pa.float64()), float("nan")).to_numpy(),
+        keys=_objects(_key_texts(rows, snapshot.key)),
+        labels=pc.fill_null(labels, float("nan")).to_numpy(),
         groups=groups,
         groups_are="days" if _are_days(set(groups.tolist())) else "groups",
         slices={column: _objects(rows.column(column)) for column in policy.slices.by if column in rows.column_names},
@@ -138,32 +139,47 @@ def _scores(role: str, model: VerifiedModel, rows: pa.Table) -> NDArray[np.float
         raise UnusableModel(f"the {role} needs columns that its own snapshot lacks: {', '.join(missing)}")
     try:
         return score(model, rows)
-    except (UnusableModel, pa.ArrowInvalid) as error:
+    except UnusableModel as error:
         raise UnusableModel(f"the {role} cannot score the test rows: {error}") from error
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
     """Return, for each row, the share of true labels in training and validation: what one would answer without a model."""
-    labels = [read(snapshot, split, (snapshot.label,)).column(0).cast(pa.float64()) for split in ("train", "validation")]
+    labels = [_cast(read(snapshot, split, (snapshot.label,)), snapshot.label, pa.float64(), "label") for split in ("train", "validation")]
     rate = pc.mean(pa.chunked_array([chunk for column in labels for chunk in column.chunks], pa.float64())).as_py()
     return np.full(rows, np.nan if rate is None else rate)
 
 
 def _seen_rows(snapshot: Snapshot, rows: pa.Table, contenders: Iterable[Contender], read: ReadSplit) -> int:
     """Return how many test rows are, by key, in training or validation of a contender."""
-    keys = rows.column(snapshot.key).cast(pa.string())
+    keys = _key_texts(rows, snapshot.key)
     seen = np.zeros(rows.num_rows, dtype=bool)
     for contender in contenders:
         theirs = contender.snapshot.key
         if theirs != snapshot.key:
             raise UnusableModel(f"v{contender.version} has rows keyed by {theirs}, the test rows by {snapshot.key}: unseen rows cannot be proven")
         for split in ("train", "validation"):
-            trained = read(contender.snapshot, split, (theirs,)).column(0).cast(pa.string())
+            trained = _key_texts(read(contender.snapshot, split, (theirs,)), theirs)
             seen |= pc.is_in(keys, value_set=trained.combine_chunks()).to_numpy()
     return int(seen.sum())
 
 
+def _key_texts(rows: pa.Table, key: str) -> pa.ChunkedArray:
+    """Return the keys as texts: snapshots of different types of one key can be compared."""
+    return _cast(rows, key, pa.string(), "key")
+
+
+def _cast(rows: pa.Table, name: str, kind: pa.DataType, part: str) -> pa.ChunkedArray:
+    column = rows.column(name)
+    try:
+        return column.cast(kind)
+    except pa.ArrowException as error:  # its text repeats the value
+        found = f"`{name}`, the {part}, holds {column.type}, which cannot be read as {kind}"
+        raise UnusableModel(f"{found}: correct the model's query") from error
+
+
 def _objects(column: pa.ChunkedArray) -> NDArray[Any]:
     values = np.empty(len(column), dtype=object)
-    values[:] = column.to_pylist()
+    for place, value in enumerate(column.to_pylist()):  # `values[:] =` would take a list apart
+        values[place] = value
     return values

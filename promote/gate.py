@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from promote.contract import Kind, Outcome, Reason, Verdict
 from promote.explanation import names
 from promote.harm import Harm, JudgedRows, judge_harm
+from promote.plain_columns import OddColumn, plain_column
 from promote.rules import confidence_of, decide
-from retrain.comparison import MIN_EFFECTIVE_GROUPS, NotComparable
+from retrain.comparison import MIN_EFFECTIVE_GROUPS, NotComparable, says_true
 from retrain.contract import Comparison, Digest, Feature, ModelSchema, digest_of_json
 from retrain.spec import GatePolicy
 
@@ -47,13 +49,25 @@ class Evidence:
     faults: tuple[str, ...] = ()
     """Sentences: a corrupt model file, a digest that does not match, …"""
 
+    def columns(self) -> dict[str, ArrayLike]:
+        """Return every column of the test rows by the name that sentences use."""
+        return {
+            "keys": self.keys,
+            "labels": self.labels,
+            "groups": self.groups,
+            "champion scores": self.champion_scores,
+            "challenger scores": self.challenger_scores,
+            **{values_of(name): values for name, values in self.slices.items()},
+        }
+
 
 def judge(evidence: Evidence, policy: GatePolicy) -> Verdict:
     """Return the verdict of DESIGN.md section 6; its first reason is the one that decided."""
     refused = tuple(Reason(rule="schema", outcome="block", sentence=f"{problem}.") for problem in evidence.schema_problems)
-    if faults := _faults(evidence):
-        return _verdict(evidence, policy, "inconclusive", (), (*faults, *refused))
-    rows = _rows(evidence)
+    found = _rows(evidence)
+    if not isinstance(found, JudgedRows):
+        return _verdict(evidence, policy, "inconclusive", (), (*found, *refused))
+    rows = found
     try:
         main = rows.compare(policy.metric, confidence=confidence_of(evidence.kind, policy))
     except NotComparable as error:
@@ -110,59 +124,67 @@ def _limit(which: str, value: float | None) -> str:
     return f"no {which}" if value is None else f"the {which} {value:g}"
 
 
-def _rows(evidence: Evidence) -> JudgedRows:
+def _rows(evidence: Evidence) -> JudgedRows | tuple[Reason, ...]:
+    """Return the test rows, or why no figure can be computed or trusted."""
+    if known := _known_faults(evidence):  # gathering stopped there: what else is missing follows from it
+        return known
+    columns: dict[str, NDArray[Any]] = {}
+    odd = []
+    for name, values in evidence.columns().items():
+        try:
+            columns[name] = plain_column(values)
+        except OddColumn as fault:
+            odd.append(_unknown("evidence", f"the {name} cannot be judged: {fault}."))
+    if odd:
+        return tuple(odd)
+    if faults := _faults(evidence, columns):
+        return faults
     return JudgedRows(
-        labels=np.asarray(evidence.labels),
-        champion=np.asarray(evidence.champion_scores),
-        challenger=np.asarray(evidence.challenger_scores),
-        groups=np.asarray(evidence.groups),
-        slices={column: np.asarray(values) for column, values in evidence.slices.items()},
+        labels=columns["labels"],
+        champion=columns["champion scores"],
+        challenger=columns["challenger scores"],
+        groups=columns["groups"],
+        slices={name: columns[values_of(name)] for name in evidence.slices},
     )
+
+
+def values_of(column: str) -> str:
+    """Return what a slice's column is called in `Evidence.columns`."""
+    return f"values of {column}"
 
 
 def _churn(evidence: Evidence, rows: JudgedRows) -> tuple[Reason, ...]:
     """Return how many callers would be told the other thing, whoever is right; the constant of a first verdict tells nobody anything."""
     if evidence.kind == "first":
         return ()
-    share = float(np.mean((rows.champion >= 0.5) != (rows.challenger >= 0.5)))
+    share = float(np.mean(says_true(rows.champion) != says_true(rows.challenger)))
     return (Reason(rule="churn", outcome="pass", sentence=f"{100 * share:.1f} % of the test rows change sides of 0.5."),)
 
 
-def _faults(evidence: Evidence) -> tuple[Reason, ...]:
-    """Return why no figure can be computed or trusted, if so."""
+def _known_faults(evidence: Evidence) -> tuple[Reason, ...]:
     found = [_unknown("evidence", fault if fault.endswith(".") else f"{fault}.") for fault in evidence.faults]
     if evidence.missing_columns:
         found.append(_unknown("evidence", f"the champion needs columns that the snapshot lacks: {names(evidence.missing_columns)}."))
-    if found:  # gathering stopped there: what else is missing follows from it
-        return tuple(found)
-    lengths = _lengths(evidence)
-    if len(set(lengths.values())) != 1:
-        listed = ", ".join(f"{length:,} {name}" for name, length in lengths.items())
-        found.append(_unknown("evidence", f"the columns of the test rows differ in length: {listed}."))
-        return tuple(found)
-    rows = lengths["keys"]
-    if evidence.seen_rows:
-        sentence = f"{evidence.seen_rows:,} of {rows:,} test rows were in training or validation of one of the models: no figure on them is fair."
-        found.append(_unknown("evidence", sentence))
-    keys = np.asarray(evidence.keys).ravel().tolist()
-    distinct = {key for key in keys if key is not None and key == key}  # noqa: PLR0124 - only NaN differs from itself
-    if len(distinct) != rows:
-        found.append(_unknown("evidence", f"the {rows:,} test rows have {len(distinct):,} different keys: some are missing or twice there."))
-    if rows and len(set(np.asarray(evidence.labels).ravel().tolist())) == 1:
-        found.append(_unknown("evidence", f"all {rows:,} test labels are the same: nothing tells a good model from a bad one."))
     return tuple(found)
 
 
-def _lengths(evidence: Evidence) -> dict[str, int]:
-    columns = {
-        "keys": evidence.keys,
-        "labels": evidence.labels,
-        "groups": evidence.groups,
-        "champion scores": evidence.champion_scores,
-        "challenger scores": evidence.challenger_scores,
-        **{f"values of {name}": values for name, values in evidence.slices.items()},
-    }
-    return {name: len(np.atleast_1d(np.asarray(values))) for name, values in columns.items()}
+def _faults(evidence: Evidence, columns: Mapping[str, NDArray[Any]]) -> tuple[Reason, ...]:
+    """Return what of the columns, each by itself in order, makes any figure on them unfair or impossible."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        listed = ", ".join(f"{length:,} {name}" for name, length in lengths.items())
+        return (_unknown("evidence", f"the columns of the test rows differ in length: {listed}."),)
+    rows, found = lengths["keys"], []
+    if evidence.seen_rows:
+        sentence = f"{evidence.seen_rows:,} of {rows:,} test rows were in training or validation of one of the models: no figure on them is fair."
+        found.append(_unknown("evidence", sentence))
+    keys = columns["keys"].tolist()
+    distinct = {key for key in keys if key is not None and key == key}  # noqa: PLR0124 - only NaN differs from itself
+    if len(distinct) != rows:
+        found.append(_unknown("evidence", f"the {rows:,} test rows have {len(distinct):,} different keys: some are missing or twice there."))
+    if rows and len(set(columns["labels"].tolist())) == 1:
+        found.append(_unknown("evidence", f"all {rows:,} test labels are the same: nothing tells a good model from a bad one."))
+    return tuple(found)
 
 
 def _too_small(main: Comparison, policy: GatePolicy, groups_are: str) -> tuple[Reason, ...]:
@@ -176,17 +198,16 @@ def _too_small(main: Comparison, policy: GatePolicy, groups_are: str) -> tuple[R
 
 
 def _combined(outcome: Outcome, decided: Reason, refused: tuple[Reason, ...], too_small: tuple[Reason, ...], harm: Harm) -> tuple[Outcome, tuple[Reason, ...]]:
-    """Return the verdict's outcome and its reasons, the deciding ones first: too small, then blocked, then a guardrail unknown, then the rule's."""
+    """Return the verdict's outcome and its reasons, the deciding ones first: too small, then blocked, then something unjudged, then the rule's."""
     if too_small:
         return "inconclusive", (*too_small, decided, *refused, *harm.reasons)
     if refused or (harm.is_blocking and outcome != "keep"):
         blocking = tuple(reason for reason in harm.reasons if reason.outcome == "block")
         others = tuple(reason for reason in harm.reasons if reason.outcome != "block")
         return "keep", (*refused, *blocking, decided, *others)
-    if harm.is_unknown and outcome == "promote":
-        unknown = tuple(reason for reason in harm.reasons if reason.outcome == "unknown" and reason.rule.startswith("guardrail"))
-        others = tuple(reason for reason in harm.reasons if reason not in unknown)
-        return "inconclusive", (*unknown, decided, *others)
+    if harm.unjudged and outcome == "promote":
+        others = tuple(reason for reason in harm.reasons if reason not in harm.unjudged)
+        return "inconclusive", (*harm.unjudged, decided, *others)
     return outcome, (decided, *harm.reasons)
 
 

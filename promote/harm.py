@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from promote.contract import Reason
 from promote.explanation import difference, metric_label, names, quoted, size
+from promote.plain_columns import text_of
 from retrain.comparison import MIN_EFFECTIVE_GROUPS, NotComparable, compare, p_value_of_harm
 from retrain.contract import Comparison
 from retrain.spec import GatePolicy
@@ -40,8 +41,8 @@ class Harm:
     comparisons: tuple[Comparison, ...]
     reasons: tuple[Reason, ...]
     is_blocking: bool
-    is_unknown: bool
-    """A guardrail could not be judged."""
+    unjudged: tuple[Reason, ...]
+    """Why a guardrail, or a column of slices, could not be judged at all: nothing is promoted then."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy, groups_are: str = "days") -
             unknown.append(Reason(rule=f"guardrail {metric}", outcome="unknown", sentence=f"{metric_label(metric)} could not be judged: {error}."))
     notes: list[Reason] = []
     for column in policy.slices.by:
+        if column not in rows.slices:
+            unknown.append(_no_column(column))
+            continue
         found, note = _slices(rows, column, policy, groups_are)
         watched.extend(found)
         notes.extend(note)
@@ -76,7 +80,7 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy, groups_are: str = "days") -
         comparisons=tuple(item.comparison for item in watched),
         reasons=(*sorted(judged, key=lambda reason: ("block", "warn", "pass").index(reason.outcome)), *unknown, *notes),
         is_blocking=any(reason.outcome == "block" for reason in judged),
-        is_unknown=bool(unknown),
+        unjudged=tuple(unknown),
     )
 
 
@@ -117,11 +121,15 @@ def _reason(item: _Watched, *, is_blocked: bool, is_warned: bool) -> Reason:
     return Reason(rule=item.rule, outcome="pass", sentence=f"{found}: no harm is proven.")
 
 
+def _no_column(column: str) -> Reason:
+    missing = f"the policy names slices of `{column}`, and the test rows have no column `{column}`"
+    advice = "correct `gate.slices.by` of the model file, or return the column from its query"
+    return Reason(rule=f"slice {column}", outcome="unknown", sentence=f"{missing}: {advice}.")
+
+
 def _slices(rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str) -> tuple[list[_Watched], list[Reason]]:
     """Return the column's slices that are large enough, and how many there are."""
     rule, least = f"slice {column}", policy.slices.min_rows
-    if column not in rows.slices:
-        return [], [Reason(rule=rule, outcome="unknown", sentence=f"the test rows have no column {column}: its slices were not judged.")]
     watched, unjudged = [], []
     for value, chosen in _values(rows.slices[column]):
         comparison = _slice_comparison(rows, policy, f"{column} = {value}", chosen)
@@ -150,7 +158,7 @@ def _slice_comparison(rows: JudgedRows, policy: GatePolicy, where: str, chosen: 
 
 def _values(column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.intp]]]:
     """Yield each value's text and its rows, in the order of the texts; None and NaN are one value."""
-    texts = [MISSING if value is None or value != value else str(value) for value in column.tolist()]  # noqa: PLR0124 - only NaN differs from itself
+    texts = [MISSING if value is None or value != value else text_of(value) for value in column.tolist()]  # noqa: PLR0124 - only NaN differs from itself
     number_of = {text: code for code, text in enumerate(sorted(set(texts)))}
     codes = np.array([number_of[text] for text in texts], dtype=np.int64)
     starts = np.searchsorted(codes[order := np.argsort(codes, kind="stable")], np.arange(1, len(number_of)))

@@ -22,7 +22,8 @@ from pydantic import ValidationError
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryRefused, ModelRegistryUnavailable, PromoteError, VersionNotFound
 from promote.image_name import check_file_name
-from promote.model_registry import ModelVersion, check_model_name
+from promote.model_registry import ModelVersion
+from promote.release import check_model
 from retrain.contract import ModelCard, Snapshot
 
 _REFUSED_CODES = {
@@ -56,12 +57,12 @@ class MlflowModelRegistry:
 
     def version(self, model: str, number: int) -> ModelVersion:
         """One version."""
-        with _asking(f"version {number} of {check_model_name(model)}"):
+        with _asking(f"version {number} of {check_model(model)}"):
             return _version(self._client.get_model_version(model, str(number)), model)
 
     def set_champion(self, model: str, number: int) -> None:
         """Move the alias."""
-        with _asking(f"alias champion for version {number} of {check_model_name(model)}"):
+        with _asking(f"alias champion for version {number} of {check_model(model)}"):
             self._client.set_registered_model_alias(model, "champion", str(number))
 
     def drop_challenger(self, model: str, number: int) -> None:
@@ -78,7 +79,7 @@ class MlflowModelRegistry:
 
     def tag(self, model: str, number: int, name: str, value: str) -> None:
         """Set a tag."""
-        with _asking(f"tag {name} for version {number} of {check_model_name(model)}"):
+        with _asking(f"tag {name} for version {number} of {check_model(model)}"):
             self._client.set_model_version_tag(model, str(number), name, value)
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
@@ -133,7 +134,7 @@ class MlflowModelRegistry:
 
     def _with_alias(self, model: str, alias: str) -> ModelVersion | None:
         try:
-            with _asking(f"alias {alias} of {check_model_name(model)}"):
+            with _asking(f"alias {alias} of {check_model(model)}"):
                 registered = self._client.get_registered_model(model)
         except VersionNotFound:
             return None

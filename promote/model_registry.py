@@ -6,7 +6,6 @@ Nothing that was fetched is trusted: whoever judges or ships a model folder chec
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from promote.errors import InvalidName, ModelRegistryRefused
+from promote.errors import ModelRegistryRefused
 from retrain.contract import Snapshot
 
-_MODEL_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")  # as a spec's name: also a folder, a tag's part and a Kubernetes name
 MLFLOW_CLIENT = {  # MLflow's client reads these from the environment only; what the operator set there stays
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds; by default 120, longer than a pass over all models should take
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default 7, four minutes; the reconciler's next pass is the better retry
@@ -153,14 +151,3 @@ def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegi
     from promote.mlflow_registry import MlflowModelRegistry  # noqa: PLC0415 - takes seconds, and reads the lines above
 
     return MlflowModelRegistry(tracking_url.rstrip("/"), public_url=(public_url or tracking_url).rstrip("/"))
-
-
-def check_model_name(model: str) -> str:
-    """Return a model's name.
-
-    Raises:
-        InvalidName: It is none that a spec may have.
-    """
-    if not _MODEL_NAME.fullmatch(model):
-        raise InvalidName(f"{model!r} is no model's name: 1 to 40 lower-case letters, digits and dashes, a letter first, no dash last.")
-    return model

@@ -8,11 +8,12 @@ from functools import lru_cache
 from promote.errors import NoPolicy
 from promote.forge import Forge
 from promote.model_registry import ModelRegistry
+from retrain.contract import MODEL_NAME
 from retrain.errors import InvalidSpec
 from retrain.spec import ModelSpec, parse_spec
 
 FOLDER = "dags/models"
-_NAME = re.compile(rb"(?m)^name:\s*[\"']?([a-z0-9-]+)[\"']?\s*(?:#.*)?$")
+_NAME = re.compile(rf"(?m)^name:\s*[\"']?({MODEL_NAME})[\"']?\s*(?:#.*)?$".encode())
 _QUERY = re.compile(rb"(?m)^query:\s*[\"']?([A-Za-z0-9_.-]+)")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promote.contract import Verdict
 from promote.explanation import explanation
 from promote.gate import Evidence
 from promote.pictures import interval_plot
+from promote.plain_columns import OddColumn, plain_column, text_of
 from retrain.comparison import METRICS, NotComparable, metric_value
 from retrain.contract import canonical_json
 
@@ -33,40 +36,52 @@ def record(evidence: Evidence, verdict: Verdict) -> dict[str, bytes]:
     """Return the files that the challenger's run keeps, by their name."""
     return {
         "verdict.json": canonical_json(verdict.model_dump(mode="json")),
-        "evidence.json": canonical_json(_summary(evidence)),
+        "evidence.json": canonical_json(summary(evidence)),
         "explanation.md": explanation(verdict).encode(),
         "intervals.png": interval_plot(verdict),
     }
 
 
-def _summary(evidence: Evidence) -> dict[str, Any]:
+def summary(evidence: Evidence) -> dict[str, Any]:
     """Return the evidence without its rows: what was wrong, and both models' figures in each group."""
+    columns = _columns(evidence)
     return {
         "model": evidence.model,
         "kind": evidence.kind,
         "challenger": evidence.challenger,
         "champion": evidence.champion,
         "snapshot_id": evidence.snapshot_id,
-        "rows": int(np.size(np.asarray(evidence.labels))),
+        "rows": len(columns["labels"]),
         "seen_rows": evidence.seen_rows,
         "missing_columns": list(evidence.missing_columns),
         "schema_problems": list(evidence.schema_problems),
         "faults": list(evidence.faults),
-        "groups": _groups(evidence),
+        "groups": _groups(columns),
     }
 
 
-def _groups(evidence: Evidence) -> list[dict[str, Any]]:
+def _columns(evidence: Evidence) -> dict[str, NDArray[Any]]:
+    """Return the columns that can be read; an odd one is empty here, and the verdict names it."""
+    found = {}
+    for name, values in evidence.columns().items():
+        try:
+            found[name] = plain_column(values)
+        except OddColumn:
+            found[name] = np.empty(0)
+    return found
+
+
+def _groups(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """Return each group's rows and figures; from these every interval of a mean can be computed again."""
-    groups, labels = np.asarray(evidence.groups), np.asarray(evidence.labels)
-    champion, challenger = np.asarray(evidence.champion_scores), np.asarray(evidence.challenger_scores)
+    groups, labels = columns["groups"], columns["labels"]
+    champion, challenger = columns["champion scores"], columns["challenger scores"]
     if len({len(groups), len(labels), len(champion), len(challenger)}) != 1:
         return []
     found = []
-    for group in sorted(set(groups.tolist()), key=str):
+    for group in sorted(set(groups.tolist()), key=text_of):
         rows = groups == group
         figures = {name: _both(name, labels[rows], champion[rows], challenger[rows]) for name in METRICS}
-        found.append({"group": str(group), "rows": int(rows.sum()), "figures": {name: both for name, both in figures.items() if both}})
+        found.append({"group": text_of(group), "rows": int(rows.sum()), "figures": {name: both for name, both in figures.items() if both}})
     return found
 
 

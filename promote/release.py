@@ -10,10 +10,8 @@ from pydantic import ValidationError
 
 from promote.contract import Purpose, Release, Verdict
 from promote.errors import InvalidName, InvalidRelease
-from retrain.contract import digest_of_json
+from retrain.contract import digest_of_json, problem_with_model_name
 
-MODEL_NAME = r"[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?"
-"""What Kubernetes, git, image registries and URLs all take, with room for `server-` before it."""
 _MOST_LINES = 78
 _BRANCH = re.compile(r"(?:(rollback|revert)-to-)?v([1-9]\d*)-(?:over-([0-9a-f]{12})|first)(?:-by-([0-9a-f]{8}))?")
 
@@ -83,8 +81,8 @@ def check_model(model: str) -> str:
     Raises:
         InvalidName: It could mean something else in a path, a branch or a URL.
     """
-    if not re.fullmatch(MODEL_NAME, model):
-        raise InvalidName(f"{model!r} is no model's name: use 1 to 42 lower-case letters, digits and dashes, no dash first or last.")
+    if problem := problem_with_model_name(model):
+        raise InvalidName(f"{model[:80]!r} {problem}.")
     return model
 
 

@@ -53,14 +53,22 @@ def _refresh(comparison: Comparison, margin: float, share: float) -> tuple[Outco
 
 
 def _change(kind: Kind, comparison: Comparison, margin: float, share: float) -> tuple[Outcome, str]:
+    """Return what the rule says; a gain proven to be below `worthwhile` is not shipped.
+
+    The upper bound decides, not the estimate: only then is every `keep` proven at the confidence of the rule.
+    """
     interval = comparison.improvement
-    worthwhile, than = f"{percent(share)} ({size(margin)})", " than the training rate as a constant" if kind == "first" else ""
-    if interval.lower > 0:
-        return "promote", f"better{than}, proven at {percent(interval.confidence)}."
+    worthwhile = f"{percent(share)} ({size(margin)})"
+    than = " than the training rate as a constant" if kind == "first" else ""
+    proven = f"proven at {percent(interval.confidence)}"
     if interval.upper < 0:
-        return "keep", f"worse{than}, proven at {percent(interval.confidence)}."
+        return "keep", f"worse{than}, {proven}."
+    if interval.upper < margin and interval.lower > 0:
+        return "keep", f"better{than}, but by less than {worthwhile}, the least that is worthwhile, {proven}."
     if interval.upper < margin:
         return "keep", f"a gain of {worthwhile}, the least that is worthwhile, is ruled out at {percent(interval.confidence)}."
+    if interval.lower > 0:
+        return "promote", f"better{than}, {proven}."
     return "inconclusive", f"neither a gain is proven nor is one of {worthwhile} ruled out."
 
 

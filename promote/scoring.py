@@ -54,7 +54,7 @@ def score(model: VerifiedModel, rows: pa.Table) -> NDArray[np.float64]:
     """Return P(label is true) of each row; the rows must have every feature's column.
 
     Raises:
-        UnusableModel: The network cannot be loaded, or not answer these rows.
+        UnusableModel: The network cannot be loaded, a column is of the wrong type, or the network cannot answer these rows.
     """
     import onnxruntime  # noqa: PLC0415 - `promote --help` must not load it
 
@@ -81,10 +81,15 @@ def network_column(feature: Feature, rows: pa.Table) -> NDArray[Any]:
     [['UA'], ['']]
     """
     column = rows.column(feature.name)
+    kind = pa.string() if feature.type == "category" else pa.float64()
+    try:
+        cast = column.cast(kind, safe=False)
+    except pa.ArrowException as error:  # its text repeats the value
+        found = f"`{feature.name}` holds {column.type}, which cannot be read as a {feature.type}"
+        raise UnusableModel(f"{found}: correct the model's query") from error
     if feature.type == "category":
-        texts = pc.fill_null(column.cast(pa.string()), "")
-        return np.array(texts.to_pylist(), dtype=object).reshape(-1, 1)
-    numbers = pc.fill_null(column.cast(pa.float64(), safe=False), float("nan"))
+        return np.array(pc.fill_null(cast, "").to_pylist(), dtype=object).reshape(-1, 1)
+    numbers = pc.fill_null(cast, float("nan"))
     cells: NDArray[Any] = numbers.to_numpy().astype(np.float32).reshape(-1, 1)
     return cells
 

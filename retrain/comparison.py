@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from retrain.contract import Comparison, Interval
@@ -57,9 +58,18 @@ def _squared_errors(labels: Flags, scores: Floats) -> Floats:
     return (scores - labels) ** 2
 
 
+def says_true(scores: ArrayLike) -> Flags:
+    """Return which scores mean "true"; at exactly 0.5 the answer is "false", as scikit-learn and ONNX answer.
+
+    >>> says_true([0.4, 0.5, 0.6]).tolist()
+    [False, False, True]
+    """
+    flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5
+    return flags
+
+
 def _hits(labels: Flags, scores: Floats) -> Floats:
-    # at exactly 0.5 the answer is "false", as the argmax of (0.5, 0.5) is
-    hits: Floats = ((scores > 0.5) == labels).astype(np.float64)
+    hits: Floats = (says_true(scores) == labels).astype(np.float64)
     return hits
 
 
@@ -176,17 +186,28 @@ def group_codes(groups: ArrayLike) -> tuple[Codes, Counts]:
     Raises:
         NotComparable: A row has no group, or there are too many groups.
     """
-    values: list[Hashable] = np.asarray(groups).tolist()
-    distinct = set(values)
-    if None in distinct or any(value != value for value in distinct):  # noqa: PLR0124 - only NaN differs from itself
-        message = "every row needs a group, some have none: take those rows out, or give the group column a value"
-        raise NotComparable(message)
+    values, distinct = _distinct(groups)
     if len(distinct) > MAX_GROUPS:
         message = f"at most {MAX_GROUPS:,} groups were expected, {len(distinct):,} found: group the rows by something coarser, such as their day"
         raise NotComparable(message)
-    number = {value: code for code, value in enumerate(sorted(distinct, key=str))}
+    number = {value: code for code, value in enumerate(distinct)}
     codes = np.fromiter(map(number.__getitem__, values), np.uint16, len(values))
     return codes, np.bincount(codes, minlength=len(number)).astype(np.int64)
+
+
+def _distinct(groups: ArrayLike) -> tuple[list[Hashable], list[Hashable]]:
+    """Return each row's group, and the different groups in the order of their text."""
+    try:
+        values: list[Hashable] = np.asarray(groups).tolist()
+        distinct = sorted(set(values), key=str)
+        is_missing = None in distinct or any(value != value for value in distinct)  # noqa: PLR0124 - only NaN differs from itself
+    except (TypeError, ValueError) as error:
+        message = "every row needs one group, such as its day: found groups that are lists or other objects"
+        raise NotComparable(message) from error
+    if is_missing:
+        message = "every row needs a group, some have none: take those rows out, or give the group column a value"
+        raise NotComparable(message)
+    return values, distinct
 
 
 @dataclass(frozen=True)
@@ -246,11 +267,24 @@ def _metric(name: str) -> Metric:
     return METRICS[name]
 
 
+_NUMBER_TYPES = (bool, int, float, Decimal, np.bool_, np.integer, np.floating, type(None))
+
+
 def _numbers(values: ArrayLike, whose: str) -> Floats:
+    """Return the values as numbers; a text is none, whatever stands in it. No message repeats a value."""
     try:
-        numbers = np.asarray(values, dtype=np.float64)
+        column = np.asarray(values)
     except (TypeError, ValueError) as error:
-        message = f"{whose} must be numbers, found others ({error})"
+        message = f"{whose} must be one number a row, found lists or other objects"
+        raise NotComparable(message) from error
+    if column.dtype.kind not in "biuf" and (others := _types_that_are_no_numbers(column)):
+        message = f"{whose} must be numbers, found values of the type {', '.join(others)}: check the column"
+        raise NotComparable(message)
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            numbers = column.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"{whose} must be numbers of 64 bits, found others: check the column"
         raise NotComparable(message) from error
     if numbers.ndim != 1 or len(numbers) == 0:
         message = f"{whose} must be one number a row and at least one row, found the shape {numbers.shape}"
@@ -259,6 +293,11 @@ def _numbers(values: ArrayLike, whose: str) -> Floats:
         message = f"{whose} must be finite, {int((~np.isfinite(numbers)).sum()):,} of {len(numbers):,} are missing or infinite"
         raise NotComparable(message)
     return numbers
+
+
+def _types_that_are_no_numbers(column: NDArray[Any]) -> list[str]:
+    kinds = set(map(type, column.ravel().tolist()))
+    return sorted(kind.__name__ for kind in kinds if not issubclass(kind, _NUMBER_TYPES) or issubclass(kind, np.timedelta64))
 
 
 def _labels(labels: ArrayLike) -> Flags:

@@ -28,6 +28,16 @@ from pydantic_core import ErrorDetails
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256, written `sha256:` and 64 lower-case hexadecimal digits."""
 
+MODEL_NAME = "[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
+"""The one pattern for a model's name, always matched as a whole.
+
+Kubernetes allows 63 characters, MLflow, git and image registries more: 40 leave 23 for what is put
+before or after, such as `retrain-` and `server-`, an environment or a variant.
+"""
+MODEL_NAME_RULE = "1 to 40 lower-case letters, digits and dashes, a letter first, no dash last"
+RESERVED_MODEL_NAMES = frozenset({"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"})
+"""Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
+
 FeatureType = Literal["number", "integer", "boolean", "category"]
 Task = Literal["binary_classification"]
 
@@ -154,6 +164,22 @@ class Comparison(Contract):
     rows: int = Field(ge=0)
     groups: int = Field(ge=0)
     effective_groups: float = Field(ge=0)
+
+
+def problem_with_model_name(name: str) -> str:
+    """Return why a text cannot be a model's name, as the end of a sentence; empty when it can.
+
+    >>> problem_with_model_name("flight-delay")
+    ''
+    >>> problem_with_model_name("platform")
+    'is taken: gitops/ or the image folder has a file or folder of that name. Choose another name'
+    """
+    if not re.fullmatch(MODEL_NAME, name):
+        return f"is no model's name. Use {MODEL_NAME_RULE}"
+    if name in RESERVED_MODEL_NAMES:
+        taken = "gitops/ or the image folder has a file or folder of that name"
+        return f"is taken: {taken}. Choose another name"
+    return ""
 
 
 def digest_of_bytes(content: bytes) -> str:

@@ -6,9 +6,30 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from retrain.contract import Contract, Digest, Feature, FeatureType, Task, digest_of_bytes, digest_of_json
+from retrain.contract import (
+    MODEL_NAME,
+    Contract,
+    Digest,
+    Feature,
+    FeatureType,
+    Task,
+    digest_of_bytes,
+    digest_of_json,
+    problem_with_model_name,
+)
 from retrain.errors import InvalidSpec, Mistake
 from retrain.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
 from retrain.mistakes import mistakes_of, nearest
@@ -194,10 +215,19 @@ def _known_task(written: Any) -> Any:
     return written
 
 
+def _model_name(written: str) -> str:
+    if problem := problem_with_model_name(written):
+        raise ValueError(f"{problem}. It is `{written[:80]}`")
+    return written
+
+
+MODEL_NAME_SCHEMA: dict[str, JsonValue] = {"pattern": f"^{MODEL_NAME}$", "title": "Name", "type": "string"}
+
+
 class ModelFile(Section):
     """The YAML as a person writes it; the form behind `retrain schema`."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
     title: str = ""
     owner: Annotated[str, StringConstraints(min_length=1)]
     task: Annotated[Task, BeforeValidator(_known_task)]

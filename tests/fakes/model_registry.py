@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable, VersionNotFound
 from promote.image_name import check_file_name
-from promote.model_registry import ModelVersion, check_model_name
+from promote.model_registry import ModelVersion
+from promote.release import check_model
 from retrain.contract import ModelCard, Snapshot
 
 FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
@@ -151,6 +152,6 @@ class FakeModelRegistry:
         return self._folders[version.run_id][name]
 
     def _observe(self, model: str) -> None:
-        check_model_name(model)
+        check_model(model)
         if self.is_down:
             raise ModelRegistryUnavailable("MLflow does not answer")

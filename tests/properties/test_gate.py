@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from promote.contract import Verdict
 from promote.explanation import explanation, sentence
 from promote.gate import Evidence, judge, verdict_digest
-from promote.record import figures
+from promote.record import figures, summary
 from retrain.comparison import METRICS, MIN_EFFECTIVE_GROUPS
 from retrain.contract import canonical_json
 from retrain.spec import ChangeRule, GatePolicy, RefreshRule, SliceRule
@@ -98,6 +99,18 @@ def without_cell(name):
     return lambda evidence, at: replace(evidence, **{name: np.delete(getattr(evidence, name), at)})
 
 
+def of_objects(column, at, value):
+    cells = np.empty(len(column), dtype=object)
+    cells[:] = np.asarray(column).tolist()
+    cells[at] = value
+    return cells
+
+
+def with_object(name, value):
+    """Return a fault that replaces one cell by something that is no plain value."""
+    return lambda evidence, at: replace(evidence, **{name: of_objects(getattr(evidence, name), at, value)})
+
+
 BROKEN = {
     "a score is no number": with_cell("challenger_scores", float("nan")),
     "the champion's score is no number": with_cell("champion_scores", float("nan")),
@@ -124,6 +137,18 @@ BROKEN = {
     "the schema is narrower": with_rows(schema_problems=("feature snow is new and required",)),
     "too few days": with_rows(groups=np.arange(ROWS) % (MIN_EFFECTIVE_GROUPS - 1)),
     "one day has nearly all rows": with_rows(groups=np.where(np.arange(ROWS) < ROWS - DAYS, 0, np.arange(ROWS))),
+    "a key is a list": with_object("keys", [1]),
+    "a group is a list": with_object("groups", ["JFK"]),
+    "a score is a list": with_object("challenger_scores", [0.9]),
+    "the champion's score is an array": with_object("champion_scores", np.array([0.1, 0.2])),
+    "a label is a mapping": with_object("labels", {"late": True}),
+    "a score is a text of a number": with_object("challenger_scores", "0.9"),
+    "all scores are texts": lambda e, _: replace(e, challenger_scores=np.asarray(e.challenger_scores).astype(str)),
+    "all scores of the champion are texts": lambda e, _: replace(e, champion_scores=list(map(str, e.champion_scores))),
+    "keys are lists": lambda e, _: replace(e, keys=[[key, 1] for key in range(ROWS)]),
+    "keys are lists of different lengths": lambda e, _: replace(e, keys=[[1] * (key % 3) for key in range(ROWS)]),
+    "a slice's value is a list": lambda e, at: replace(e, slices={"origin": of_objects(e.slices["origin"], at, ["JFK"])}),
+    "a slice's column is missing": lambda e, _: replace(e, slices={}),
     "scores in another shape": with_rows(challenger_scores=np.full((ROWS, 1), 0.5)),
 }
 
@@ -153,20 +178,120 @@ def test_fewer_rows_than_the_policy_wants_are_never_promoted(kind, policy, rows)
     assert written(judge(few, policy)).outcome != "promote"
 
 
-cells = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.floats(), st.text(max_size=2))
+class Odd:
+    """An object that refuses whatever a gate might ask of a value."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no")
+
+    def __hash__(self):
+        raise RuntimeError("no")
+
+    def __str__(self):
+        raise RuntimeError("no")
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no")
 
 
+plain = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 3),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=2),
+)
+odd = st.one_of(
+    st.lists(st.integers(0, 2), max_size=3),
+    st.lists(st.lists(st.floats(0, 1), max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=1), st.integers(), max_size=2),
+    st.binary(max_size=2),
+    st.decimals(),
+    st.complex_numbers(),
+    st.datetimes(),
+    st.sampled_from(
+        [
+            10**400,
+            Decimal("sNaN"),
+            "\ud800",
+            "0.9",
+            np.float64("nan"),
+            np.float32(0.5),
+            np.int64(1),
+            np.bool_(True),
+            np.datetime64("NaT"),
+            np.timedelta64(1, "D"),
+            np.array([0.5, 0.1]),
+            np.array(0.5),
+            np.str_("a"),
+        ]
+    ),
+    st.builds(lambda: 10**5000),
+    st.builds(Odd),
+    st.builds(object),
+)
+cells = st.one_of(plain, odd)
+
+
+def as_objects(values):
+    column = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        column[place] = value
+    return column
+
+
+def masked(values):
+    return np.ma.masked_invalid(np.asarray(values, dtype=float))
+
+
+SHAPES = [list, tuple, as_objects]
+whole = st.builds(Odd) | st.sampled_from(
+    [
+        None,
+        0.5,
+        "scores",
+        {"a": 1},
+        np.float64(1),
+        np.zeros((6, 2)),
+        np.zeros((6, 1)),
+        np.full(6, 0.5, np.complex128),
+        np.full(6, np.datetime64("2013-07-01")),
+        np.full(6, np.datetime64("NaT")),
+        np.full(6, np.timedelta64(1, "D")),
+        np.full(6, b"ab"),
+        np.array(["0.5"] * 6),
+        np.zeros(6, dtype=[("a", float)]),
+        masked([0.5, float("nan")] * 3),
+        np.full(6, np.longdouble("1e4000")),
+    ]
+)
+
+
+@settings(max_examples=400)
 @given(data=st.data(), kind=kinds, policy=policies())
 def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven_bound(data, kind, policy):
     sizes = st.integers(0, 8)
+
+    def drawn(better):
+        some = st.one_of(
+            st.lists(plain, max_size=8),
+            st.lists(cells, min_size=6, max_size=6),
+            st.lists(st.floats(0, 1), min_size=6, max_size=6),
+            st.just(better),
+            st.just(better),
+        )
+        odd_column = st.tuples(st.sampled_from(SHAPES), some).map(lambda both: both[0](list(both[1])))
+        return data.draw(st.one_of(odd_column, odd_column, whole))
+
     columns = {
-        name: data.draw(st.one_of(st.lists(cells, max_size=8), st.lists(st.floats(0, 1), min_size=6, max_size=6), st.just(better)))
-        for name, better in [
-            ("keys", range(6)), ("labels", [1, 0, 1, 0, 1, 0]), ("groups", range(6)), ("champion_scores", [0.5] * 6), ("challenger_scores", [0.9, 0.1] * 3)
-        ]
-    }  # fmt: skip
-    slices = {"origin": data.draw(st.lists(cells, min_size=6, max_size=6))} if data.draw(sizes) else {}
-    columns = {name: np.array(list(values), dtype=object) for name, values in columns.items()}
+        "keys": drawn(range(6)),
+        "labels": drawn([1, 0, 1, 0, 1, 0]),
+        "groups": drawn(range(6)),
+        "champion_scores": drawn([0.5] * 6),
+        "challenger_scores": drawn([0.9, 0.1] * 3),
+    }
+    slices = {"origin": drawn(["JFK", "LGA"] * 3)} if data.draw(sizes) else {}
     evidence = Evidence(
         model="m",
         kind=kind,
@@ -176,6 +301,7 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
         slices=slices,
         **columns,
     )
+    summary(evidence)  # what the run keeps of it can be written, too
     verdict = written(judge(evidence, policy))
     if verdict.outcome == "promote":
         main = verdict.comparisons[0]
@@ -183,6 +309,9 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
         assert main.improvement.lower > -margin
         assert main.effective_groups >= MIN_EFFECTIVE_GROUPS
         assert main.rows >= policy.slices.min_rows
+        assert set(policy.slices.by) <= set(slices)
+        if kind != "refresh":
+            assert main.improvement.upper >= policy.worthwhile * main.champion
 
 
 @given(policy=policies(), seed=st.integers(0, 1000), noise=st.floats(0, 1), kind=kinds)

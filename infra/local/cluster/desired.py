@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from promote.contract import Release
+from retrain.contract import MODEL_NAME
 
 Tree = Mapping[str, bytes]
 """A commit's files below gitops/, by path from the repository's root."""
@@ -78,7 +79,7 @@ def model_paths(tree: Tree, environment: str) -> dict[str, str]:
         for manifest in _documents(tree, path):
             if manifest.get("kind") == "Kustomization" and str(manifest.get("apiVersion", "")).startswith("kustomize.toolkit.fluxcd.io/"):
                 target = posixpath.normpath(str(_mapping(manifest.get("spec"), path).get("path", "")))
-                if match := re.fullmatch(rf"gitops/models/([a-z0-9-]+)/{re.escape(environment)}", target):
+                if match := re.fullmatch(rf"gitops/models/({MODEL_NAME})/{re.escape(environment)}", target):
                     found[match[1]] = target
     return found
 

@@ -236,6 +236,65 @@ def test_a_null_label_is_never_promoted(make):
     assert judge(ask(make(8, seed=1), make(7, seed=0), read), POLICY).outcome == "inconclusive"
 
 
+def with_column(name, values):
+    """Return rows whose column `name` holds `values`, again and again, in every split."""
+
+    def read(snapshot, split, columns):
+        table = Rows()(snapshot, split, None)
+        cells = pa.array([values[row % len(values)] for row in range(table.num_rows)])
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, cells)
+        else:
+            table = table.append_column(name, cells)
+        return table.select(columns) if columns else table
+
+    return read
+
+
+LISTS, TEXTS, STRUCTS = [["secret"], ["secret"]], ["secret", "b"], [{"day": "secret"}]
+
+
+@pytest.mark.parametrize("only_test_rows", [True, False])
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("flight_key", LISTS, "`flight_key`, the key,"),
+        ("flight_key", [b"\xff", b"secret\xfe"], "`flight_key`, the key,"),
+        ("departure_date", LISTS, "`departure_date`, the group,"),
+        ("departure_date", STRUCTS, "`departure_date`, the group,"),
+        ("delayed", LISTS, "`delayed`, the label,"),
+        ("delayed", TEXTS, "`delayed`, the label,"),
+        ("distance", TEXTS, "`distance`"),
+        ("distance", LISTS, "`distance`"),
+        ("carrier", LISTS, "`carrier`"),
+        ("airlines", LISTS, "the values of airlines cannot be judged"),
+    ],
+)
+def test_a_column_that_cannot_be_read_becomes_a_fault_that_names_it_and_repeats_no_value(make, column, values, says, only_test_rows):
+    policy = GatePolicy(slices=SliceRule(by=("airlines",) if column == "airlines" else (), min_rows=20))
+    odd = with_column(column, values)
+
+    def read(snapshot, split, columns):
+        return (Rows() if only_test_rows and split != "test" else odd)(snapshot, split, columns)
+
+    for champion in (make(7, seed=0), None):
+        evidence = gather("flight-delay", make(8, seed=1), champion, policy, had_release=champion is not None, read=read)
+        verdict = judge(evidence, policy)
+        assert verdict.outcome == "inconclusive"
+        assert says in verdict.reasons[0].sentence
+        assert "secret" not in verdict.reasons[0].sentence
+        assert record(evidence, verdict)
+
+
+def test_keys_of_training_that_cannot_be_read_are_a_fault(make):
+    odd = with_column("flight_key", LISTS)
+
+    def read(snapshot, split, columns):
+        return (odd if split == "train" else Rows())(snapshot, split, columns)
+
+    assert "`flight_key`, the key," in ask(make(8, seed=1), make(7, seed=0), read).faults[0]
+
+
 def test_an_outage_of_the_store_goes_through(make):
     def read(snapshot, split, columns):
         raise ConnectionError("the store did not answer")

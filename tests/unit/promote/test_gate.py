@@ -76,6 +76,29 @@ def test_a_change_whose_worthwhile_gain_is_ruled_out_is_kept_out():
     assert "1 % (0.0025), the least that is worthwhile, is ruled out" in verdict.reasons[0].sentence
 
 
+@pytest.mark.parametrize("kind", ["change", "first"])
+@pytest.mark.parametrize("gain", [1e-12, 0.001])
+def test_a_gain_that_is_proven_and_below_worthwhile_is_kept_out(kind, gain):
+    champion = None if kind == "first" else 7
+    verdict = judge(evidence([gain, 1.01 * gain] * 4, kind=kind, champion=champion), POLICY)
+    assert verdict.comparisons[0].improvement.lower > 0
+    assert verdict.outcome == "keep"
+    said = verdict.reasons[0].sentence
+    assert "better" in said
+    assert "by less than 1 % (0.0025), the least that is worthwhile, proven at 95 %" in said
+
+
+def test_a_proven_gain_that_may_be_worthwhile_is_promoted_although_its_estimate_is_below():
+    found = judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": 0.0})).comparisons[0].improvement
+    share = (found.estimate + found.upper) / 2 / 0.25
+    assert found.lower > 0
+    assert judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": share})).outcome == "promote"
+
+
+def test_a_policy_without_a_least_gain_promotes_any_proven_one():
+    assert judge(evidence([1e-9, 1.01e-9] * 4), POLICY.model_copy(update={"worthwhile": 0.0})).outcome == "promote"
+
+
 def test_a_change_in_between_is_inconclusive_and_says_what_would_settle_it():
     verdict = judge(evidence(EVEN), POLICY)
     assert verdict.outcome == "inconclusive"
@@ -175,10 +198,21 @@ def test_a_slice_with_too_few_rows_is_said_and_does_not_block():
     assert reasons(verdict, "unknown") == ["2 of 2 values were not judged, fewer than 500 rows or 5 effective days: `JFK`, `LGA`."]
 
 
-def test_a_slice_column_that_the_rows_lack_is_said_and_does_not_block():
-    verdict = judge(evidence(GOOD, slices={}), POLICY)
-    assert verdict.outcome == "promote"
-    assert "no column origin" in reasons(verdict, "unknown")[0]
+@pytest.mark.parametrize("kind", ["refresh", "change", "first"])
+def test_a_slice_column_that_the_rows_lack_keeps_a_better_model_from_being_promoted(kind):
+    policy = POLICY.model_copy(update={"slices": SliceRule(by=("orign",), min_rows=50)})
+    champion = None if kind == "first" else 7
+    verdict = judge(evidence(GOOD, kind=kind, champion=champion), policy)
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reasons[0].rule == "slice orign"
+    assert "the test rows have no column `orign`" in verdict.reasons[0].sentence
+    assert "correct `gate.slices.by`" in verdict.reasons[0].sentence
+    assert verdict.comparisons  # the figures are there all the same
+
+
+def test_a_slice_column_that_the_rows_lack_does_not_save_a_worse_model():
+    policy = POLICY.model_copy(update={"slices": SliceRule(by=("orign",), min_rows=50)})
+    assert judge(evidence(BAD), policy).outcome == "keep"
 
 
 def test_missing_values_are_a_slice_of_their_own():
@@ -255,6 +289,17 @@ def test_guardrails_and_slices_share_one_family():
         ({"groups": ["2013-07-01"] * 700}, "at least 2 groups"),
         ({"groups": [None] * 700}, "every row needs a group"),
         ({"slices": {"origin": ["JFK"]}}, "1 values of origin"),
+        ({"keys": [[1]] * 700}, "the keys cannot be judged"),
+        ({"keys": [[1], *range(699)]}, "found values of the type list"),
+        ({"keys": {"a": 1}}, "the keys cannot be judged"),
+        ({"groups": [{"day": 1}] * 700}, "the groups cannot be judged"),
+        ({"slices": {"origin": [["JFK"], ["JFK", "LGA"]] * 350}}, "the values of origin cannot be judged"),
+        ({"challenger_scores": ["0.9"] * 700}, "the challenger's scores must be numbers, found values of the type str"),
+        ({"champion_scores": ["0.9", 0.9] * 350}, "the champion's scores must be numbers, found values of the type str"),
+        ({"challenger_scores": [10**400] * 700}, "the challenger's scores must be numbers"),
+        ({"challenger_scores": [0.5 + 0j] * 700}, "the challenger scores cannot be judged"),
+        ({"challenger_scores": np.ma.masked_all(700)}, "the challenger's scores must be finite, 700 of 700"),
+        ({"labels": ["1", "0"] * 350}, "labels must be numbers"),
         (
             {"groups": np.repeat(["1", "2", "3", "4"], 175)},
             "worth 4.0 equal ones, below 5 nothing is proven",
@@ -296,6 +341,15 @@ def test_what_the_interval_speaks_of_is_said():
 def test_how_many_callers_would_be_told_the_other_thing_is_said(shift, says):
     found = judge(evidence(GOOD, champion_scores=np.full(700, 0.45), challenger_scores=np.full(700, 0.46 + shift)), POLICY)
     assert [reason.sentence for reason in found.reasons if reason.rule == "churn"] == says
+
+
+def test_a_score_of_exactly_one_half_is_false_as_in_the_accuracy():
+    same = evidence(GOOD, champion_scores=np.full(700, 0.45), challenger_scores=np.full(700, 0.5))
+    policy = POLICY.model_copy(update={"guardrails": {"accuracy": 0.5}})
+    found = judge(same, policy)
+    accuracy = next(one for one in found.comparisons if one.metric == "accuracy")
+    assert accuracy.champion == accuracy.challenger
+    assert "0.0 % of the test rows change sides of 0.5." in [reason.sentence for reason in found.reasons]
 
 
 def test_a_first_model_changes_no_callers_answer():

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from retrain.columns import to_columns, to_frame
+from retrain.comparison import says_true
 from retrain.contract import Feature, ModelCard, digest_of_bytes
 from retrain.export import OPSETS, Network, Parity, check_parity, extreme_rows, model_card, model_schema, to_onnx, write_model_folder
 from retrain.pipeline import make_pipeline
@@ -111,6 +112,15 @@ def test_labels_are_compared_by_themselves():
 
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
     assert check_parity(pipeline, OtherLabels(to_onnx(pipeline, FEATURES)), FEATURES, HELD_OUT).flipped_labels == 3
+
+
+@pytest.mark.parametrize("technique", [TREES, LOGISTIC], ids=["trees", "logistic"])
+def test_the_networks_own_label_is_on_the_side_of_one_half_that_the_gate_reckons_with(technique):
+    rows = pa.concat_tables([HELD_OUT.slice(0, 1)] * 60)  # the same row, half of them true: nothing to learn
+    pipeline = make_pipeline(technique, FEATURES, seed=0).fit(to_frame(FEATURES, rows), np.tile([0, 1], 30))
+    labels, scores = Network(to_onnx(pipeline, FEATURES)).answer(to_columns(FEATURES, rows))
+    assert set(scores) == {0.5}
+    assert labels.astype(bool).tolist() == says_true(scores).tolist()
 
 
 def test_a_flipped_label_is_refused_however_small_the_difference():
