@@ -17,7 +17,7 @@ from client_api.admission import check_bytes, check_declared_bytes, check_media_
 from client_api.auth import Keyring
 from client_api.errors import CallerLeft, GatewayError, NoResponse, ServerFault
 from client_api.lanes import Lane, Lanes
-from client_api.measures import Measures
+from client_api.measures import UNKNOWN, Measures
 from client_api.problems import Problem, problem, problem_of
 from client_api.settings import Settings
 from client_api.upstream import Prediction
@@ -25,7 +25,6 @@ from client_api.upstream import Prediction
 log = logging.getLogger("client_api.requests")
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
-UNKNOWN = "unknown"
 WATCH_AFTER_SECONDS = 0.05
 """From then on a caller who hangs up is noticed at once; a watch from the start costs a tenth of a request."""
 
@@ -52,6 +51,7 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     lane: Lane | None = None
     rows: int = 0
+    has_key: bool = False
     caller_left: bool = False
 
 
@@ -83,6 +83,7 @@ class Predict:
 
     async def _reply(self, exchange: Exchange) -> Problem:
         self._keyring.check(exchange.headers.get(b"authorization"))
+        exchange.has_key = True
         check_media_type(exchange.headers)
         body = await self._body(exchange)
         predictions = await self._while_there(exchange, body)
@@ -156,7 +157,9 @@ class Predict:
 
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.perf_counter() - exchange.started
-        model = exchange.model if exchange.lane is not None or self._lanes.is_known(exchange.model) else UNKNOWN
+        # A name that a caller made up never becomes a label: each label is kept for ever.
+        is_known = exchange.lane is not None or (exchange.has_key and self._lanes.names(exchange.model))
+        model = exchange.model if is_known else UNKNOWN
         version = str(exchange.lane.served.version) if exchange.lane else ""
         self._gateway.measures.count(model, version, status, seconds)
         share = self._settings.access_log_share
