@@ -40,7 +40,13 @@ class Lane:
         self.is_broken = False
         self.answered_blocks = 0
         self.delisted_at: float | None = None
-        self.reader = RequestReader(served.model, served.io, max_rows=min(settings.max_request_rows, served.max_rows))
+        self.reader = RequestReader(
+            served.model,
+            served.io,
+            max_rows=min(settings.max_request_rows, served.max_rows),
+            title=served.title,
+            example=served.example,
+        )
         self.release_headers = ((b"ratchet-model-version", b"%d" % served.version), (b"ratchet-image-digest", served.image_digest.encode()))
         self.coalescer = Coalescer[Row, Prediction](self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows)
         self._upstream = upstream
