@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from client_api.auth import Keyring
+from client_api.docs import docs_routes
 from client_api.lanes import Lanes
 from client_api.measures import Measures, Queue
 from client_api.openapi import ABOUT, describe
@@ -51,9 +52,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     logging.getLogger("uvicorn.access").handlers.clear()  # a line a request costs a tenth of it: access_log_share is ours
     logging.getLogger("uvicorn.access").propagate = False
-    app = FastAPI(title=TITLE, version=API_VERSION, description=ABOUT, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title=TITLE, version=API_VERSION, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.router.routes.insert(0, Route("/v1/models/{model}:predict", Predict(gateway), methods=["POST"], include_in_schema=False))
     app.include_router(health_routes(gateway))
+    app.include_router(docs_routes())
     app.state.gateway = gateway
     app.openapi = _description(app, gateway.lanes)  # type: ignore[method-assign]  # FastAPI's documented way to replace it
 

@@ -6,6 +6,7 @@ GatewayError
 │   ├── ModelUnknown        no endpoint serves a model of this name
 │   ├── MediaTypeRefused    the body is not application/json
 │   ├── BodyTooLarge        more bytes than allowed
+│   ├── BodyTooSlow         the body did not arrive in time
 │   └── RequestInvalid      not JSON, or fields that the model's schema refuses; names each by its pointer
 ├── Shed                    the caller may come again after `retry_after_seconds`
 │   ├── QueueFull           too many rows wait already
@@ -55,6 +56,10 @@ class MediaTypeRefused(Refused):
 
 class BodyTooLarge(Refused):
     """The body has more bytes than allowed."""
+
+
+class BodyTooSlow(Refused):
+    """The body did not arrive in time."""
 
 
 class RequestInvalid(Refused):

@@ -40,7 +40,13 @@ class Lane:
         self.is_broken = False
         self.answered_blocks = 0
         self.delisted_at: float | None = None
-        self.reader = RequestReader(served.model, served.io, max_rows=min(settings.max_request_rows, served.max_rows))
+        self.reader = RequestReader(
+            served.model,
+            served.io,
+            max_rows=min(settings.max_request_rows, served.max_rows),
+            title=served.title,
+            example=served.example,
+        )
         self.release_headers = ((b"ratchet-model-version", b"%d" % served.version), (b"ratchet-image-digest", served.image_digest.encode()))
         self.coalescer = Coalescer[Row, Prediction](self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows)
         self._upstream = upstream
@@ -94,10 +100,14 @@ class Lanes:
         """All lanes that take rows."""
         return iter([lane for lane in self._lanes.values() if not lane.is_broken])
 
-    def is_known(self, model: str) -> bool:
-        """True when the model is listed; one that only its servers name, once one of them did, or while some have not said theirs yet."""
+    def names(self, model: str) -> bool:
+        """True when the list of endpoints or one of its servers named the model."""
         listed = self._listed or {}
-        return model in listed or (ANY_MODEL in listed and (model in self._met or bool(self._learners)))
+        return model in listed or (ANY_MODEL in listed and model in self._met)
+
+    def may_serve(self, model: str) -> bool:
+        """True when the model is named, or may be: a server has not said yet what it serves."""
+        return self.names(model) or (ANY_MODEL in (self._listed or {}) and bool(self._learners))
 
     async def choose(self, model: str, *, avoid: Lane | None = None) -> Lane:
         """Return the open lane with the fewest rows before it, in turn among equals; wait a moment when there is none.
@@ -114,7 +124,7 @@ class Lanes:
             if lanes:
                 turn = next(self._turn)
                 return min((lanes[(turn + n) % len(lanes)] for n in range(len(lanes))), key=lambda lane: lane.coalescer.load_rows)
-            if self._listed is not None and not self.is_known(model):
+            if self._listed is not None and not self.may_serve(model):
                 raise ModelUnknown(f"no model {model[:80]!r}; there are: {', '.join(sorted(self._met | self._listed.keys() - {ANY_MODEL})) or 'none'}")
             opened = self._opened
             try:

@@ -11,6 +11,9 @@ from prometheus_client.registry import Collector
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
+UNKNOWN = "unknown"
+"""The label of all requests without a valid key, and of those for a model that the gateway does not know."""
+
 Queue = tuple[str, str, int, int]
 """Model, version, waiting rows, rows in flight."""
 
@@ -48,15 +51,18 @@ class Measures:
         self._rows = Histogram("client_api_block_rows", "Rows that went to a server as one block.", ["model"], buckets=ROWS, registry=self._registry)
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._registry.register(_Queues(queues))
+        self._series(UNKNOWN, "", 401)  # there from the start: a request without a key adds no series
 
     def count(self, model: str, version: str, status: int, seconds: float) -> None:
-        """Count one answered request; `model` must come from the endpoints file, not from a caller."""
-        place = (model, version, status)
-        if place not in self._known:
-            self._known[place] = (self._requests.labels(model, version, str(status)), self._seconds.labels(model))
-        requests, latency = self._known[place]
+        """Count one answered request; `model` is a name that the gateway knows, or UNKNOWN: never a caller's word."""
+        requests, latency = self._known.get((model, version, status)) or self._series(model, version, status)
         requests.inc()
         latency.observe(seconds)
+
+    def _series(self, model: str, version: str, status: int) -> tuple[Counter, Histogram]:
+        series = (self._requests.labels(model, version, str(status)), self._seconds.labels(model))
+        self._known[model, version, status] = series
+        return series
 
     def block(self, model: str, rows: int) -> None:
         """Count one block."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pydantic_core import to_json
+from typing_extensions import TypedDict
 
 from client_api.errors import (
     AnswerWrong,
     BlockRefused,
     BodyTooLarge,
+    BodyTooSlow,
     DeadlineOutOfReach,
     DeadlinePassed,
+    FieldError,
     GatewayError,
     KeyRefused,
     MediaTypeRefused,
@@ -30,6 +33,7 @@ from client_api.errors import (
 STATUSES: tuple[tuple[type[GatewayError], int, str], ...] = (
     (KeyRefused, 401, "no key that we know"),
     (ModelUnknown, 404, "no such model"),
+    (BodyTooSlow, 408, "the body took too long"),
     (BodyTooLarge, 413, "body too large"),
     (MediaTypeRefused, 415, "not JSON"),
     (RequestInvalid, 422, "the request does not fit the model's schema"),
@@ -43,26 +47,51 @@ STATUSES: tuple[tuple[type[GatewayError], int, str], ...] = (
     (DeadlinePassed, 504, "no answer in time"),
 )
 """The first class that fits counts."""
+DEFECT = (500, "a fault of the gateway")
+"""What a caller is told about an exception that is none of errors.py."""
 SENT_ON = frozenset({400, 413, 422})
 """Statuses of a refused block that are about the caller's rows: the gateway's check was laxer than the server's."""
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(TypedDict):
     """One place of the body that was refused."""
 
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the request body.", examples=["/instances/3/distance"])
-    detail: str = Field(examples=["must be at least 0 miles, is -4"])
+    pointer: Annotated[str, Field(description="JSON pointer (RFC 6901) into the request body.")]
+    detail: Annotated[str, Field(description="What is allowed there, and what was sent.")]
 
 
-class ProblemBody(BaseModel):
+class ProblemBody(TypedDict):
     """An error (RFC 9457), as application/problem+json."""
 
-    type: str = "about:blank"
-    title: str = Field(examples=["the request does not fit the model's schema"])
-    status: int = Field(examples=[422])
-    detail: str
-    request_id: str
-    errors: list[FieldProblem] | None = Field(default=None, description="At most 20 places.")
+    type: Annotated[str, Field(description="Always `about:blank`: the status says what kind of error this is.")]
+    title: Annotated[str, Field(description="The kind of error in words; the same for all errors of the kind.")]
+    status: Annotated[int, Field(description="The HTTP status.")]
+    detail: Annotated[str, Field(description="What happened, for people.")]
+    request_id: Annotated[str, Field(description="The value of the header x-request-id.")]
+    errors: NotRequired[
+        Annotated[
+            list[FieldProblem],
+            Field(description="What is wrong with the body, at most 20 places. Only with status 422, and not always."),
+        ]
+    ]
+
+
+EXAMPLES: tuple[GatewayError, ...] = (
+    KeyRefused("this key is not known"),
+    ModelUnknown("no model 'flight-dely'; there are: flight-delay"),
+    BodyTooSlow("the body did not arrive within 10 s: send it faster, or in smaller requests"),
+    BodyTooLarge("a body may have 1048576 bytes; this one has more"),
+    MediaTypeRefused("send content-type: application/json; it is text/plain"),
+    RequestInvalid(
+        "the request is not what this model takes",
+        [FieldError("/instances/3/distance", "must be at least 0 miles, is -4")],
+    ),
+    QueueFull("9990 rows wait already; at most 10000 may"),
+    NoLane("no server of flight-delay is ready"),
+    AnswerWrong("the server answered another release"),
+    DeadlinePassed("the answer did not come before the deadline"),
+)
+"""One error of each status, for the description."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +117,8 @@ def problem_of(error: GatewayError, *, request_id: str) -> Problem:
     headers = [(b"content-type", b"application/problem+json")]
     if isinstance(error, RequestInvalid) and error.errors:
         more["errors"] = error.errors
+    if isinstance(error, BodyTooSlow):
+        headers.append((b"connection", b"close"))  # nobody waits for the rest of the body
     if isinstance(error, KeyRefused):
         headers.append((b"www-authenticate", b'Bearer realm="ratchet"'))
     if isinstance(error, Shed | NoResponse):

@@ -8,24 +8,25 @@ import random
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
+from typing_extensions import TypedDict
 
 from client_api.admission import check_bytes, check_declared_bytes, check_media_type, request_id
 from client_api.auth import Keyring
-from client_api.errors import CallerLeft, GatewayError, NoResponse, ServerFault
+from client_api.errors import BodyTooSlow, CallerLeft, GatewayError, NoResponse, ServerFault
 from client_api.lanes import Lane, Lanes
-from client_api.measures import Measures
-from client_api.problems import Problem, problem, problem_of
+from client_api.measures import UNKNOWN, Measures
+from client_api.problems import DEFECT, Problem, problem, problem_of
 from client_api.settings import Settings
 from client_api.upstream import Prediction
 
 log = logging.getLogger("client_api.requests")
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
-UNKNOWN = "unknown"
 WATCH_AFTER_SECONDS = 0.05
 """From then on a caller who hangs up is noticed at once; a watch from the start costs a tenth of a request."""
 
@@ -52,6 +53,7 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     lane: Lane | None = None
     rows: int = 0
+    has_key: bool = False
     caller_left: bool = False
 
 
@@ -76,15 +78,21 @@ class Predict:
             reply = problem_of(error, request_id=exchange.request_id)
         except Exception:  # the edge: a defect is logged and answered without its detail
             log.exception("request %s of %r", exchange.request_id, exchange.model)
-            body = problem(500, "a fault of the gateway", "the operator finds the request id in the log", request_id=exchange.request_id)
-            reply = Problem(500, ((b"content-type", b"application/problem+json"),), body)
+            body = problem(*DEFECT, "the operator finds the request id in the log", request_id=exchange.request_id)
+            reply = Problem(DEFECT[0], ((b"content-type", b"application/problem+json"),), body)
         self._account(exchange, reply.status)
         await self._send(exchange, reply, send)
 
     async def _reply(self, exchange: Exchange) -> Problem:
         self._keyring.check(exchange.headers.get(b"authorization"))
+        exchange.has_key = True
         check_media_type(exchange.headers)
-        body = await self._body(exchange)
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                body = await self._body(exchange)
+        except TimeoutError:
+            limit = f"{self._settings.body_seconds:g} s"
+            raise BodyTooSlow(f"the body did not arrive within {limit}: send it faster, or in smaller requests") from None
         predictions = await self._while_there(exchange, body)
         version = exchange.lane.served.version if exchange.lane else 0
         return Problem(200, (JSON,), to_json({"predictions": predictions, "model_version": version}))
@@ -156,7 +164,9 @@ class Predict:
 
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.perf_counter() - exchange.started
-        model = exchange.model if exchange.lane is not None or self._lanes.is_known(exchange.model) else UNKNOWN
+        # A name that a caller made up never becomes a label: each label is kept for ever.
+        is_known = exchange.lane is not None or (exchange.has_key and self._lanes.names(exchange.model))
+        model = exchange.model if is_known else UNKNOWN
         version = str(exchange.lane.served.version) if exchange.lane else ""
         self._gateway.measures.count(model, version, status, seconds)
         share = self._settings.access_log_share
@@ -172,24 +182,47 @@ class Predict:
             log.log(logging.WARNING if status >= 500 else logging.INFO, "%s", to_json(line).decode())
 
 
+class Health(TypedDict):
+    """The answer of a process that lives."""
+
+    status: Literal["alive"]
+
+
+class Readiness(TypedDict):
+    """Whether requests may be sent here, and for which models."""
+
+    status: Literal["ready", "draining", "no model server is ready"]
+    models: list[str]
+
+
+class Figures(Response):
+    """Prometheus' text format."""
+
+    media_type = "text/plain; version=0.0.4"
+
+
 def health_routes(gateway: Gateway) -> APIRouter:
     """Return the routes that probes and Prometheus ask."""
     router = APIRouter(tags=["operation"])
 
     @router.get("/healthz", summary="Is the process alive?")
-    async def healthz() -> dict[str, str]:
+    async def healthz() -> Health:
         return {"status": "alive"}
 
-    @router.get("/readyz", summary="May requests be sent here?", responses={503: {"description": "No model can be asked, or the gateway is about to stop."}})
-    async def readyz(response: Response) -> dict[str, object]:
+    unready = {"description": "No model can be asked, or the gateway is about to stop.", "model": Readiness}
+
+    @router.get("/readyz", summary="May requests be sent here?", responses={503: unready})
+    async def readyz(response: Response) -> Readiness:
         models = sorted({lane.served.model for lane in gateway.lanes})
         if gateway.is_draining or not models:
             response.status_code = 503
-        return {"status": "draining" if gateway.is_draining else "ready" if models else "no model server is ready", "models": models}
+        if gateway.is_draining:
+            return {"status": "draining", "models": models}
+        return {"status": "ready" if models else "no model server is ready", "models": models}
 
-    @router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    @router.get("/metrics", summary="Figures for Prometheus", response_class=Figures)
     async def metrics() -> Response:
-        return Response(gateway.measures.to_bytes(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Figures(gateway.measures.to_bytes())
 
     return router
 

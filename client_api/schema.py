@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails, from_json
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json
 
 from client_api.errors import FieldError, RequestInvalid
 from retrain.contract import Feature, ModelSchema, Output
@@ -18,10 +29,13 @@ Row = Mapping[str, Any]
 MOST_ERRORS = 20
 LARGEST_INTEGER = 2**53 - 1
 """Beyond it a JSON number is no longer one whole number to everybody (RFC 8259, section 6)."""
+LARGEST_NUMBER = float.fromhex("0x1.fffffep+127")
+"""The largest 32-bit float: a model computes with these."""
 TYPES: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool, "category": str}
 WORDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "category": "a string"}
 SENTENCES = {
     "missing": "is required",
+    "finite_number": "must be finite, is {given}",
     "greater_than_equal": "must be at least {ge}{unit}, is {given}",
     "less_than_equal": "must be at most {le}{unit}, is {given}",
     "too_long": "may have {max_length} instances; send the rest in further requests",
@@ -37,19 +51,38 @@ STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 class RequestReader:
     """Reads request bodies for one model's schema, and turns rows into a server's columns."""
 
-    def __init__(self, model: str, schema: ModelSchema, *, max_rows: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        schema: ModelSchema,
+        *,
+        max_rows: int,
+        title: str = "",
+        example: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Build the models of a schema.
+
+        Args:
+            model: Its name.
+            schema: Its features and outputs.
+            max_rows: Instances that one request may have.
+            title: The question that the model answers, when its release says it.
+            example: A recorded row, when its release has one; it is shown when it fits the schema.
+        """
         self.model = model
+        self.title = title
         self.outputs = schema.outputs
         self._features = {feature.name: feature for feature in schema.features}
-        title = "".join(part.capitalize() for part in model.replace("_", "-").split("-"))
+        name = "".join(part.capitalize() for part in model.replace("_", "-").split("-"))
         fields: dict[str, Any] = {f"field_{number}": _input_field(feature) for number, feature in enumerate(schema.features)}
-        instance: Any = create_model(f"{title}Instance", __config__=STRICT, **fields)
+        instance: Any = create_model(f"{name}Instance", __config__=STRICT, **fields)
         self._instance: type[BaseModel] = instance
+        self.example = self._example(example or {})
         instances = Annotated[list[instance], FailFast(), Field(min_length=1, max_length=max_rows)]
-        self.request_model = create_model(f"{title}Request", __config__=STRICT, instances=(instances, ...))
-        prediction = create_model(f"{title}Prediction", **{f"output_{number}": _output_field(output) for number, output in enumerate(schema.outputs)})
+        self.request_model = create_model(f"{name}Request", __config__=STRICT, instances=(instances, ...))
+        prediction = create_model(f"{name}Prediction", **{f"output_{number}": _output_field(output) for number, output in enumerate(schema.outputs)})
         version = Field(description="The version in the model registry that answered all instances of this request.", examples=[8])
-        self.answer_model: type[BaseModel] = create_model(f"{title}Answer", predictions=(list[prediction], ...), model_version=(Annotated[int, version], ...))
+        self.answer_model: type[BaseModel] = create_model(f"{name}Answer", predictions=(list[prediction], ...), model_version=(Annotated[int, version], ...))
 
     def read(self, body: bytes) -> list[Row]:
         """Return the instances of a request, in order.
@@ -70,6 +103,14 @@ class RequestReader:
             if feature.type == "boolean":
                 columns[name] = [None if cell is None else float(cell) for cell in columns[name]]
         return columns
+
+    def _example(self, recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the recorded row; a plausible one when there is none, or one that a caller could not send."""
+        try:
+            self._instance.model_validate(recorded)
+        except ValidationError:
+            return {name: _plausible(feature) for name, feature in self._features.items()}
+        return {name: recorded[name] for name in self._features if name in recorded}
 
     def _explain(self, problem: ValidationError, body: bytes) -> RequestInvalid:
         details = problem.errors(include_url=False)[:MOST_ERRORS]
@@ -110,30 +151,60 @@ class RequestReader:
         return f"is not a field of {self.model}; " + (f"did you mean {near[0]}?" if near else f"its fields are {', '.join(self._features)}")
 
 
+@dataclass(frozen=True)
+class _WholeNumber:
+    """A whole number in `[minimum, maximum]`; `3.0` is one too, as JSON Schema says (draft 2020-12, 6.1.1)."""
+
+    minimum: int
+    maximum: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Try an integer first: this is what nearly all callers send, and it runs no Python."""
+        written_with_a_point = core_schema.no_info_after_validator_function(_whole, core_schema.float_schema(strict=True))
+        written = core_schema.union_schema(
+            [core_schema.int_schema(strict=True), written_with_a_point],
+            mode="left_to_right",
+            custom_error_type="whole_number",
+            custom_error_message="must be a whole number",
+        )
+        return core_schema.chain_schema([written, core_schema.int_schema(ge=self.minimum, le=self.maximum)])
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe it as the integer that it is."""
+        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError("not a whole number")
+    return int(number)
+
+
 def _input_field(feature: Feature) -> Any:
     """Return the type and field of one feature, as `create_model` takes them."""
-    limits: dict[str, Any] = {"ge": feature.minimum, "le": feature.maximum}
+    kind: Any = TYPES[feature.type]
     if feature.type == "number":
-        limits["allow_inf_nan"] = False
+        low, high = _limits(feature, LARGEST_NUMBER)
+        kind = Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
     elif feature.type == "integer":
-        limits = {"ge": _whole(feature.minimum, -LARGEST_INTEGER), "le": _whole(feature.maximum, LARGEST_INTEGER)}
-    elif feature.type == "boolean":
-        limits = {}
-    else:
-        limits = {"min_length": 1} if feature.required else {}  # an empty category is a missing one
-    plain: Any = TYPES[feature.type]
-    kind: Any = Annotated[plain, Field(**limits)]
-    about = Field(alias=feature.name, title=feature.name, description=_description(feature), examples=_examples(feature), json_schema_extra=_extra(feature))
+        low, high = _limits(feature, LARGEST_INTEGER)
+        kind = Annotated[int, _WholeNumber(math.ceil(low), math.floor(high))]
+    elif feature.type == "category" and feature.required:
+        kind = Annotated[str, Field(min_length=1)]  # an empty category is a missing one
+    about = Field(alias=feature.name, title=feature.name, description=_description(feature), json_schema_extra=_extra(feature))
     return (Annotated[kind, about], ...) if feature.required else (Annotated[kind | None, about], None)
+
+
+def _limits(feature: Feature, largest: float) -> tuple[float, float]:
+    """Return the feature's own limits, within what can be computed."""
+    low = -largest if feature.minimum is None else max(feature.minimum, -largest)
+    high = largest if feature.maximum is None else min(feature.maximum, largest)
+    return low, high
 
 
 def _output_field(output: Output) -> Any:
     about = Field(alias=output.name, title=output.name, ge=output.minimum, le=output.maximum, description=output.description or None)
     return (Annotated[float, about], ...)
-
-
-def _whole(limit: float | None, otherwise: int) -> int | float:
-    return otherwise if limit is None else int(limit) if limit == int(limit) else limit
 
 
 def _description(feature: Feature) -> str:
@@ -146,14 +217,14 @@ def _description(feature: Feature) -> str:
     return "".join(f"{part}. " for part in parts if part).strip()
 
 
-def _examples(feature: Feature) -> list[Any]:
+def _plausible(feature: Feature) -> Any:
+    """Return a value that a caller may send: a known category, or the lower end of a range."""
     if feature.type == "category":
-        return list(feature.known_categories[:5]) or ["A"]
+        return feature.known_categories[0] if feature.known_categories else "A"
     if feature.type == "boolean":
-        return [True]
+        return False
     low = feature.minimum if feature.minimum is not None else min(0.0, feature.maximum or 0.0)
-    middle = low if feature.maximum is None else (low + feature.maximum) / 2
-    return [int(middle) if feature.type == "integer" or middle == int(middle) else middle]
+    return math.ceil(low) if feature.type == "integer" or low == int(low) else low
 
 
 def _extra(feature: Feature) -> dict[str, Any]:

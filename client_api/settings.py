@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     access_log_share: float = Field(default=0.0, ge=0, le=1)
     """Share of answered requests that get a log line: a line costs about a tenth of a request. Server errors always get one."""
 
+    body_seconds: float = Field(default=10.0, gt=0, le=300)
+    """Longest that a request's body may take to arrive: 1 MiB in 10 s is 0.84 Mbit/s, a slow phone."""
+
 
 def read_settings() -> Settings:
     """Return what the environment says.

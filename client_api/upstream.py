@@ -63,7 +63,7 @@ class Upstream:
         if status != 200:
             raise AnswerWrong(f"{self.url}/metadata answered {status}")
         try:
-            return Served.model_validate_json(body)
+            return Served.model_validate_json(body, extra="ignore")  # a newer server may say more
         except ValidationError as problem:
             raise AnswerWrong(f"{self.url}/metadata is not what a server of ours answers: {problem}") from problem
 
@@ -80,7 +80,7 @@ class Upstream:
         if status != 200:
             raise ServerFault(f"{self.url}/predict answered {status}: {body[:200].decode(errors='replace')}")
         try:
-            answers = RESPONSE.validate_json(body)
+            answers = RESPONSE.validate_json(body, extra="ignore")
         except ValidationError as problem:
             raise AnswerWrong(f"{self.url}/predict answered something else than blocks: {problem.errors()[0]['msg']}") from problem
         return [answer if isinstance(answer, AnswerBlock) else BlockRefused(answer.status, answer.detail) for answer in answers]

@@ -70,7 +70,7 @@ class MlflowModelRegistry:
         challenger = self.challenger(model)
         if challenger is None or challenger.version != number:
             return
-        with _asking(f"to remove alias challenger of {check_model_name(model)}"):
+        with _asking(f"to remove alias challenger of {check_model(model)}"):
             self._client.delete_registered_model_alias(model, "challenger")
             found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
             newest = max((int(version.version) for version in found), default=0)

@@ -17,7 +17,7 @@ IMPORTANCE_ROWS = 2_000
 def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
     """Write all files of the run into `folder`, which exists."""
     (folder / "snapshot.json").write_bytes(snapshot_to_bytes(window.snapshot))
-    write_model_folder(folder / "model", trained.card, trained.winner.network)
+    write_model_folder(folder / "model", trained.card, trained.winner.network, trained.about)
     _describe(folder / "model", window, trained)
     _draw(folder / "pictures", window, trained)
 

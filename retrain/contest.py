@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from retrain.columns import evenly_spaced
-from retrain.contract import ModelCard
+from retrain.contract import ModelAbout, ModelCard
 from retrain.errors import TrainingError
-from retrain.export import model_card, model_schema
+from retrain.export import model_about, model_card, model_schema
 from retrain.recording import WindowRun, figures
 from retrain.selection import select_technique
 from retrain.training import Fit, Fitted, Floats, Ineligible, fit_all
@@ -26,6 +26,7 @@ class Trained:
     winner: Fitted
     """Fitted on train and validation."""
     card: ModelCard
+    about: ModelAbout
     test_scores: Floats
     figures: dict[str, float]
     """`validation_…` of the technique fitted on train; `test_…` of the model that ships."""
@@ -59,10 +60,13 @@ def train(window: WindowRun, *, champion: str | None, workers: int, say: Callabl
     winner, also_refused = _refit(window, selection.order, workers, say)
     test_scores = winner.scores[rows["validation"].num_rows :]
     measured = figures("validation", labels["validation"], scores[winner.name]) | figures("test", labels["test"], test_scores)
+    schema = model_schema(winner.features, _refit_rows(window), label=spec.columns.label)
+    about = model_about(spec.title, winner.features, rows["test"])
     return Trained(
         candidates=tuple(candidates),
         winner=winner,
-        card=model_card(spec, winner.name, window.snapshot.snapshot_id, model_schema(winner.features, _refit_rows(window)), winner.network),
+        card=model_card(spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about),
+        about=about,
         test_scores=test_scores,
         figures=measured,
         why=selection.sentence,

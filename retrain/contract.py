@@ -143,6 +143,19 @@ class ModelCard(Contract):
         return digest_of_bytes(self.to_bytes())
 
 
+class ModelAbout(Contract):
+    """`about.json` of a model folder: what people read about the model. Folders written before have none."""
+
+    title: str = ""
+    """The question that the model answers."""
+    example: dict[str, bool | int | float | str] = {}
+    """One recorded row, as a caller sends it; missing values are left out."""
+
+    def to_bytes(self) -> bytes:
+        """The bytes of `about.json`."""
+        return canonical_json(self.model_dump(mode="json"))
+
+
 class Interval(Contract):
     """A two-sided interval whose each bound holds with the one-sided `confidence`."""
 

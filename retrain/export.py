@@ -5,11 +5,12 @@ The bytes depend on the fit alone, so the same fit has the same model digest.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrain.columns import MISSING_CATEGORY, Columns, to_columns, to_frame
-from retrain.contract import Feature, ModelCard, ModelSchema, Output, digest_of_bytes
+from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, Output, digest_of_bytes
 from retrain.spec import ModelSpec
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline  # takes seconds to import, which only a worker that fits should pay
 
-MODEL_FILE, CARD_FILE = "model.onnx", "model.json"
+MODEL_FILE, CARD_FILE, ABOUT_FILE = "model.onnx", "model.json", "about.json"
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
 """Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (FACTS.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -115,15 +116,25 @@ def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(changed, schema=rows.schema)
 
 
-def model_schema(features: Sequence[Feature], rows: pa.Table) -> ModelSchema:
-    """Return the input and output of a model fitted on `rows`, with the categories that it saw."""
+def model_schema(features: Sequence[Feature], rows: pa.Table, *, label: str = "label") -> ModelSchema:
+    """Return the input and output of a model fitted on `rows`, with the categories that it saw.
+
+    `label` is the name of the label's column; the output's description names it.
+    """
     return ModelSchema(
         features=tuple(feature.model_copy(update={"known_categories": _known_categories(feature, rows)}) for feature in features),
-        outputs=(Output(name="probability", description="P(label is true)", minimum=0, maximum=1),),
+        outputs=(Output(name="probability", description=f"Probability that {label} is true", minimum=0, maximum=1),),
     )
 
 
-def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes) -> ModelCard:
+def model_about(title: str, features: Sequence[Feature], rows: pa.Table) -> ModelAbout:
+    """Return title and example, which is the first of `rows` without its missing values."""
+    row = rows.slice(0, 1).to_pylist()[0]
+    example = {feature.name: _as_sent(feature, row[feature.name]) for feature in features}
+    return ModelAbout(title=title, example={name: value for name, value in example.items() if value is not None})
+
+
+def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes, about: ModelAbout) -> ModelCard:
     """Return the card that names the model's content."""
     return ModelCard(
         model=spec.name,
@@ -132,15 +143,31 @@ def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchem
         io=io,
         snapshot_id=snapshot_id,
         recipe_digest=spec.recipe_digest(technique),
-        files={MODEL_FILE: digest_of_bytes(network)},
+        files={MODEL_FILE: digest_of_bytes(network), ABOUT_FILE: digest_of_bytes(about.to_bytes())},
     )
 
 
-def write_model_folder(folder: Path, card: ModelCard, network: bytes) -> None:
-    """Write what ships: `model.onnx` and `model.json`."""
+def write_model_folder(folder: Path, card: ModelCard, network: bytes, about: ModelAbout) -> None:
+    """Write what ships: `model.onnx`, `about.json` and `model.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(network)
+    (folder / ABOUT_FILE).write_bytes(about.to_bytes())
     (folder / CARD_FILE).write_bytes(card.to_bytes())
+
+
+def _as_sent(feature: Feature, value: Any) -> bool | int | float | str | None:
+    """Return a cell as a caller sends it; None when it is missing or no JSON number."""
+    if value is None or value == MISSING_CATEGORY:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    kinds: Mapping[str, Callable[[Any], bool | int | float | str]] = {
+        "number": float,
+        "integer": int,
+        "boolean": bool,
+        "category": str,
+    }
+    return kinds[feature.type](value)
 
 
 def _extremes(feature: Feature) -> Sequence[float | str | None]:

@@ -51,3 +51,7 @@ class Served(Contract):
     io: ModelSchema
     max_rows: int = Field(ge=1)
     """Rows a block may have."""
+    title: str = ""
+    """The question that the model answers; empty from servers and models that do not say it."""
+    example: dict[str, bool | int | float | str] = {}
+    """One recorded row, as a caller sends it; empty from servers and models that have none."""

@@ -14,13 +14,14 @@ import numpy as np
 import onnxruntime
 from pydantic import ValidationError
 
-from retrain.contract import ModelCard, digest_of_bytes
+from retrain.contract import ModelAbout, ModelCard, digest_of_bytes
 from serving.columns import Columns, Unanswerable, columns_of, join, row_count, rows_between
 from serving.contract import Block, BlockError
 from serving.errors import ModelAltered, ModelMissing, ModelUnusable
 
 CARD = "model.json"
 NETWORK = "model.onnx"
+ABOUT = "about.json"
 PROBABILITIES = "probabilities"
 CHUNK_ROWS = 512
 """Rows in one onnxruntime call; more gain nothing (FACTS.md, speed) and hold the memory of all of them."""
@@ -47,13 +48,14 @@ def verify(folder: Path, *, digest: str) -> tuple[ModelCard, dict[str, bytes]]:
 class Model:
     """A loaded model: answers depend on the rows only, not on what they are joined with (to 1e-6: FACTS.md)."""
 
-    def __init__(self, card: ModelCard, network: bytes) -> None:
+    def __init__(self, card: ModelCard, network: bytes, about: ModelAbout) -> None:
         """Load the network and check that it takes the card's features.
 
         Raises:
             ModelUnusable: It is no ONNX model, or one with other inputs or outputs than the card says.
         """
         self.card = card
+        self.about = about
         self._session = _session(network)
         self._output = card.io.outputs[0].name
         taken = sorted(node.name for node in self._session.get_inputs())
@@ -73,7 +75,7 @@ class Model:
         card, files = verify(folder, digest=digest)
         if NETWORK not in files:
             raise ModelUnusable(f"{folder / CARD} lists {sorted(files)} and no {NETWORK}")
-        return cls(card, files[NETWORK])
+        return cls(card, files[NETWORK], _about(files.get(ABOUT)))
 
     def answer(self, blocks: Sequence[Block], *, max_rows: int) -> list[dict[str, list[float]] | BlockError]:
         """Answer each block, all good ones in one call; a bad one is answered with what is wrong with it and harms no other."""
@@ -124,6 +126,17 @@ class Model:
         chunks = [columns] if rows <= CHUNK_ROWS else [rows_between(columns, start, start + CHUNK_ROWS) for start in range(0, rows, CHUNK_ROWS)]
         parts = [self._session.run([PROBABILITIES], chunk)[0][:, 1] for chunk in chunks]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _about(content: bytes | None) -> ModelAbout:
+    """Return what `about.json` says; folders written before it have none. Fields of later versions are ignored."""
+    if content is None:
+        return ModelAbout()
+    try:
+        return ModelAbout.model_validate_json(content, extra="ignore")
+    except ValidationError as problem:
+        where = problem.errors()[0]["loc"]
+        raise ModelUnusable(f"{ABOUT} has the released digest and cannot be read at {where}: export the model again") from problem
 
 
 def _session(network: bytes) -> onnxruntime.InferenceSession:

@@ -102,4 +102,6 @@ def _served(model: Model, settings: Settings) -> Served:
         snapshot_id=model.card.snapshot_id,
         io=model.card.io,
         max_rows=settings.max_rows,
+        title=model.about.title,
+        example=model.about.example,
     )

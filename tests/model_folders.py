@@ -8,7 +8,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-from retrain.contract import Feature, ModelCard, ModelSchema, Output, digest_of_bytes
+from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, Output, digest_of_bytes
 
 FEATURES = (
     Feature(name="carrier", type="category", known_categories=("AA", "B6", "UA")),
@@ -20,8 +20,21 @@ FEATURES = (
 """One feature of each type, and one that a caller may leave out."""
 
 
-def make_model_folder(folder: Path, *, seed: int = 0, features: tuple[Feature, ...] = FEATURES, model: str = "flight-delay") -> ModelCard:
-    """Write `model.onnx` and `model.json` and return the card.
+ABOUT = ModelAbout(
+    title="Will this flight arrive more than 15 minutes late?",
+    example={"carrier": "UA", "distance": 1400.0, "hour": 17, "weekend": False},
+)
+
+
+def make_model_folder(
+    folder: Path,
+    *,
+    seed: int = 0,
+    features: tuple[Feature, ...] = FEATURES,
+    model: str = "flight-delay",
+    about: ModelAbout | None = None,
+) -> ModelCard:
+    """Write `model.onnx`, `model.json` and, when `about` is given, `about.json`; return the card.
 
     The same arguments give the same bytes within a session; another seed gives another model with other answers.
     """
@@ -33,9 +46,11 @@ def make_model_folder(folder: Path, *, seed: int = 0, features: tuple[Feature, .
         io=ModelSchema(features=features, outputs=(Output(name="probability", minimum=0, maximum=1),)),
         snapshot_id=digest_of_bytes(f"snapshot {seed}".encode()),
         recipe_digest=digest_of_bytes(b"recipe"),
-        files={"model.onnx": digest_of_bytes(network)},
+        files={"model.onnx": digest_of_bytes(network)} | ({"about.json": digest_of_bytes(about.to_bytes())} if about else {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
+    if about:
+        (folder / "about.json").write_bytes(about.to_bytes())
     (folder / "model.onnx").write_bytes(network)
     (folder / "model.json").write_bytes(card.to_bytes())
     return card

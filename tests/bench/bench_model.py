@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from infra.local.flights import load_flights
 from retrain.columns import to_frame
-from retrain.contract import digest_of_bytes
+from retrain.contract import ModelAbout, digest_of_bytes
 from retrain.export import model_card, model_schema, to_onnx, write_model_folder
 from retrain.model_folder import load_model
 from retrain.partitions import PartitionStore
@@ -66,8 +66,8 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     pipeline = make_pipeline(spec.techniques["boosted_trees"], spec.features, seed=0)
     pipeline.fit(to_frame(spec.features, train), true_or_false(train, snapshot.label))
     network = to_onnx(pipeline, spec.features)
-    card = model_card(spec, "boosted_trees", digest_of_bytes(b"bench"), model_schema(spec.features, train), network)
-    write_model_folder(folder / "model", card, network)
+    card = model_card(spec, "boosted_trees", digest_of_bytes(b"bench"), model_schema(spec.features, train), network, ModelAbout())
+    write_model_folder(folder / "model", card, network, ModelAbout())
     yield pipeline, Model.load(folder / "model", digest=card.model_digest), read_split(snapshot, snapshot.test, names).slice(0, ROWS)
 
 

@@ -242,6 +242,41 @@ async def test_keys_media_types_methods_models_and_sizes_are_refused_as_problems
         assert server.requests == 1
 
 
+async def test_a_body_that_trickles_is_ended_and_holds_up_nobody(tmp_path):
+    gateway = Gateway(tmp_path, BODY_SECONDS="0.8")
+    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key-1\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n"
+
+    async def trickle() -> tuple[float, bytes]:
+        """Send a byte every 0.05 s until the gateway hangs up; return when, and what it said."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        began = asyncio.get_running_loop().time()
+        writer.write(head.encode())
+        answer = asyncio.ensure_future(reader.read())
+        while not answer.done() and asyncio.get_running_loop().time() - began < 5:
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+        writer.close()
+        return asyncio.get_running_loop().time() - began, await asyncio.wait_for(answer, 1)
+
+    try:
+        async with httpx2.AsyncClient(base_url=gateway.url, headers=AUTH, timeout=10, trust_env=False) as client, HttpServer(served(8)) as server:
+            await gateway.follow(client, server)
+            trickling = [asyncio.ensure_future(trickle()) for _ in range(30)]
+            await asyncio.sleep(0.3)
+            assert (await ask(client, 3)).json()["predictions"] == [{"probability": 0.0003}]
+            assert 'client_api_waiting_rows{model="flight-delay",version="8"} 0.0' in (await client.get("/metrics")).text
+            for seconds, said in await asyncio.gather(*trickling):
+                answered_head, _, body = said.lower().partition(b"\r\n\r\n")
+                assert answered_head.startswith(b"http/1.1 408 ")
+                assert b"connection: close" in answered_head
+                assert b"content-type: application/problem+json" in answered_head
+                assert json.loads(body)["detail"] == "the body did not arrive within 0.8 s: send it faster, or in smaller requests"
+                assert 0.7 < seconds < 3
+            assert server.requests == 1
+    finally:
+        gateway.program.stop()
+
+
 async def test_a_hostile_request_id_is_replaced(gateway, client):
     async with HttpServer(served(8)) as server:
         await gateway.follow(client, server)

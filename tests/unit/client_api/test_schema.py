@@ -11,6 +11,7 @@ from client_api.schema import RequestReader
 from retrain.contract import Feature, ModelSchema, Output
 from tests.fakes.upstream import IO, ROW
 
+FLOAT32_MAX = 340282346638528859811704183484516925440
 READER = RequestReader("flight-delay", IO, max_rows=3)
 
 
@@ -93,10 +94,10 @@ def test_the_json_schema_has_the_real_fields_with_units_ranges_and_known_categor
     schema = READER.request_model.model_json_schema()["$defs"]["FlightDelayInstance"]
     assert schema["required"] == ["carrier", "distance"]
     assert schema["properties"]["distance"] == {
-        "type": "number", "minimum": 0, "title": "distance", "description": "In miles.", "examples": [0], "x-unit": "mile",
+        "type": "number", "minimum": 0, "maximum": FLOAT32_MAX, "title": "distance", "description": "In miles.", "x-unit": "mile",
     }  # fmt: skip
     carrier = schema["properties"]["carrier"]
-    assert carrier["examples"] == carrier["x-known-categories"] == ["AA", "UA"]
+    assert carrier["x-known-categories"] == ["AA", "UA"]
     assert carrier["description"] == "two-letter code of the airline. Known categories: AA, UA; any other is answered too."
     assert "enum" not in carrier
     assert schema["properties"]["wind_speed"]["description"] == "In miles/hour. May be left out or null."
@@ -108,3 +109,79 @@ def test_a_field_may_be_named_as_nothing_in_python_may(name):
     assert reader.columns(reader.read(json.dumps({"instances": [{name: 1}]}).encode())) == {name: [1.0]}
     assert refusals([{name: None}], reader) == {f"/instances/0/{name}": "must be a number, is null"}
     assert list(reader.answer_model.model_json_schema(mode="serialization")["$defs"]["MPrediction"]["properties"]) == [name]
+
+
+HOUR = RequestReader("m", ModelSchema(features=(Feature(name="hour", type="integer", minimum=0.5, maximum=23),), outputs=(Output(name="p"),)), max_rows=3)
+
+
+@pytest.mark.parametrize("written", ["3", "3.0", "3e0", "30e-1"])
+def test_a_whole_number_may_be_written_with_a_point(written):
+    [row] = HOUR.read(b'{"instances":[{"hour":%s}]}' % written.encode())
+    assert HOUR.columns([row]) == {"hour": [3]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (3.5, "must be a whole number, is 3.5"),
+        (True, "must be a whole number, is true"),
+        ("3", 'must be a whole number, is "3"'),
+        (None, "must be a whole number, is null"),
+        (0.0, "must be at least 1, is 0"),
+        (24.0, "must be at most 23, is 24"),
+        (1e30, "must be at most 23, is 1000000000000000019884624838656"),
+    ],
+)
+def test_what_is_no_whole_number_in_range_is_refused_by_name(sent, said):
+    assert refusals([{"hour": sent}], HOUR) == {"/instances/0/hour": said}
+
+
+def test_a_whole_number_is_described_as_an_integer_with_whole_limits():
+    described = HOUR.request_model.model_json_schema()["$defs"]["MInstance"]["properties"]["hour"]
+    assert (described["type"], described["minimum"], described["maximum"]) == ("integer", 1, 23)
+
+
+@pytest.mark.parametrize("number", ["1e39", "-1e39", "340282356779733661637539395458142568448"])
+def test_a_number_beyond_32_bits_is_refused_by_the_gateway_with_its_place(number):
+    body = '{"instances":[{"carrier":"UA","distance":1},{"carrier":"UA","distance":1,"wind_speed":%s}]}' % number
+    with pytest.raises(RequestInvalid) as refused:
+        READER.read(body.encode())
+    [error] = refused.value.errors
+    assert error.pointer == "/instances/1/wind_speed"
+    assert error.detail.startswith(("must be at most 3.40282346638529e+38 miles/hour, is", "must be at least -3.40282346638529e+38 miles/hour, is"))
+
+
+def test_the_largest_numbers_that_32_bits_hold_are_read_and_described():
+    for number in (FLOAT32_MAX, -FLOAT32_MAX):
+        body = json.dumps({"instances": [ROW | {"wind_speed": number}]}).encode()
+        assert READER.columns(READER.read(body))["wind_speed"] == [float(number)]
+    [described, _] = READER.request_model.model_json_schema()["$defs"]["FlightDelayInstance"]["properties"]["wind_speed"]["anyOf"]
+    assert described == {"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}
+
+
+def test_a_huge_whole_number_for_a_number_is_refused_in_one_sentence():
+    refused = refusals([ROW | {"distance": 10**400}])["/instances/0/distance"]
+    assert refused.startswith("must be a number, is 0x")
+    assert len(refused) < 80
+
+
+def test_the_example_is_the_recorded_row():
+    recorded = {"wind_speed": 9.5, "distance": 719, "carrier": "B6"}
+    assert RequestReader("m", IO, max_rows=3, example=recorded).example == recorded
+
+
+@pytest.mark.parametrize("recorded", [{}, None, {"carrier": "B6"}, {"carrier": "B6", "distance": -1}, {"carrier": "B6", "distance": 1, "gone": 1}])
+def test_without_a_recorded_row_that_fits_the_example_is_plausible(recorded):
+    features = (
+        Feature(name="carrier", type="category", known_categories=("AA", "UA")),
+        Feature(name="origin", type="category"),
+        Feature(name="distance", type="number", minimum=0, maximum=12_500),
+        Feature(name="pressure", type="number", minimum=850.5, maximum=1100, required=False),
+        Feature(name="below", type="number", maximum=-3),
+        Feature(name="weekday", type="integer", minimum=0.5, maximum=7),
+        Feature(name="holiday", type="boolean"),
+    )
+    reader = RequestReader("m", ModelSchema(features=features, outputs=(Output(name="p"),)), max_rows=3, example=recorded)
+    expected = {"carrier": "AA", "origin": "A", "distance": 0, "pressure": 850.5, "below": -3, "weekday": 1, "holiday": False}
+    assert reader.example == expected
+    assert reader.read(json.dumps({"instances": [reader.example]}).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import ssl
 
@@ -12,6 +13,8 @@ import pytest
 
 from client_api.errors import NoResponse
 from client_api.upstream import Upstream
+from serving.contract import AnswerBlock
+from tests.fakes.upstream import served
 
 
 class Broken(httpx2.AsyncByteStream):
@@ -44,3 +47,43 @@ async def test_no_fault_below_http_becomes_one_of_the_gateway(fault, after_head)
     deadline = asyncio.get_running_loop().time() + 1
     with pytest.raises(NoResponse, match=re.escape(f"127.0.0.1:1/predict did not answer: {fault!r}")):
         await upstream.predict([{}], deadline=deadline)
+
+
+class Answering:
+    """A transport that answers each request with the same bytes."""
+
+    def __init__(self, content):
+        self.content = content
+
+    async def handle_async_request(self, request):
+        return httpx2.Response(200, content=self.content)
+
+
+def answering(value) -> Upstream:
+    upstream = Upstream("http://127.0.0.1:1", tls=ssl.create_default_context())
+    upstream._transport = Answering(json.dumps(value).encode())
+    return upstream
+
+
+def with_field_of_later(value):
+    """Return a JSON value with a field more in each of its objects."""
+    if isinstance(value, list):
+        return [with_field_of_later(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: with_field_of_later(inner) for name, inner in value.items()} | {"field_of_later": 1}
+    return value
+
+
+async def test_fields_that_a_newer_server_adds_are_ignored():
+    said = served(8).model_dump(mode="json")
+    answer = {"columns": {"probability": [0.5]}, "version": 8, "image_digest": "sha256:8"}
+    read = await answering(with_field_of_later(said)).metadata()
+    assert read.model_copy(update={"example": {}}) == served(8)
+    [block] = await answering([answer | {"field_of_later": 1}]).predict([{}], deadline=asyncio.get_running_loop().time() + 1)
+    assert block == AnswerBlock.model_validate(answer)
+
+
+async def test_an_older_servers_metadata_without_title_and_example_is_read():
+    said = served(8).model_dump(mode="json", exclude={"title", "example"})
+    read = await answering(said).metadata()
+    assert (read.version, read.title, read.example) == (8, "", {})

@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from retrain.columns import to_columns, to_frame
 from retrain.comparison import says_true
-from retrain.contract import Feature, ModelCard, digest_of_bytes
-from retrain.export import OPSETS, Network, Parity, check_parity, extreme_rows, model_card, model_schema, to_onnx, write_model_folder
+from retrain.contract import Feature, ModelAbout, ModelCard, digest_of_bytes
+from retrain.export import OPSETS, Network, Parity, check_parity, extreme_rows, model_about, model_card, model_schema, to_onnx, write_model_folder
 from retrain.pipeline import make_pipeline
 from retrain.spec import Technique
 from retrain.training import true_or_false
@@ -178,12 +178,22 @@ def test_a_model_is_written_in_the_operator_sets_that_we_fixed_not_in_the_export
 
 
 def test_a_model_folder_holds_what_its_card_names(tmp_path):
-    card = model_card(make_spec(), "boosted_trees", digest_of_bytes(b"snapshot"), model_schema(FEATURES, TRAIN), b"network")
-    write_model_folder(tmp_path / "model", card, b"network")
+    about = model_about("Late?", FEATURES, TRAIN)
+    card = model_card(make_spec(), "boosted_trees", digest_of_bytes(b"snapshot"), model_schema(FEATURES, TRAIN), b"network", about)
+    write_model_folder(tmp_path / "model", card, b"network", about)
     read = ModelCard.model_validate_json((tmp_path / "model" / "model.json").read_bytes())
     assert read == card
     assert {name: digest_of_bytes((tmp_path / "model" / name).read_bytes()) for name in read.files} == read.files
     assert digest_of_bytes((tmp_path / "model" / "model.json").read_bytes()) == card.model_digest
+
+
+def test_the_example_is_the_first_row_as_a_caller_sends_it_without_missing_values():
+    features = [Feature(name=name, type=name) for name in ("number", "integer", "boolean", "category")]
+    features += [Feature(name=f"no_{name}", type=name, required=False) for name in ("number", "category")]
+    row = {"number": 719, "integer": 4.0, "boolean": 1, "category": 7, "no_number": float("nan"), "no_category": ""}
+    about = model_about("Late?", features, pa.Table.from_pylist([row, row]))
+    assert about.to_bytes() == b'{"example":{"boolean":true,"category":"7","integer":4,"number":719.0},"title":"Late?"}\n'
+    assert ModelAbout.model_validate_json(about.to_bytes()) == about
 
 
 def test_a_schema_knows_the_categories_of_the_training_rows_sorted_and_without_the_missing_one():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from retrain.contract import ModelCard, Partition, digest_of_bytes
+from retrain.contract import ModelAbout, ModelCard, Partition, digest_of_bytes
 from retrain.export import model_card, model_schema
 from retrain.recording import NOTE, Record, WindowRun, figures, rows_read, technique_record, window_record
 from retrain.training import Fitted
@@ -20,7 +20,7 @@ MEASURED = figures("validation", WINDOW.labels("validation"), SCORES) | figures(
 
 
 def card_of(window: WindowRun) -> ModelCard:
-    return model_card(window.spec, "boosted_trees", window.snapshot.snapshot_id, model_schema(FEATURES, window.rows["train"]), b"network")
+    return model_card(window.spec, "boosted_trees", window.snapshot.snapshot_id, model_schema(FEATURES, window.rows["train"]), b"network", ModelAbout())
 
 
 def recorded(window: WindowRun = WINDOW) -> Record:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrain.contract import ModelCard, canonical_json, digest_of_bytes
+from retrain.contract import ModelAbout, ModelCard, canonical_json, digest_of_bytes
 from serving.contract import Block, BlockError
 from serving.errors import ModelAltered, ModelMissing, ModelUnusable
 from serving.model import CHUNK_ROWS, Model, verify
-from tests.model_folders import make_model_folder
+from tests.model_folders import ABOUT, make_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,18 @@ def test_a_network_that_onnxruntime_cannot_load_or_that_takes_other_inputs_is_re
         Model.load(folder, digest=digest)
     digest = rewrite(folder, files={})
     with pytest.raises(ModelUnusable, match=r"lists .* and no model\.onnx"):
+        Model.load(folder, digest=digest)
+
+
+def test_a_folder_says_what_it_is_about_and_an_older_one_says_nothing(folder: Path, original: tuple[Path, ModelCard]) -> None:
+    assert Model.load(folder, digest=original[1].model_digest).about == ModelAbout()
+    later = canonical_json({**json.loads(ABOUT.to_bytes()), "a_field_of_later": 1})
+    (folder / "about.json").write_bytes(later)
+    digest = rewrite(folder, files={**original[1].files, "about.json": digest_of_bytes(later)})
+    assert Model.load(folder, digest=digest).about == ABOUT
+    (folder / "about.json").write_bytes(b"{")
+    digest = rewrite(folder, files={**original[1].files, "about.json": digest_of_bytes(b"{")})
+    with pytest.raises(ModelUnusable, match=r"about\.json has the released digest and cannot be read"):
         Model.load(folder, digest=digest)
 
 
