@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 
 class DidNotStart(RuntimeError):
@@ -20,6 +22,9 @@ class DidNotStart(RuntimeError):
 
 
 _PR_SET_CHILD_SUBREAPER = 36
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SECONDS_BETWEEN_LOOKS = 0.25
+"""At make: an end by Ctrl-C should feel immediate, and a look costs 20 microseconds."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,65 @@ def stop_all(programs: Sequence[Program], *, grace_seconds: float = 8.0) -> None
             pass
         program.signal(signal.SIGKILL)
         program.process.wait()
+
+
+def interrupt_on_ending_signals() -> None:
+    """Raise KeyboardInterrupt in the main thread on the first of `ENDING_SIGNALS`; ignore the later ones.
+
+    SIGINT is set too: a shell's background job starts with SIGINT ignored. SIGHUP stays ignored under nohup.
+    Make is followed: a signal that make alone gets, or make's death, counts as SIGINT.
+    """
+    for number in ENDING_SIGNALS:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    parent = os.getppid()
+    if _is_make(parent):
+        threading.Thread(target=_follow, args=(parent,), name="follow make", daemon=True).start()
+
+
+def ignore_ending_signals() -> None:
+    """Let nothing break off an end that has begun. Programs started later do not inherit this, as they would SIG_IGN."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """The end is on its way."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    ignore_ending_signals()
+    raise KeyboardInterrupt
+
+
+def _is_make(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() in {"make", "gmake"}
+    except FileNotFoundError:
+        return False
+
+
+def _follow(make: int) -> None:
+    """Interrupt the main thread when make is gone or was interrupted.
+
+    Make tells its child of SIGTERM only. On SIGINT or SIGHUP it waits for the child to end by itself.
+    What can be seen is that make no longer catches the signal: its handler has restored the default.
+    """
+    caught = _caught_signals(make)
+    while os.getppid() == make and _caught_signals(make) == caught:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)  # nobody reports another process's signals
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def _caught_signals(pid: int) -> int:
+    """Return SIGINT and SIGHUP as bits, as far as the process has a handler for them; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return mask & sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGHUP))
 
 
 def adopt_orphans() -> None:

@@ -1,11 +1,20 @@
-"""What README and CONTRIBUTING name exists: the example is a model, commands and targets are there, links lead somewhere."""
+"""What the pages name exists: the example is a model, every command parses with its words, links lead somewhere."""
 
+import argparse
+import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+import typer
+from typer.main import get_command
 
 from promote.cli import app as promote_app
 from retrain.cli import app as retrain_app
@@ -13,7 +22,13 @@ from retrain.spec import parse_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md", "gitops/README.md", "docs/production.md", "infra/local/kubernetes/README.md")
-APPS = {"retrain": retrain_app, "promote": promote_app}
+GUIDES = (
+    *("README.md", "CONTRIBUTING.md", "gitops/README.md", "infra/local/kubernetes/README.md"),
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+)
+"""Pages whose commands a reader types today."""
+APPS = {"retrain": get_command(retrain_app), "promote": get_command(promote_app)}
+USAGE_ERROR: Any = typer.BadParameter.__base__  # typer exports its children only
 
 
 def text_of(page: str) -> str:
@@ -26,9 +41,73 @@ def blocks(language: str) -> list[str]:
     return [block for name, block in found if name == language]
 
 
-def commands() -> list[str]:
-    """Lines of code blocks that begin with one of our commands."""
-    return [line for block in blocks("") for line in block.splitlines() if line.startswith(tuple(f"{name} " for name in APPS))]
+class Parsed(Exception):
+    """A program has read its options; it must do nothing."""
+
+
+def commands_of(text: str) -> list[str]:
+    """Commands of ours in code: lines of blocks, fenced or indented, words in backticks, and what a pod is asked to run."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in fenced for line in block.splitlines()] + re.findall(r"^ {4}(\S.*)", prose, re.MULTILINE)
+    code = [*lines, *re.findall(r"`([^`\n]+)`", prose)]
+    starts = r"(?:retrain|promote|make|(?:\.venv/bin/)?python -m (?:infra|tests)\.\S+)"
+    found = [re.match(rf"(?:kubectl .* -- )?({starts}(?: .+)?)$", piece.strip()) for piece in code]
+    return [match[1] for match in found if match and " " in match[1]]
+
+
+def parse(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a command's words as its program would, and do nothing else.
+
+    Raises:
+        Exception: A word is wrong; the kind depends on the program.
+    """
+    words = shlex.split(command, comments=True)
+    if words[0] in APPS:
+        parse_ours(words)
+    elif words[0] == "make":
+        parse_make(words[1:], monkeypatch)
+    else:
+        parse_module(words[2], words[3:], monkeypatch)
+
+
+def parse_ours(words: Sequence[str]) -> None:
+    program = APPS[words[0]]
+    context = program.make_context(words[0], list(words[1:]))
+    name, command, rest = program.resolve_command(context, list(words[1:]))
+    if len(words) > 2 or not any(parameter.required for parameter in command.params):
+        command.make_context(name, rest)  # else prose names the command and no more
+
+
+def parse_make(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask make what it would run; parse the programs of ours among that."""
+    makefile = (ROOT / "Makefile").read_text()
+    for variable in (word.partition("=")[0] for word in words if "=" in word):
+        assert f"$({variable})" in makefile, f"the Makefile reads no {variable}"
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    asked = ["make", "--dry-run", "--old-file=.venv/.ready", "--old-file=.uv/bin/uv", *words]
+    would_run = subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert would_run.returncode == 0, would_run.stderr
+    for line in would_run.stdout.splitlines():
+        if re.match(r"\.venv/bin/python -m (infra|tests)\.", line):
+            parse(line, monkeypatch)
+
+
+def parse_module(module: str, words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find_spec(module)
+    assert spec is not None, f"there is no {module}"
+    name = f"{module}.__main__" if spec.submodule_search_locations else module
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(self: argparse.ArgumentParser, *given: Any) -> None:
+        original(self, *given)
+        raise Parsed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+        patched.setattr(sys, "argv", [module, *words])
+        with pytest.raises(Parsed):
+            importlib.import_module(name).main()
 
 
 def test_the_whole_model_file_of_the_readme_has_no_mistakes() -> None:
@@ -39,18 +118,43 @@ def test_the_whole_model_file_of_the_readme_has_no_mistakes() -> None:
     assert set(spec.techniques) == {"boosted_trees", "logistic"}
 
 
-@pytest.mark.parametrize("line", commands())
-def test_every_command_of_the_readme_parses(line: str) -> None:
-    words = shlex.split(line, comments=True)
-    app, subcommand = APPS[words[0]], words[1]
-    shown = CliRunner().invoke(app, [subcommand, "--help"])
-    assert shown.exit_code == 0, shown.output
-    for option in (word for word in words if word.startswith("--")):
-        assert option in shown.output
+ALL = [(page, command) for page in GUIDES for command in commands_of(text_of(page))]
 
 
-def test_the_readme_shows_commands() -> None:
-    assert len(commands()) >= 6
+@pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
+def test_every_command_of_a_page_parses(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert page
+    parse(command, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "promote explane flight-delay 8",
+        "promote explain flight-delay eight",
+        "promote explain flight-delay 8 9",
+        "promote rollback flight-delay --raeson x",
+        "promote rollback flight-delay",
+        "retrain plan flight-delay --ned 2026-11-16",
+        "make dmeo",
+        "make demo ARGS=--exitt",
+        "make demo CLUSTR=kubernetes",
+        "make demo CLUSTER=kubernets",
+        "make bench ARGS=bench_acu",
+        "make images ARGS=serwing",
+        "python -m infra.imagess build",
+        "python -m infra.images build --pusch REGISTRY/ratchet",
+    ],
+)
+def test_a_misspelled_command_does_not_parse(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises((USAGE_ERROR, AssertionError, SystemExit, ModuleNotFoundError)):
+        parse(command, monkeypatch)
+
+
+def test_commands_are_found_in_every_kind_of_code() -> None:
+    page = "Say `promote status`.\n\n    make demo\n\n```sh\nretrain check --data\nkubectl exec x -- promote status --json\n```\n"
+    assert commands_of(page) == ["retrain check --data", "promote status --json", "make demo", "promote status"]
+    assert {"README.md", "CONTRIBUTING.md", "gitops/README.md", "docs/production.md"} <= {page for page, _ in ALL}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,6 +15,7 @@ from infra.local.cluster.controller import Controller
 from infra.local.cluster.rollout import Timing
 from infra.local.cluster.server import GRACE_SECONDS, ProcessStarter
 from infra.local.cluster.source import Source
+from infra.local.processes import ENDING_SIGNALS
 
 TICK_SECONDS = 0.2
 
@@ -47,7 +48,7 @@ def main() -> int:
 
 def _loop(controller: Controller, source: Source) -> None:
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     source.start()
     try:

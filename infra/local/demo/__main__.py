@@ -9,20 +9,18 @@ import sys
 import traceback
 from datetime import date
 from pathlib import Path
-from types import FrameType
 
 from infra.local.demo.laptop import Laptop
 from infra.local.demo.story import Story
 from infra.local.demo.summary import Summary, say
-from infra.local.processes import adopt_orphans
+from infra.local.processes import adopt_orphans, ignore_ending_signals, interrupt_on_ending_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Tell the story; return 0 when all of it came true."""
     options = _options(arguments)
     adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts with it ignored
-        signal.signal(number, _interrupt)
+    interrupt_on_ending_signals()
     folder: Path = options.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -45,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         summary.write(folder / "summary.json")
         return 1
     finally:
+        ignore_ending_signals()
         laptop.stop()
     return 0
 
@@ -65,10 +64,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cluster", choices=("process", "kubernetes"), default="process", help="where model servers run (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="all state; emptied at the start (default: %(default)s)")
     return parser.parse_args(arguments)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
