@@ -148,7 +148,7 @@ def _window_end(text: str) -> datetime:
 
 
 def _moment(text: str) -> datetime:
-    usual = "a day or a moment since 1970, such as 2013-07-08 or 2013-07-08T06:00:00+00:00"
+    usual = "a day or a moment such as 2013-07-08 or 2013-07-08T06:00:00+00:00, from 1970 on"
     try:
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

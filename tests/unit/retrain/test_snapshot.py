@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrain.contract import Partition, Snapshot
-from retrain.errors import BadColumn, DuplicateKeys, MissingColumn, PartitionCorrupt, PartitionMissing, StoreUnavailable, WindowTooEmpty
+from retrain.errors import BadColumn, DuplicateKeys, MissingColumn, PartitionCorrupt, PartitionMissing, StoreRefused, WindowTooEmpty
 from retrain.partitions import PartitionStore, read_partition
 from retrain.snapshot import build_snapshot, is_unchanged, read_split, snapshot_from_bytes, snapshot_to_bytes
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, table_of, things
@@ -265,11 +265,11 @@ def test_a_window_without_rows_says_so(tmp_path: Path) -> None:
         built(tmp_path, source=FakeSource(things(datetime(2012, 1, 1, tzinfo=UTC), days=3)))
 
 
-def test_a_store_that_cannot_be_written_is_worth_another_try(tmp_path: Path) -> None:
+def test_a_store_whose_folder_is_a_file_is_for_a_person_to_mend(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the folder should be")
-    with pytest.raises(StoreUnavailable, match="cannot be"):
+    with pytest.raises(StoreRefused, match="cannot be"):
         built(tmp_path / "store")
-    assert StoreUnavailable.is_transient
+    assert not StoreRefused.is_transient
 
 
 BUILD = """
