@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 DAG = f"retrain-{MODEL}"
 SNAPSHOTS, ARTIFACTS = "acme-snapshots", "acme-artifacts"
 _FORGE_PORT = 8888
-_EXPORTS = ("export ROWS=", "export RETRAIN_IMAGE=$REGISTRY/ratchet/retrain@$(")
+_EXPORTS = ("export ROWS=", "export IMAGE_OF_RETRAIN=$REGISTRY/ratchet/retrain@$(")
 _RUNS = ("kubectl ", "envsubst ", "for namespace ", "psql ", "buildah ", *_EXPORTS)
 _DOES_NOT_RUN = ("aws ", "export ", ".venv/bin/python ", "flux ", "kubectl -n flux-system patch deployment ")
 """What asks AWS, what the test sets or does itself, and Flux, which is the cluster's own."""
@@ -156,8 +156,8 @@ class Production:
         """Step 6."""
         secret = "".join(f" --from-literal={name}={value}" for name, value in s3.env.items())
         commands = [line + secret if "create secret generic retrain" in line else line for line in page_commands(6)]
-        images = {"RETRAIN_IMAGE": retrain, "MLFLOW_IMAGE": pushed["mlflow"], "AIRFLOW_IMAGE": pushed["dags"]}
-        roles = {"RETRAIN_ROLE": "-", "MLFLOW_ROLE": "-", "SNAPSHOTS": f"s3://{SNAPSHOTS}/weekly", "ARTIFACTS_BUCKET": ARTIFACTS}
+        images = {"IMAGE_OF_RETRAIN": retrain, "MLFLOW_IMAGE": pushed["mlflow"], "AIRFLOW_IMAGE": pushed["dags"]}
+        roles = {"ROLE_OF_RETRAIN": "-", "MLFLOW_ROLE": "-", "SNAPSHOTS": f"s3://{SNAPSHOTS}/weekly", "ARTIFACTS_BUCKET": ARTIFACTS}
         self.follow(*commands, **images, **roles, AWS_REGION=s3.env["AWS_REGION"])
 
     def flux(self) -> None:
@@ -175,9 +175,9 @@ class Production:
         plain = self.folder / "registries.conf"
         plain.write_text(f'[[registry]]\nlocation = "{self.cluster.registry}"\ninsecure = true\n', encoding="utf-8")
         image = push(build("retrain"), f"{self.cluster.registry}/ratchet", plain=True)
-        variables = {"RETRAIN_IMAGE": image, "REGISTRY": self.cluster.registry, "CONTAINERS_REGISTRIES_CONF": str(plain)}
+        variables = {"IMAGE_OF_RETRAIN": image, "REGISTRY": self.cluster.registry, "CONTAINERS_REGISTRIES_CONF": str(plain)}
         tidy = "trap 'buildah rmi --force $REGISTRY/ratchet/retrain:$ROWS >&2' EXIT"
-        return self.follow(tidy, *page_commands(5), "echo $RETRAIN_IMAGE", **variables).split()[-1]
+        return self.follow(tidy, *page_commands(5), "echo $IMAGE_OF_RETRAIN", **variables).split()[-1]
 
     def forward(self, namespace: str, what: str, port: int, health: str) -> str:
         """`kubectl port-forward`, as the page has a person do it; return the URL that answers."""

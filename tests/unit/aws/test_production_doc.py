@@ -20,7 +20,7 @@ TEXT = (ROOT / "docs" / "production.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
 DEPLOYS = [shlex.split(line) for line in re.findall(r"aws cloudformation deploy .*", SHELL)]
 CLUSTER = sorted((ROOT / "infra/aws/cluster").glob("*.yaml"))
-VALUES = {name: f"a-{name.lower()}" for name in ("RETRAIN_ROLE", "MLFLOW_ROLE", "SNAPSHOTS", "AWS_REGION", "ARTIFACTS_BUCKET")}
+VALUES = {name: f"a-{name.lower()}" for name in ("ROLE_OF_RETRAIN", "MLFLOW_ROLE", "SNAPSHOTS", "AWS_REGION", "ARTIFACTS_BUCKET")}
 VALUES |= {f"{name}_IMAGE": f"host/{name.lower()}@sha256:{'a' * 64}" for name in ("RETRAIN", "MLFLOW", "AIRFLOW")}
 
 
@@ -62,7 +62,7 @@ def test_every_file_that_is_named_is_there() -> None:
 
 
 def test_every_setting_that_is_named_is_one() -> None:
-    names = set(re.findall(r"\b(?:PROMOTE|RETRAIN)_[A-Z_]+\b", TEXT)) - {"RETRAIN_ROLE", "PROMOTE_ROLE", "RETRAIN_IMAGE"}
+    names = set(re.findall(r"\b(?:PROMOTE|RETRAIN)_[A-Z_]+\b", TEXT)) - {"ROLE_OF_RETRAIN", "ROLE_OF_PROMOTE", "IMAGE_OF_RETRAIN"}
     known = {f"RETRAIN_{name.upper()}" for name in Settings.model_fields} | {f"PROMOTE_{name.upper()}" for name in PromoteSettings.model_fields}
     assert names <= known
 
@@ -117,12 +117,12 @@ def test_airflow_starts_pods_in_one_namespace_and_reads_no_secret() -> None:
     assert [rule["metadata"]["namespace"] for rule in rules] == ["retrain"]
     assert {resource for rule in rules[0]["rules"] for resource in rule["resources"]} == {"pods", "pods/log", "pods/exec", "events"}
     settings = next(one["data"] for one in objects(ROOT / "infra/aws/cluster/airflow.yaml") if one["kind"] == "ConfigMap")
-    assert (settings["RATCHET_TASKS"], settings["RATCHET_RETRAIN_IMAGE"]) == ("kubernetes", VALUES["RETRAIN_IMAGE"])
+    assert (settings["RATCHET_TASKS"], settings["RATCHET_RETRAIN_IMAGE"]) == ("kubernetes", VALUES["IMAGE_OF_RETRAIN"])
 
 
 def test_another_retrain_image_makes_another_airflow_pod() -> None:
     [pod] = [one["spec"]["template"] for one in objects(ROOT / "infra/aws/cluster/airflow.yaml") if one["kind"] == "Deployment"]
-    assert VALUES["RETRAIN_IMAGE"] in pod["metadata"]["annotations"].values()
+    assert VALUES["IMAGE_OF_RETRAIN"] in pod["metadata"]["annotations"].values()
 
 
 def test_mlflow_migrates_before_it_starts_alone_and_knows_its_region_as_boto3_reads_it() -> None:
