@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 
 import github
 import requests
-from github.Commit import Commit
 from github.InputGitTreeElement import InputGitTreeElement
 
 from promote.errors import ForgeRefused, ForgeUnavailable, PromoteError
@@ -164,14 +163,9 @@ class GitHubForge:
         with self._asking(f"the statuses of commit {commit[:12]}"):
             newest: dict[str, Status] = {}
             # newest first; GitHub's combined status would stop at 30 contexts
-            for found in self._commit(commit).get_statuses():
+            for found in self._repository.get_commit(commit).get_statuses():
                 newest.setdefault(found.context, _status(found))
             return tuple(status for _, status in sorted(newest.items()))
-
-    def _commit(self, sha: str) -> Commit:
-        """A commit of a known hash: PyGithub would ask for all of the commit to learn it."""
-        known = {"sha": sha, "url": f"{self._repository.url}/commits/{sha}"}
-        return Commit(self._repository.requester, {}, known, completed=True)
 
     def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
         """Write a status; not again when the newest of the context says the same."""
@@ -180,7 +174,7 @@ class GitHubForge:
             return
         with self._asking(f"to set the status {context} of commit {commit[:12]}"):
             link = {"target_url": url} if url else {}
-            self._commit(commit).create_status(state, description=text, context=context, **link)
+            self._repository.get_commit(commit).create_status(state, description=text, context=context, **link)
 
     def branch_commit(self, name: str) -> str | None:
         """The commit that a branch points at; None when there is no such branch."""

@@ -462,3 +462,11 @@ def test_a_link_is_no_file(tmp_path: Path) -> None:
         commit = repository.write_commit(tree, [], "A link", author, author)
         client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0)
         assert client.read_file("link.md", commit) is None
+
+
+def test_a_status_costs_one_look_and_one_write(liar: LyingForge, client: GitHubForge) -> None:
+    commit = client.head()
+    liar.asked.clear()
+    client.set_status(commit, "ratchet/gate", "success", "fine")
+    client.set_status(commit, "ratchet/gate", "success", "fine")
+    assert [method for method, _ in liar.asked] == ["GET", "POST", "GET"]

@@ -229,3 +229,21 @@ def test_a_taken_port_and_a_missing_token_are_said_in_words(forge: Running, tmp_
     unset = subprocess.run([*command, str(free_port())], cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=30, check=False)
     assert unset.returncode == 1
     assert "FORGE_TOKEN" in unset.stderr
+
+
+def test_the_log_says_who_pushed_and_merged(forge: Running) -> None:
+    pushed = forge.branch("topic")
+    pull = forge.repository.create_pull("main", "topic", title="A topic", body="")
+    merged = pull.merge().sha
+    [log] = forge.folder.rglob("*.log")
+    lines = [line.split(" ", 2)[2] for line in log.read_text().splitlines() if "topic" in line]
+    assert lines == [
+        f"ratchet-bot pushed refs/heads/topic: new to {pushed}",
+        f"ratchet-bot merged #1 from topic into main by merge: {merged}",
+    ]
+
+
+def test_a_page_has_an_icon_of_its_own(forge: Running) -> None:
+    assert 'rel="icon" href="/favicon.ico"' in forge.page(f"/{REPOSITORY}/pulls")[1]
+    status, icon = forge.page("/favicon.ico")
+    assert (status, icon[:5]) == (200, "<svg ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import socket
@@ -35,6 +36,9 @@ def main() -> int:
         return _fail(f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you may write, by --folder.")
     root = f"http://{options.host}:{listener.getsockname()[1]}"
     print(f"{options.repository} for people {root}/{options.repository}/pulls, for programs {root}/api/v3, for git {root}/{options.repository}.git", flush=True)
+    # who merged, closed and pushed; no other program's lines
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("infra.local.forge").setLevel(logging.INFO)
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=2, timeout_keep_alive=75))
     server.run([listener])
     return 0

@@ -31,7 +31,7 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
     """
     repository = Repository(folder)
     pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
-    git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins.keys()), methods=["GET", "POST"])
+    git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins), methods=["GET", "POST"])
     names = Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "testserver"])
     application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[names])
     application.state.store = pulls.store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import time
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ INLINE_BYTES = 1_000_000
 MOST_BYTES = 100_000_000
 """A larger file's bytes are not given out."""
 MOST_FILES_COMPARED = 300
+_LOG = logging.getLogger(__name__)
 _STATES = ("error", "failure", "pending", "success")
 
 
@@ -146,6 +148,7 @@ def create_ref(call: Call) -> Answer:
         call.repository.set_ref(name, sha, ABSENT)
     except GitFailed as failure:
         raise Refusal(422, "Reference already exists" if name in call.repository.refs(name) else f"Reference cannot be created: {failure}") from None
+    _LOG.info("%s created %s at %s", call.login, name, sha)
     return Answer(201, _ref(call, name, sha), {"Location": f"{call.answers.api}/git/{name}"})
 
 
@@ -163,6 +166,7 @@ def update_ref(call: Call) -> Answer:
         call.repository.set_ref(name, new, old)
     except GitFailed:
         raise Refusal(409, "Reference was modified. Review and try again.") from None
+    _LOG.info("%s moved %s: %s to %s", call.login, name, old, new)
     return Answer(200, _ref(call, name, new))
 
 
@@ -172,6 +176,7 @@ def delete_ref(call: Call) -> Answer:
     if name not in call.repository.refs(name):
         raise Refusal(422, "Reference does not exist")
     call.repository.set_ref(name, ABSENT)
+    _LOG.info("%s deleted %s", call.login, name)
     return Answer(204)
 
 

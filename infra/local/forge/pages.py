@@ -31,6 +31,10 @@ _HEADERS = {
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").enable("strikethrough")
 _FOLDER = Path(__file__).parent / "templates"
 _TEMPLATES = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><g fill="none" stroke="#1f6feb" stroke-width="2">'
+    '<circle cx="4" cy="3" r="2"/><circle cx="4" cy="13" r="2"/><circle cx="12" cy="6" r="2"/><path d="M4 5v6M12 8c0 3-8 1-8 3"/></g></svg>'
+)
 _CSS = Markup((_FOLDER / "forge.css").read_text())  # noqa: S704 - our own file
 
 
@@ -129,11 +133,15 @@ def routes(pulls: Pulls, reviewer: str) -> list[Route]:
 
         return answer
 
+    async def icon(_: Request) -> Response:
+        return Response(_ICON, media_type="image/svg+xml", headers={**_HEADERS, "Cache-Control": "max-age=86400"})
+
     async def home(_: Request) -> Response:
         return RedirectResponse(f"{pages.page}/pulls")
 
     return [
         Route("/", home),
+        Route("/favicon.ico", icon),
         Route(pages.page, home),
         Route(f"{pages.page}/pulls", shown(pages.list)),
         Route(f"{pages.page}/pull/{{number:int}}", shown(pages.pull)),

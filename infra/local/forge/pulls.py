@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from infra.local.forge.store import Comment, Label, LabelUse, Pull, Store
 
 MERGE_METHODS = ("merge", "squash", "rebase")
 MAX_BODY_CHARACTERS = 65536
+_LOG = logging.getLogger(__name__)
 _FORGE = "GitHub", "noreply@github.com"
 
 
@@ -85,6 +87,7 @@ class Pulls:
             pull = self.store.change(pull, head_sha=head, updated_at=now())
         landed = None if base is None else self._landing(pull, base)
         if landed is not None:
+            _LOG.info("a push merged #%d from %s into %s: %s", pull.id, pull.head_ref, pull.base_ref, landed)
             self.store.change(pull, closed_at=now(), closed_by=None, merged_at=now(), updated_at=now(), merge_commit_sha=landed)
         elif head is None or base is None:
             self.store.change(pull, closed_at=now(), updated_at=now(), merge_commit_sha=None)
@@ -158,6 +161,7 @@ class Pulls:
             except GitFailed:
                 raise Refusal(405, "Base branch was modified. Review and try the merge again.") from None
             at = now()
+            _LOG.info("%s merged #%d from %s into %s by %s: %s", by, pull.id, pull.head_ref, pull.base_ref, method, landed)
             return self.store.change(pull, merged_at=at, closed_at=at, updated_at=at, closed_by=by)
 
     def _merged(self, pull: Pull, base: str, *, method: str, by: str, title: str | None, message: str | None) -> str:
@@ -194,7 +198,10 @@ class Pulls:
     def close(self, number: int, *, by: str) -> Pull:
         """Close it unmerged; one that is closed stays as it is."""
         pull = self.get(number)
-        return self.store.change(pull, closed_at=now(), updated_at=now(), closed_by=by) if pull.state == "open" else pull
+        if pull.state != "open":
+            return pull
+        _LOG.info("%s closed #%d from %s", by, pull.id, pull.head_ref)
+        return self.store.change(pull, closed_at=now(), updated_at=now(), closed_by=by)
 
     def reopen(self, number: int) -> Pull:
         """Open a closed one again, if it was not merged and its branch is still there."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,15 +16,18 @@ from starlette.responses import Response
 
 from infra.local.forge.repository import Repository
 
+_LOG = logging.getLogger(__name__)
 
-def git_endpoint(repository: Repository, tokens: Collection[str]) -> Callable[[Request], Any]:
-    """The endpoint for what lies below `/<owner>/<repo>.git/`; a push needs one of the tokens as its password."""
+
+def git_endpoint(repository: Repository, logins: Mapping[str, str]) -> Callable[[Request], Any]:
+    """The endpoint for what lies below `/<owner>/<repo>.git/`; a push needs one of the tokens of `logins` as its password."""
 
     async def answer(request: Request) -> Response:
         pushes = "git-receive-pack" in f"{request.url.path} {request.url.query}"
-        if pushes and _password(request) not in tokens:
+        who = logins.get(_password(request))
+        if pushes and who is None:
             return Response("A push needs a token as the password.\n", 401, {"WWW-Authenticate": 'Basic realm="forge"'})
-        return await run_in_threadpool(_serve, repository, request, await request.body())
+        return await run_in_threadpool(_serve, repository, request, await request.body(), who)
 
     return answer
 
@@ -38,7 +42,7 @@ def _password(request: Request) -> str:
         return ""
 
 
-def _serve(repository: Repository, request: Request, body: bytes) -> Response:
+def _serve(repository: Repository, request: Request, body: bytes, who: str | None) -> Response:
     env = {
         "PATH": os.environ["PATH"],
         "GIT_PROJECT_ROOT": str(repository.folder),
@@ -53,7 +57,13 @@ def _serve(repository: Repository, request: Request, body: bytes) -> Response:
         "CONTENT_LENGTH": str(len(body)),
         "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
     }
+    is_push = request.method == "POST" and request.url.path.endswith("/git-receive-pack")
+    before = repository.refs("refs/heads") if is_push else {}
     ended = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=env, check=False)
+    after = repository.refs("refs/heads") if is_push else {}
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            _LOG.info("%s pushed %s: %s to %s", who, name, before.get(name, "new"), after.get(name, "deleted"))
     head, _, content = ended.stdout.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
     status = int(headers.pop("Status", "200").split(" ")[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,15 @@ def test_pages_of_a_list_link_to_each_other(pulls: Pulls) -> None:
     assert set(links) == {'"prev"', '"next"', '"last"', '"first"'}
     assert list_pulls(call(pulls)).headers == {}
     assert len(list_pulls(call(pulls, query={"per_page": "0", "page": "x"})).body) == 1
+
+
+def test_the_log_says_who_merged_and_who_closed(pulls: Pulls, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="infra.local.forge")
+    merged, closed = opened(pulls), opened(pulls, "other", {"d.txt": b"d\n"})
+    landed = pulls.merge(merged.id, by="ada", method="squash").merge_commit_sha
+    pulls.close(closed.id, by="bob")
+    pulls.close(closed.id, by="bob")
+    assert caplog.messages == [f"ada merged #1 from topic into main by squash: {landed}", "bob closed #2 from other"]
 
 
 def test_renames_removals_and_binaries_are_told_apart(pulls: Pulls) -> None:
