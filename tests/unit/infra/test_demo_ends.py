@@ -78,21 +78,23 @@ def has_ended(pid: int) -> bool:
 
 
 @contextmanager
-def make_demo(folder: Path, sleeper: str) -> Iterator[Running]:
+def make_demo(folder: Path, sleeper: str, *options: str) -> Iterator[Running]:
     """`make demo` with the Makefile's own recipe, on a Python that tells the short story."""
     (folder / "short_demo.py").write_text(SHORT_DEMO)
     python = folder / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder / "short_demo.py"}" "$@"\n')
     python.chmod(0o755)
-    options = [f"BIN={python.parent}", f"ARGS=--folder {folder / 'state'}"]
+    outer_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    env = {name: value for name, value in os.environ.items() if name not in outer_make}
+    arguments = f"ARGS=--folder {folder / 'state'} {' '.join(options)}"
     make = subprocess.Popen(
-        ["make", "--old-file=.venv/.ready", *options, "demo"],
+        ["make", "--old-file=.venv/.ready", f"BIN={python.parent}", arguments, "demo"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "SLEEPER": sleeper},
+        env={**env, "PYTHONPATH": str(ROOT), "SLEEPER": sleeper},
         start_new_session=True,
     )
     assert make.stdout is not None
@@ -100,7 +102,8 @@ def make_demo(folder: Path, sleeper: str) -> Iterator[Running]:
     try:
         words = next(line for line in make.stdout if line.startswith("pids ")).split()
         pids += map(int, words[1:])
-        next(line for line in make.stdout if "Ctrl-C ends it" in line)
+        if "--exit" not in options:
+            next(line for line in make.stdout if "Ctrl-C ends it" in line)
         yield Running(make, *pids[1:])
     finally:
         for pid in filter(is_alive, pids):
@@ -127,6 +130,13 @@ def test_every_end_leaves_nothing_running(tmp_path: Path, send: Callable[[Runnin
         send(running)
         assert "ending" in running.said()
         assert has_ended(running.demo)
+        assert not is_alive(running.sleeper)
+
+
+def test_with_exit_the_demo_ends_by_itself(tmp_path: Path) -> None:
+    with make_demo(tmp_path, SLEEPER, "--exit") as running:
+        assert "Ctrl-C" not in running.said()
+        assert running.make.returncode == 0
         assert not is_alive(running.sleeper)
 
 
