@@ -90,7 +90,7 @@ def test_a_role_is_annotated_on_the_account_that_may_take_it() -> None:
     assert len(found) == 2
     for account in found:
         name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
-        assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == VALUES[f"{name.upper()}_ROLE"]
+        assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == VALUES[role]
         assert f"system:serviceaccount:{namespace}:{name}" in trusts[name.title()]
     gitops = next(yaml.safe_load_all((ROOT / "gitops/platform/promote/account.yaml").read_text()))
     assert f"system:serviceaccount:{gitops['metadata']['namespace']}:{gitops['metadata']['name']}" in trusts["Promote"]
@@ -101,7 +101,7 @@ def test_every_namespace_is_restricted_and_its_pods_are_let_in() -> None:
     assert {one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] for one in namespaces} == {"restricted"}
     assert len(namespaces) == len(CLUSTER)
     containers = [one for path in CLUSTER for pod in pods(path) for one in (*pod["containers"], *pod.get("initContainers", ()))]
-    assert len(containers) == 6
+    assert len(containers) == 7
     for container in containers:
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
         assert re.fullmatch(r"host/\w+@sha256:a{64}", container["image"])
