@@ -19,7 +19,7 @@ from promote.image_registry import ImageRegistry
 from promote.lifecycle import Challenger, Observation, ObservedPull
 from promote.model_registry import ModelRegistry, ModelVersion
 from promote.policy import read_policy
-from promote.release import BranchName, branch_prefix, first_files, parse_branch, release_path, verdict_digest, verdict_name
+from promote.release import BranchName, branch_prefix, evidence_name, first_files, parse_branch, release_path, verdict_digest, verdict_name
 from promote.rollout import Rollout
 from retrain.spec import ModelSpec
 
@@ -179,11 +179,6 @@ class Observer:
 def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
     """Return the tag's name for the verdict of a challenger over what main names, by main's policy."""
     return verdict_name(challenger.tags.get("model_digest", ""), champion.model_digest if champion else None, spec.gate.policy_digest)
-
-
-def evidence_name(digest: str) -> str:
-    """Return the folder's name of a verdict among its run's evidence."""
-    return digest.removeprefix("sha256:")[:12]
 
 
 def tag_value(tag: str) -> dict[str, str]:

@@ -17,10 +17,10 @@ from promote.image import build_image
 from promote.image_name import image_tag
 from promote.judging import Judge
 from promote.lifecycle import SUPERSEDED, Act, Observation, Step, decide, return_target
-from promote.observing import GATE_CONTEXT, Observer, Parts, evidence_name, verdict_key
+from promote.observing import GATE_CONTEXT, Observer, Parts, verdict_key
 from promote.policy import read_policy
 from promote.proposing import Proposal, going_back, promotion
-from promote.release import check_model, verdict_digest
+from promote.release import check_model, evidence_name, verdict_digest
 from retrain.contract import digest_of_bytes, utc_text
 
 MOST_ACTS = 30
