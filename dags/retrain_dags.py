@@ -63,7 +63,8 @@ then waits for the verdict of the promotion service. Any verdict is a success of
 - a failed `retrain` says why in its log; running it again is always safe
 - only what was not reachable is tried again by itself; a refusal or a mistake fails at once
 - the tab *Task Instances* shows each run's window and verdict in the column *Map Index*
-- [runs and versions in MLflow]({tracking_url}/#/experiments?workflowType=machine_learning) · [promotions]({promote_url}/promotions/{name}) · model file `dags/models/{file}`
+- [runs and versions in MLflow]({tracking_url}/#/experiments?workflowType=machine_learning)
+- [promotions]({promote_url}/promotions/{name}) · model file `dags/models/{file}`
 """
 
 

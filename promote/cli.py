@@ -101,7 +101,7 @@ def status(models: Annotated[list[str] | None, typer.Argument(help="Only these m
 
 
 @app.command()
-def explain(model: Model, version: Annotated[int, typer.Argument(help="Of the model registry.")], as_json: AsJson = False) -> None:
+def explain(model: Model, version: Annotated[int, typer.Argument(min=1, help="Of the model registry.")], as_json: AsJson = False) -> None:
     """Say in words what the gate found about a version, and why; the newest verdict if there are several."""
     with _errors_at_the_edge():
         from promote.observing import tag_value  # noqa: PLC0415 - slow to load

@@ -22,10 +22,12 @@ from pydantic import ValidationError
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryRefused, ModelRegistryUnavailable, PromoteError, VersionNotFound
 from promote.image_name import check_file_name
-from promote.model_registry import ModelVersion
+from promote.model_registry import ModelVersion, no_version
 from promote.release import check_model
 from retrain.contract import ModelCard, Snapshot
 
+MODEL_TRAINING = "workflowType=machine_learning"
+"""Without it, behind the #, MLflow 3.17 opens its pages for traces of language models."""
 _REFUSED_CODES = {
     "ALREADY_EXISTS",
     "BAD_REQUEST",
@@ -57,8 +59,19 @@ class MlflowModelRegistry:
 
     def version(self, model: str, number: int) -> ModelVersion:
         """One version."""
-        with _asking(f"version {number} of {check_model(model)}"):
-            return _version(self._client.get_model_version(model, str(number)), model)
+        try:
+            with _asking(f"version {number} of {check_model(model)}"):
+                return _version(self._client.get_model_version(model, str(number)), model)
+        except VersionNotFound as error:
+            raise self._no_version(model, number, error) from error
+
+    def _no_version(self, model: str, number: int, error: VersionNotFound) -> VersionNotFound:
+        try:
+            with _asking(f"the versions of {model}"):
+                others = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
+        except PromoteError:
+            return error  # that the version is not there was observed; which there are was not
+        return no_version(model, number, (int(other.version) for other in others))
 
     def set_champion(self, model: str, number: int) -> None:
         """Move the alias."""
@@ -125,12 +138,21 @@ class MlflowModelRegistry:
 
     def run_url(self, version: ModelVersion) -> str:
         """The run's page."""
-        return f"{self._public_url}/#/experiments/{self._run(version).experiment_id}/runs/{version.run_id}"
+        return f"{self._run_page(version)}?{MODEL_TRAINING}"
+
+    def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
+        """The page of one file of what the gate saw."""
+        folder = f"{self._run_page(version)}/artifacts/evidence/{check_file_name(name)}"
+        return f"{folder}/{check_file_name(file_name)}?{MODEL_TRAINING}"
 
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Both runs side by side."""
-        experiments = sorted({str(self._run(version).experiment_id) for version in (first, second)})
-        return f"{self._public_url}/#/compare-runs?runs={_quoted([first.run_id, second.run_id])}&experiments={_quoted(experiments)}"
+        runs = _quoted([first.run_id, second.run_id])
+        experiments = _quoted(sorted({str(self._run(version).experiment_id) for version in (first, second)}))
+        return f"{self._public_url}/#/compare-runs?runs={runs}&experiments={experiments}&{MODEL_TRAINING}"
+
+    def _run_page(self, version: ModelVersion) -> str:
+        return f"{self._public_url}/#/experiments/{self._run(version).experiment_id}/runs/{version.run_id}"
 
     def _with_alias(self, model: str, alias: str) -> ModelVersion | None:
         try:

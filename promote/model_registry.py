@@ -6,14 +6,14 @@ Nothing that was fetched is trusted: whoever judges or ships a model folder chec
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from promote.errors import ModelRegistryRefused
+from promote.errors import ModelRegistryRefused, VersionNotFound
 from retrain.contract import Snapshot
 
 MLFLOW_CLIENT = {  # MLflow's client reads these from the environment only; what the operator set there stays
@@ -126,9 +126,22 @@ class ModelRegistry(Protocol):
         """Return the page of the version's run, for people."""
         ...
 
+    def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
+        """Return the page that shows a file of `evidence/<name>/` of the version's run, for people."""
+        ...
+
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Return the page that compares the runs of two versions, for people."""
         ...
+
+
+def no_version(model: str, number: int, there_are: Iterable[int]) -> VersionNotFound:
+    """Return the error that says which versions a model has instead; the newest ten of them."""
+    newest = [str(one) for one in sorted(there_are)[-10:]]
+    if not newest:
+        advice = f"no version of {model} is registered. `retrain run {model}` registers one"
+        return VersionNotFound(f"{model} has no version {number}: {advice}.")
+    return VersionNotFound(f"{model} has no version {number}. Its newest versions are {', '.join(newest)}.")
 
 
 def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegistry:

@@ -26,6 +26,7 @@ from promote.policy import read_policy
 from promote.release import (
     BranchName,
     branch_prefix,
+    evidence_name,
     first_files,
     parse_branch,
     release_path,
@@ -271,11 +272,6 @@ def failure_of(error: PromoteError) -> Failure:
 def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
     """Return the tag's name for the verdict of a challenger over what main names, by main's policy."""
     return verdict_name(challenger.tags.get("model_digest", ""), champion.model_digest if champion else None, spec.gate.policy_digest)
-
-
-def evidence_name(digest: str) -> str:
-    """Return the folder's name of a verdict among its run's evidence."""
-    return digest.removeprefix("sha256:")[:12]
 
 
 def tag_value(tag: str) -> dict[str, str]:

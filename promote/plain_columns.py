@@ -37,12 +37,11 @@ def plain_column(values: ArrayLike) -> NDArray[Any]:
     if column.ndim != 1:
         raise OddColumn(f"one value a row was expected, found the shape {column.shape}")
     if isinstance(column, np.ma.MaskedArray):
-        column = np.where(np.ma.getmaskarray(column), None, column.data.astype(object))
+        column = _without(np.ma.getmaskarray(column), column.data.astype(object))
     if column.dtype.kind in "biufUS":
         return column
     if column.dtype.kind in "mM":
-        texts: NDArray[Any] = np.where(np.isnat(column), None, column.astype(str).astype(object))
-        return texts
+        return _without(np.isnat(column), column.astype(str).astype(object))
     cells = column.astype(object).tolist()
     is_simple = set(map(type, cells)) <= _SIMPLE
     return _objects(cells if is_simple else map(_plain, cells), len(cells))
@@ -78,6 +77,13 @@ def _objects(cells: Iterable[Any], size: int) -> NDArray[Any]:
     for place, cell in enumerate(cells):  # `column[:] = cells` would take a list in a cell apart
         column[place] = cell
     return column
+
+
+def _without(missing: NDArray[np.bool_], cells: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy whose missing cells are None."""
+    found = cells.copy()
+    found[missing] = None
+    return found
 
 
 def _plain(value: Any) -> Any:

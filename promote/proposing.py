@@ -10,7 +10,7 @@ from promote.forge import NewBranch
 from promote.history import Named
 from promote.lifecycle import Observation
 from promote.model_registry import ModelRegistry, ModelVersion
-from promote.release import BranchName, body, first_files, release_path, render, rollback_body, title, verdict_digest
+from promote.release import BranchName, body, evidence_name, first_files, release_path, render, rollback_body, title, verdict_digest
 from retrain.contract import utc_text
 from retrain.spec import ModelSpec
 
@@ -34,7 +34,7 @@ def promotion(seen: Observation, challenger: ModelVersion, verdict: Verdict, ima
         files |= first_files(seen.model, seen.environment, replicas=spec.serving.replicas)
     name = BranchName("promotion", challenger.version, seen.over, seen.policy).text(seen.model, seen.environment)
     champion = registry.version(seen.model, seen.named.release.version) if seen.named and seen.named.release else None
-    recipe, links = _recipe(challenger, champion, registry), _links(challenger, champion, registry)
+    recipe, links = _recipe(challenger, champion, registry), _links(challenger, champion, verdict, registry)
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
     return Proposal(NewBranch(name, seen.main, files, title(verdict) + "\n"), title(verdict), text)
 
@@ -64,11 +64,22 @@ def _recipe(challenger: ModelVersion, champion: ModelVersion | None, registry: M
     if challenger.tags.get("recipe_digest") == champion.tags.get("recipe_digest"):
         return f"unchanged since v{champion.version}; newer rows only"
     techniques = " to ".join(dict.fromkeys(version.tags.get("technique", "unknown") for version in (champion, challenger)))
-    return f"changed since v{champion.version} (technique {techniques}): [compare the runs]({registry.comparison_url(champion, challenger)})"
+    return (
+        f"changed since v{champion.version} (technique {techniques}): [compare their parameters]({registry.comparison_url(champion, challenger)}); "
+        "the figures there are of each run's own weeks and say nothing about which is better"
+    )
 
 
-def _links(challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry) -> list[tuple[str, str]]:
-    pages = [(f"run of v{challenger.version}", registry.run_url(challenger))]
-    if champion:
-        pages += [(f"run of v{champion.version}", registry.run_url(champion)), ("both runs compared", registry.comparison_url(champion, challenger))]
-    return [*pages, ("evidence", f"{registry.run_url(challenger)}/artifacts")]
+def _links(challenger: ModelVersion, champion: ModelVersion | None, verdict: Verdict, registry: ModelRegistry) -> list[tuple[str, str]]:
+    """Return the pages for a reviewer, the gate's own first.
+
+    MLflow's page that compares runs is not among them: it begins with each run's figure on its own
+    weeks, which cannot be compared. The intervals are of both models on the same rows.
+    """
+    folder = evidence_name(verdict_digest(verdict))
+    pages = [
+        ("evidence", registry.evidence_url(challenger, folder, "explanation.md")),
+        ("intervals as a picture", registry.evidence_url(challenger, folder, "intervals.png")),
+        (f"run of v{challenger.version}", registry.run_url(challenger)),
+    ]
+    return [*pages, (f"run of v{champion.version}", registry.run_url(champion))] if champion else pages

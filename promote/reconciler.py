@@ -16,10 +16,10 @@ from promote.image import build_image
 from promote.image_name import image_tag
 from promote.judging import Judge
 from promote.lifecycle import SUPERSEDED, Act, Observation, Step, decide
-from promote.observing import GATE_CONTEXT, Observer, Parts, evidence_name, verdict_key
+from promote.observing import GATE_CONTEXT, Observer, Parts, verdict_key
 from promote.policy import read_policy
 from promote.proposing import Proposal, going_back, promotion
-from promote.release import check_model, verdict_digest
+from promote.release import check_model, evidence_name, verdict_digest
 from promote.standing import promotion_of
 from promote.way_back import close_superseded, open_proposal
 from retrain.contract import digest_of_bytes, utc_text

@@ -136,6 +136,11 @@ def verdict_name(challenger: str, champion: str | None, policy: str) -> str:
     return f"verdict.{_short(challenger)}.over-{over}.by-{_short(policy)}"
 
 
+def evidence_name(digest: str) -> str:
+    """Return the folder's name of a verdict among its run's evidence."""
+    return _short(digest)
+
+
 def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 

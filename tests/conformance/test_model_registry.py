@@ -178,6 +178,14 @@ def test_a_version_that_is_not_there_is_an_error_not_none(retrain: Retrain, mode
             act()
 
 
+def test_who_asks_for_a_version_that_is_not_there_is_told_which_there_are(retrain: Retrain, model: str) -> None:
+    with pytest.raises(VersionNotFound, match=f"^{model} has no version 99: no version of {model} is registered"):
+        retrain.registry.version(model, 99)
+    register(retrain, model), register(retrain, model)
+    with pytest.raises(VersionNotFound, match=rf"^{model} has no version 99\. Its newest versions are 1, 2\.$"):
+        retrain.registry.version(model, 99)
+
+
 def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
     register(retrain, model, technique="logistic")
     name, value = "verdict/" + "0" * 12 + "-" + "1" * 12, '{"outcome":"promote","sentence":"log loss improves by 0.013 – é"}'
@@ -267,10 +275,15 @@ def test_the_same_metrics_twice_are_one(retrain: Retrain, model: str) -> None:
 
 def test_links_name_the_runs_and_need_no_decoding_by_a_person(retrain: Retrain, model: str) -> None:
     first, second = register(retrain, model), register(retrain, model)
-    assert retrain.registry.run_url(first).endswith(f"/runs/{first.run_id}")
+    ending = "workflowType=machine_learning"  # behind the #: MLflow's pages read it there only
+    page = f"/runs/{first.run_id}"
+    assert retrain.registry.run_url(first).endswith(f"{page}?{ending}")
+    shown = retrain.registry.evidence_url(first, "0123456789ab", "explanation.md")
+    assert shown.endswith(f"{page}/artifacts/evidence/0123456789ab/explanation.md?{ending}")
+    assert "/#/experiments/" in shown
     url = retrain.registry.comparison_url(first, second)
     assert f"/#/compare-runs?runs=%5B%22{first.run_id}%22%2C%22{second.run_id}%22%5D&experiments=%5B%22" in url
-    assert url.endswith("%22%5D")
+    assert url.endswith(f"%22%5D&{ending}")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "A", "a b", "a:b", "x" * 41, "a\n", "-a", "a-"])

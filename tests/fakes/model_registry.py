@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable, VersionNotFound
+from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
 from promote.image_name import check_file_name
-from promote.model_registry import ModelVersion
+from promote.model_registry import ModelVersion, no_version
 from promote.release import check_model
 from retrain.contract import ModelCard, Snapshot
 
@@ -61,7 +61,7 @@ class FakeModelRegistry:
         """One version."""
         self._observe(model)
         if (model, number) not in self._versions:
-            raise VersionNotFound(f"{model} has no version {number}")
+            raise no_version(model, number, (there for name, there in self._versions if name == model))
         return self._versions[model, number]
 
     def set_champion(self, model: str, number: int) -> None:
@@ -134,12 +134,19 @@ class FakeModelRegistry:
     def run_url(self, version: ModelVersion) -> str:
         """The run's page."""
         self._observe(version.model)
-        return f"http://mlflow.test/#/experiments/1/runs/{version.run_id}"
+        return f"http://mlflow.test/#/experiments/1/runs/{version.run_id}?workflowType=machine_learning"
+
+    def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
+        """The page of one file of what the gate saw."""
+        path = f"evidence/{check_file_name(name)}/{check_file_name(file_name)}"
+        self._observe(version.model)
+        return f"http://mlflow.test/#/experiments/1/runs/{version.run_id}/artifacts/{path}?workflowType=machine_learning"
 
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Both runs side by side."""
         self._observe(first.model)
-        return f"http://mlflow.test/#/compare-runs?runs=%5B%22{first.run_id}%22%2C%22{second.run_id}%22%5D&experiments=%5B%221%22%5D"
+        runs = f"%5B%22{first.run_id}%22%2C%22{second.run_id}%22%5D"
+        return f"http://mlflow.test/#/compare-runs?runs={runs}&experiments=%5B%221%22%5D&workflowType=machine_learning"
 
     def _with_alias(self, model: str, alias: str) -> ModelVersion | None:
         self._observe(model)

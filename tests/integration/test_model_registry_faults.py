@@ -91,6 +91,7 @@ def everything(registry: ModelRegistry, folder: Path) -> dict[str, Callable[[], 
         "read_evidence": lambda: registry.read_evidence(VERSION, "v1", "evidence.json"),
         "metrics": lambda: registry.log_metrics(VERSION, {"log_loss": 0.4}),
         "run_url": lambda: registry.run_url(VERSION),
+        "evidence_url": lambda: registry.evidence_url(VERSION, "v1", "explanation.md"),
         "comparison_url": lambda: registry.comparison_url(VERSION, VERSION),
     }
 

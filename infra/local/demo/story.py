@@ -70,7 +70,8 @@ class Story:
         """Print where to look, and a request to copy."""
         laptop = self.laptop
         airflow = laptop.airflow.url if laptop.airflow else ""
-        say(f"   Airflow {airflow}   MLflow {laptop.mlflow_url}   pull requests {laptop.forge_url}/acme/ratchet/pulls")
+        mlflow = f"{laptop.mlflow_url}/#/experiments?workflowType=machine_learning"  # else it opens for language models
+        say(f"   Airflow {airflow}   MLflow {mlflow}   pull requests {laptop.forge_url}/acme/ratchet/pulls")
         say(f"   promotions {laptop.promote_url}/promotions   cluster {laptop.cluster_url}   gateway {laptop.gateway_url}/docs")
         body = json.dumps({"instances": self.rows[:1]})
         say(

@@ -90,7 +90,7 @@ def test_a_role_is_annotated_on_the_account_that_may_take_it() -> None:
     assert len(found) == 2
     for account in found:
         name, namespace = account["metadata"]["name"], account["metadata"]["namespace"]
-        assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == VALUES[role]
+        assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == VALUES[{"retrain": "ROLE_OF_RETRAIN", "mlflow": "MLFLOW_ROLE"}[name]]
         assert f"system:serviceaccount:{namespace}:{name}" in trusts[name.title()]
     gitops = next(yaml.safe_load_all((ROOT / "gitops/platform/promote/account.yaml").read_text()))
     assert f"system:serviceaccount:{gitops['metadata']['namespace']}:{gitops['metadata']['name']}" in trusts["Promote"]

@@ -218,3 +218,10 @@ def test_all_missing_settings_are_said_at_once(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_name_that_is_none_is_a_mistake_in_use(world: World) -> None:
     assert promote("rollback", "../etc", "--reason", "x").exit_code == 2
+
+
+def test_explaining_a_version_that_is_not_there_says_which_there_are(world: World) -> None:
+    world.register()
+    done = promote("explain", "flight-delay", "99")
+    assert done.exit_code == 1
+    assert done.output == "flight-delay has no version 99. Its newest versions are 1.\n"

@@ -242,10 +242,8 @@ def with_column(name, values):
     def read(snapshot, split, columns):
         table = Rows()(snapshot, split, None)
         cells = pa.array([values[row % len(values)] for row in range(table.num_rows)])
-        if name in table.column_names:
-            table = table.set_column(table.column_names.index(name), name, cells)
-        else:
-            table = table.append_column(name, cells)
+        others = table.select([other for other in table.column_names if other != name])
+        table = others.append_column(name, cells)
         return table.select(columns) if columns else table
 
     return read

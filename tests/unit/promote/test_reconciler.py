@@ -44,6 +44,10 @@ def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_fil
     assert re.fullmatch(r"ratchet/flight-delay/production/v1-first-by-[0-9a-f]{8}", pull.branch)
     assert pull.title == "flight-delay v1: log loss improves by 0.013 [0.006, 0.019]"
     assert len(world.forge.bodies[1].splitlines()) < 80
+    run_id, folder = next(iter(world.registry.evidence))
+    kept = f"{run_id}/artifacts/evidence/{folder}"
+    assert f"{kept}/explanation.md?workflowType=machine_learning" in world.forge.bodies[1]
+    assert f"{kept}/intervals.png?workflowType=machine_learning" in world.forge.bodies[1]
     assert sorted(world.forge.difference(world.forge.head(), pull.head).files) == [
         "gitops/clusters/production/flight-delay.yaml",
         OVERLAY,
