@@ -54,10 +54,7 @@ REQUEST_ID_PARAMETER = {
 KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": (
-        "Send your key as `Authorization: Bearer <key>`. "
-        "In the window of this page write the key alone, without the word Bearer."
-    ),
+    "description": ("Send your key as `Authorization: Bearer <key>`. In the window of this page write the key alone, without the word Bearer."),
 }
 ABOUT = """Predictions by name of the model. Every field of an instance is described below with its unit and range.
 
