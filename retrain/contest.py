@@ -65,7 +65,7 @@ def train(window: WindowRun, *, champion: str | None, workers: int, say: Callabl
     return Trained(
         candidates=tuple(candidates),
         winner=winner,
-        card=model_card(spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about),
+        card=model_card(spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about=about),
         about=about,
         test_scores=test_scores,
         figures=measured,

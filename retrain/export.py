@@ -134,7 +134,7 @@ def model_about(title: str, features: Sequence[Feature], rows: pa.Table) -> Mode
     return ModelAbout(title=title, example={name: value for name, value in example.items() if value is not None})
 
 
-def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes, about: ModelAbout) -> ModelCard:
+def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes, *, about: ModelAbout) -> ModelCard:
     """Return the card that names the model's content."""
     return ModelCard(
         model=spec.name,

@@ -66,7 +66,7 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     pipeline = make_pipeline(spec.techniques["boosted_trees"], spec.features, seed=0)
     pipeline.fit(to_frame(spec.features, train), true_or_false(train, snapshot.label))
     network = to_onnx(pipeline, spec.features)
-    card = model_card(spec, "boosted_trees", digest_of_bytes(b"bench"), model_schema(spec.features, train), network, ModelAbout())
+    card = model_card(spec, "boosted_trees", digest_of_bytes(b"bench"), model_schema(spec.features, train), network, about=ModelAbout())
     write_model_folder(folder / "model", card, network, ModelAbout())
     yield pipeline, Model.load(folder / "model", digest=card.model_digest), read_split(snapshot, snapshot.test, names).slice(0, ROWS)
 

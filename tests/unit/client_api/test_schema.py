@@ -143,9 +143,9 @@ def test_a_whole_number_is_described_as_an_integer_with_whole_limits():
 
 @pytest.mark.parametrize("number", ["1e39", "-1e39", "340282356779733661637539395458142568448"])
 def test_a_number_beyond_32_bits_is_refused_by_the_gateway_with_its_place(number):
-    body = '{"instances":[{"carrier":"UA","distance":1},{"carrier":"UA","distance":1,"wind_speed":%s}]}' % number
+    body = b'{"instances":[{"carrier":"UA","distance":1},{"carrier":"UA","distance":1,"wind_speed":%s}]}' % number.encode()
     with pytest.raises(RequestInvalid) as refused:
-        READER.read(body.encode())
+        READER.read(body)
     [error] = refused.value.errors
     assert error.pointer == "/instances/1/wind_speed"
     assert error.detail.startswith(("must be at most 3.40282346638529e+38 miles/hour, is", "must be at least -3.40282346638529e+38 miles/hour, is"))

@@ -179,8 +179,8 @@ def test_a_model_is_written_in_the_operator_sets_that_we_fixed_not_in_the_export
 
 def test_a_model_folder_holds_what_its_card_names(tmp_path):
     about = model_about("Late?", FEATURES, TRAIN)
-    card = model_card(make_spec(), "boosted_trees", digest_of_bytes(b"snapshot"), model_schema(FEATURES, TRAIN), b"network", about)
-    write_model_folder(tmp_path / "model", card, b"network", about)
+    card = model_card(make_spec(), "boosted_trees", digest_of_bytes(b"snapshot"), model_schema(FEATURES, TRAIN), b"network", about=about)
+    write_model_folder(tmp_path / "model", card, b"network", about=about)
     read = ModelCard.model_validate_json((tmp_path / "model" / "model.json").read_bytes())
     assert read == card
     assert {name: digest_of_bytes((tmp_path / "model" / name).read_bytes()) for name in read.files} == read.files

@@ -20,7 +20,7 @@ MEASURED = figures("validation", WINDOW.labels("validation"), SCORES) | figures(
 
 
 def card_of(window: WindowRun) -> ModelCard:
-    return model_card(window.spec, "boosted_trees", window.snapshot.snapshot_id, model_schema(FEATURES, window.rows["train"]), b"network", ModelAbout())
+    return model_card(window.spec, "boosted_trees", window.snapshot.snapshot_id, model_schema(FEATURES, window.rows["train"]), b"network", about=ModelAbout())
 
 
 def recorded(window: WindowRun = WINDOW) -> Record:
