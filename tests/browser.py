@@ -28,8 +28,13 @@ class Page:
 
     dom: str
     """As the page's scripts left it."""
-    elsewhere: tuple[str, ...]
-    """Addresses on other hosts that the page asked for."""
+    asked: tuple[str, ...]
+    """Addresses that the page asked for, its own left out."""
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Those on other hosts."""
+        return tuple(url for url in self.asked if urlsplit(url).hostname != "127.0.0.1")
 
 
 def why_no_browser() -> str:
@@ -52,15 +57,13 @@ def open_page(url: str, folder: Path, *, enter: Sequence[str] = (), milliseconds
     done = subprocess.run([*enter, PROGRAM, *_QUIET, *options, "--dump-dom", url], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{PROGRAM} ended with {done.returncode} on {url}:\n{done.stderr[-3000:]}")
-    return Page(done.stdout, tuple(sorted(set(asked_elsewhere(json.loads(log.read_text(encoding="utf-8")))))))
+    return Page(done.stdout, tuple(sorted(set(asked_by_pages(json.loads(log.read_text(encoding="utf-8")))))))
 
 
-def asked_elsewhere(log: dict[str, Any]) -> Iterator[str]:
-    """Yield the addresses on other hosts that pages asked for; the browser's own requests have no page."""
+def asked_by_pages(log: dict[str, Any]) -> Iterator[str]:
+    """Yield the addresses that pages asked for; the browser's own requests have no page."""
     for event in log["events"]:
         asked = event.get("params", {})
-        if "url" not in asked or not str(asked.get("initiator", "")).startswith("http"):
-            continue
-        parts = urlsplit(asked["url"])
-        if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "127.0.0.1":
+        is_a_pages = "url" in asked and str(asked.get("initiator", "")).startswith("http")
+        if is_a_pages and urlsplit(asked["url"]).scheme in {"http", "https", "ws", "wss"}:
             yield asked["url"]
