@@ -10,7 +10,7 @@ from promote.release import parse, release_path
 
 
 class HistoryReader:
-    """Remembers only what cannot change: statuses that say success."""
+    """Remembers only what cannot change: a success, and a failure of what main named before."""
 
     def __init__(self, forge: Forge, environment: str) -> None:
         self._forge, self._environment = forge, environment
@@ -18,14 +18,16 @@ class HistoryReader:
 
     def read(self, model: str, main: str) -> History:
         """Return what main named, newest first, with what came of it."""
-        return tuple(self._named(model, version) for version in self._forge.history(release_path(model, self._environment), main))
+        versions = self._forge.history(release_path(model, self._environment), main)
+        return tuple(self._named(model, version, is_newest=not place) for place, version in enumerate(versions))
 
-    def _named(self, model: str, version: FileVersion) -> Named:
+    def _named(self, model: str, version: FileVersion, *, is_newest: bool) -> Named:
         status = self._final.get(version.commit)
         if status is None:
             found = {status.context: status for status in self._forge.statuses(version.commit)}
             status = found.get(ROLLOUT_CONTEXT)
-            if status and status.state == "success":
+            has_ended = status is not None and status.state != "pending"
+            if status and has_ended and (status.state == "success" or not is_newest):
                 self._final[version.commit] = status
         return Named(version.commit, version.at, version.content, read_release(version.content, model), status)
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from promote.contract import Release
 from promote.forge import FileVersion, Status
 from promote.history import GraphCommit, Named, changes, first_parents, last_served, left_behind, return_target, served_at
+from promote.history_reader import HistoryReader
+from tests.fakes.forge import FakeForge
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -144,3 +146,20 @@ def test_a_merge_whose_commits_the_forge_did_not_list_is_read_all_the_same(repos
     plain = [FileVersion(sha, NOON, contents[sha]) for sha, before in zip(line, [*line[1:], None], strict=True) if contents[sha] != contents.get(before)]
 
     assert changes(line, listed, _touching(graph, contents), contents.__getitem__) == plain
+
+
+def test_what_main_named_before_is_asked_about_once() -> None:
+    forge = FakeForge({})
+    commits = [forge.push({"gitops/models/m/production/release.yaml": content}) for content in (b"1", b"2", b"3")]
+    for commit, state in zip(commits, ("success", "failure", "failure"), strict=True):
+        forge.set_status(commit, "ratchet/rollout", state, "")  # type: ignore[arg-type]  # one of the states
+    asked: list[str] = []
+    real = forge.statuses
+    forge.statuses = lambda commit: (asked.append(commit), real(commit))[1]  # type: ignore[method-assign]  # counts calls
+    reader = HistoryReader(forge, "production")
+
+    for _ in range(3):
+        history = reader.read("m", forge.head())
+
+    assert [named.rollout.state for named in history if named.rollout] == ["failure", "failure", "success"]
+    assert asked == [*reversed(commits), commits[2], commits[2]], "what main names may still become healthy"
