@@ -1,4 +1,7 @@
-"""GitHub's workflows: no foreign action, few rights, and no text of a pull request in a script."""
+"""GitHub's workflows: no foreign action, few rights, and no text of a pull request in a script.
+
+And its issue forms, which GitHub leaves out without a word when they are wrong.
+"""
 
 import os
 import re
@@ -97,16 +100,23 @@ def test_ci_runs_branches_code_only_with_a_token_that_reads() -> None:
 
 
 def test_ci_runs_what_the_projects_own_ci_runs() -> None:
-    text = (ROOT / ".github/workflows/ci.yaml").read_text(encoding="utf-8")
+    scripts = "\n".join(parts_named("run", jobs(read(ROOT / ".github/workflows/ci.yaml"))))
     for target in ("lint types imports", "test", "images", "e2e-kubernetes"):
-        assert re.search(rf"\bmake {target}\b", text), target
+        assert re.search(rf"\bmake {target}$", scripts, re.MULTILINE), target
 
 
 def prepare(cache: Path, path_file: Path) -> subprocess.CompletedProcess[str]:
     """Run the script that begins every job, on a runner with this tool cache."""
     runner = {"RUNNER_TOOL_CACHE": str(cache), "GITHUB_PATH": str(path_file)}
     script = ROOT / ".github/prepare.sh"
-    return subprocess.run([script], env={**os.environ, **runner}, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **runner}
+    return subprocess.run(
+        [script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_newest_python_3_11_and_go_1_26_of_the_runner_come_first(tmp_path: Path) -> None:
@@ -124,3 +134,13 @@ def test_a_runner_without_them_fails_and_says_what_it_has(tmp_path: Path) -> Non
     assert ended.returncode == 1
     assert "go/1.26 is not in" in ended.stderr
     assert "1.24.13 1.25.8" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["fault", "wish"])
+def test_an_issue_form_asks_each_question_once(name: str) -> None:
+    form = read(ROOT / f".github/ISSUE_TEMPLATE/{name}.yml")
+    questions = [part for part in form["body"] if part["type"] == "textarea"]
+    assert form["name"]
+    assert form["description"]
+    assert len({question["id"] for question in questions}) == len(questions) > 1
+    assert all(question["attributes"]["label"] for question in questions)

@@ -56,14 +56,15 @@ def build() -> Path:
         program.parent.mkdir(parents=True, exist_ok=True)
         partial = program.with_name(f".{program.name}.{os.getpid()}")
         command = ["go", "build", "-trimpath", "-buildvcs=false", "-o", str(partial), PACKAGE]
-        environment = {**os.environ, **_GO}
-        subprocess.run(command, cwd=MODULE, env=environment, capture_output=True, text=True, check=True)
+        go = {**os.environ, **_GO}
+        subprocess.run(command, cwd=MODULE, env=go, capture_output=True, text=True, check=True)
         partial.rename(program)
     return program
 
 
 def _without_go(problems: Sequence[str]) -> int:
-    reason = f"the workflows were not checked by actionlint. This machine lacks {'; '.join(problems)}"
+    lacks = "; ".join(problems)
+    reason = f"actionlint did not check the workflows. This machine lacks {lacks}"
     if os.environ.get("CI") == "true":
         print(f"error: {reason}", file=sys.stderr)
         return 1
