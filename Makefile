@@ -44,10 +44,11 @@ format: $(READY)  ## rewrite code in our style
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-lint: $(READY)  ## style, docstrings, dead names, and the models' YAML
+lint: $(READY)  ## style, docstrings, dead names, the models' YAML, and GitHub's workflows
 	$(BIN)/ruff format --quiet --diff .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/retrain check
+	$(BIN)/python -m infra.local.actionlint
 
 types: $(READY)  ## mypy --strict
 	$(BIN)/mypy

@@ -37,7 +37,7 @@ def check_build(cache: Path) -> None:
     Raises:
         MachineLacks: Go is missing or too old, or the disk is too full.
     """
-    _refuse([*_go_problems(), *_disk_problems(cache, BUILD_GIB)])
+    _refuse([*go_problems(), *_disk_problems(cache, BUILD_GIB)])
 
 
 def check_run(folder: Path) -> None:
@@ -66,7 +66,8 @@ def _refuse(problems: list[str]) -> None:
         raise MachineLacks("this machine lacks, for a cluster of its own:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
-def _go_problems() -> list[str]:
+def go_problems() -> list[str]:
+    """Return what is wrong with this machine's Go, in sentences; none when it can build."""
     wanted = ".".join(map(str, GO_VERSION))
     where = shutil.which("go")
     if where is None:
