@@ -21,7 +21,16 @@ from retrain.cli import app as retrain_app
 from retrain.spec import parse_spec
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md", "gitops/README.md", "docs/production.md", "infra/local/kubernetes/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "DECISIONS.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "gitops/README.md",
+    "docs/production.md",
+    "infra/local/kubernetes/README.md",
+)
 GUIDES = (
     *("README.md", "CONTRIBUTING.md", "gitops/README.md", "infra/local/kubernetes/README.md"),
     *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
