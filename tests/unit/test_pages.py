@@ -1,4 +1,4 @@
-"""What the pages name is there: linked files and headings, files and tests in backticks, and the states of a promotion."""
+"""What the pages name is there: links, files and tests in backticks, the states of a promotion."""
 
 import re
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from promote.contract import State, WaitsFor
+from promote.lifecycle import TABLE
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))
@@ -78,7 +79,8 @@ def looks_like_a_file(name: str) -> bool:
     """
     if re.search(r"[<>…$(){}=@]", name):
         return False
-    return name.startswith(tuple(f"{folder}/" for folder in FOLDERS)) or bool(re.fullmatch(r"[\w-]+\.(py|md)", name))
+    is_module_or_page = re.fullmatch(r"[\w-]+\.(py|md)", name) is not None
+    return is_module_or_page or name.startswith(tuple(f"{folder}/" for folder in FOLDERS))
 
 
 def is_there(name: str) -> bool:
@@ -127,12 +129,19 @@ def test_no_page_refers_to_a_page_that_is_not_in_the_repository(page: str) -> No
     [("States of a promotion", State), ("What a promotion waits for", WaitsFor)],
 )
 def test_the_words_of_a_promotion_are_those_of_the_code(heading: str, values: object) -> None:
-    assert sorted(first_cells(section(text_of("docs/words.md"), heading))) == sorted(get_args(values))
+    explained = first_cells(section(text_of("docs/words.md"), heading))
+    assert sorted(explained) == sorted(get_args(values))
+
+
+def test_the_states_are_in_the_order_in_which_they_are_tried() -> None:
+    tried = list(dict.fromkeys(row.state for row in TABLE))
+    assert first_cells(section(text_of("docs/words.md"), "States of a promotion")) == tried
 
 
 def test_every_word_is_explained_once_and_in_the_order_of_the_alphabet() -> None:
     text = text_of("docs/words.md")
-    groups = [re.findall(r"^- \*\*(.+?)\*\*:", group, re.MULTILINE) for group in text.split("\n## ")]
+    line = re.compile(r"^- \*\*(.+?)\*\*:", re.MULTILINE)
+    groups = [line.findall(group) for group in text.split("\n## ")]
     counted = Counter(word for group in groups for word in group)
     assert [word for word, times in counted.items() if times > 1] == []
     assert len(counted) > 100
@@ -142,9 +151,11 @@ def test_every_word_is_explained_once_and_in_the_order_of_the_alphabet() -> None
 
 def test_what_is_not_there_is_found() -> None:
     text = (
-        "[a](gone.md) [b](#no-such-heading) [c](#here) [d](https://example.org/gone.md)\n"
-        "# Here\n`promote/gone.py` `gone.py` `gate.py` `promote/<name>.py` `tests/unit/test_pages.py::test_gone`\n"
+        "[a](gone.md) [b](#no-such-heading) [c](#here) [d](https://example.org/gone.md)\n# Here\n"
+        "`promote/gone.py` `gone.py` `gate.py` `promote/<name>.py`\n"
+        "`tests/unit/test_pages.py::test_gone`\n"
         "```\n[e](gone.md) `promote/gone.py`\n```\n"
     )
     assert broken_links("README.md", text) == ["gone.md", "#no-such-heading"]
-    assert missing_files(text) == ["promote/gone.py", "gone.py", "tests/unit/test_pages.py::test_gone"]
+    gone = "tests/unit/test_pages.py::test_gone"
+    assert missing_files(text) == ["promote/gone.py", "gone.py", gone]
