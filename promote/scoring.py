@@ -16,7 +16,7 @@ from retrain.contract import Feature, ModelCard, digest_of_bytes
 
 CARD, NETWORK, PROBABILITIES = "model.json", "model.onnx", "probabilities"
 CHUNK_ROWS = 1024
-"""Rows in one onnxruntime call; more gain nothing (FACTS.md)."""
+"""Rows in one onnxruntime call; more gain nothing (docs/facts.md)."""
 
 
 class UnusableModel(ValueError):

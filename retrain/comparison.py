@@ -19,7 +19,7 @@ from retrain.contract import Comparison, Interval
 from retrain.pair_counts import Codes, Counts, Flags, Floats, PairCounts
 
 MIN_EFFECTIVE_GROUPS = 5
-"""Below it nothing is proven: type-I errors were calibrated from 5 groups on (FACTS.md)."""
+"""Below it nothing is proven: type-I errors were calibrated from 5 groups on (docs/facts.md)."""
 LOG_LOSS_EPSILON = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 (2.2e-16), as scikit-learn does for 64-bit scores; the largest loss of a row is 36.04."""
 MAX_GROUPS = 65_535

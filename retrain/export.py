@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODEL_FILE, CARD_FILE, ABOUT_FILE = "model.onnx", "model.json", "about.json"
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
-"""Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (FACTS.md)."""
+"""Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (docs/facts.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 """Fixed, so that a newer exporter does not change a model's bytes."""
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)

@@ -1,6 +1,6 @@
 """A model's features and one technique become a scikit-learn pipeline that exports to ONNX exactly. Pure.
 
-It takes the frame of `retrain.columns`. What makes the export exact was measured (FACTS.md): no null category is left, numbers are float32 before the fit
+It takes the frame of `retrain.columns`. What makes the export exact was measured (docs/facts.md): no null category is left, numbers are float32 before the fit
 and before every prediction, and no estimator treats columns as categorical by itself.
 """
 

@@ -24,7 +24,7 @@ NETWORK = "model.onnx"
 ABOUT = "about.json"
 PROBABILITIES = "probabilities"
 CHUNK_ROWS = 512
-"""Rows in one onnxruntime call; more gain nothing (FACTS.md, speed) and hold the memory of all of them."""
+"""Rows in one onnxruntime call; more gain nothing (docs/facts.md, speed) and hold the memory of all of them."""
 
 
 def verify(folder: Path, *, digest: str) -> tuple[ModelCard, dict[str, bytes]]:
@@ -46,7 +46,7 @@ def verify(folder: Path, *, digest: str) -> tuple[ModelCard, dict[str, bytes]]:
 
 
 class Model:
-    """A loaded model: answers depend on the rows only, not on what they are joined with (to 1e-6: FACTS.md)."""
+    """A loaded model: answers depend on the rows only, not on what they are joined with (to 1e-6: docs/facts.md)."""
 
     def __init__(self, card: ModelCard, network: bytes, about: ModelAbout) -> None:
         """Load the network and check that it takes the card's features.

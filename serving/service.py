@@ -10,7 +10,7 @@ import os
 from functools import cache
 from typing import Annotated, Any, cast
 
-# Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (FACTS.md, BentoML).
+# Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (docs/facts.md, BentoML).
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
@@ -27,7 +27,7 @@ from serving.settings import Settings, read_settings
 from serving.token import TokenRequired
 
 SHED_AFTER_MS = 60_000
-"""BentoML refuses blocks that would wait longer, a tenth of that refuses half of all under load (FACTS.md): the gateway has the deadline."""
+"""BentoML refuses blocks that would wait longer, a tenth of that refuses half of all under load (docs/facts.md): the gateway has the deadline."""
 BLOCKS_AT_ONCE = 256
 Answers = Annotated[list[AnswerBlock | BlockError], ContentType("application/json")]
 """Named, because BentoML otherwise builds a JSON schema for each answer to guess its content type: two thirds of the time of a call."""

@@ -1,10 +1,13 @@
 """Gateway and model server at 64 connections, 1 row a request, over loopback; callers share the machine's cores with both.
 
-Ours: client_api and serving, as shipped. Baseline (tests/bench/baseline/): FastAPI + httpx + BentoML's batchable API + the same fitted pipeline, pickled.
-Each side's programs run alone; the medians of interleaved turns are compared.
+Ours: client_api and serving, as shipped. Baseline (tests/bench/baseline/): FastAPI + httpx +
+BentoML's batchable API + the same fitted pipeline, pickled. Each side's programs run alone; the
+medians of interleaved turns are compared.
 
-The baseline has two speeds: where other work wants the cores, scikit-learn's threads wait for each other and it answers some 90 requests a second (FACTS.md saw
-87, a busy run here 92: a ratio of 80); on a quiet machine it answers some 350, which is what httpx can ask. The committed figure is a quiet machine's.
+The baseline has two speeds: where other work wants the cores, scikit-learn's threads wait for
+each other and it answers some 90 requests a second (docs/facts.md saw 87, a busy run here 92: a
+ratio of 80); on a quiet machine it answers some 350, which is what httpx can ask. The committed
+figure is a quiet machine's.
 """
 
 from __future__ import annotations

@@ -331,7 +331,7 @@ def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(polic
 def test_chance_alone_promotes_a_change_about_one_time_in_twenty(days, most):
     """Days share luck (design effect over 20); 1,000 pairs of models that are equally good in the long run.
 
-    Three standard errors of 1,000 draws at 5 % are 0.021; rows taken as independent would promote two times in five (FACTS.md).
+    Three standard errors of 1,000 draws at 5 % are 0.021; rows taken as independent would promote two times in five (docs/facts.md).
     """
     random = np.random.default_rng(20130708)
     policy = GatePolicy(metric="brier", slices=SliceRule(min_rows=1))

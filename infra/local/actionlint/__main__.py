@@ -6,6 +6,7 @@ infra/local/kubernetes/build.py. A machine without Go skips the check and prints
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import subprocess
@@ -24,8 +25,12 @@ _NO_OTHER_LINTERS = ("-shellcheck=", "-pyflakes=")
 """actionlint runs these two where they are installed. Every machine should give one answer."""
 
 
-def main(files: Sequence[str] = ()) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files, or every workflow; 0 when they are right or the check was skipped."""
+    about = "Check GitHub's workflow files with actionlint."
+    parser = argparse.ArgumentParser(prog="python -m infra.local.actionlint", description=about)
+    parser.add_argument("files", nargs="*", help="workflow files; every one of .github/workflows if none")
+    files = parser.parse_args(arguments).files
     if problems := go_problems():
         return _without_go(problems)
     try:
@@ -73,4 +78,4 @@ def _without_go(problems: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
