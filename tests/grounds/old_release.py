@@ -1,4 +1,4 @@
-"""Reads a folder of `releases/` for tests: what one released commit left in MLflow, git, store and server."""
+"""Reads a folder of `releases/`: what one released commit left in MLflow, git, store and server."""
 
 from __future__ import annotations
 
@@ -39,13 +39,20 @@ class OldRelease:
     def main(self) -> dict[str, bytes]:
         """The files of the repository's main, by path."""
         root = self.folder / "main"
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        files = [path for path in root.rglob("*") if path.is_file()]
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+    @property
+    def proposed(self) -> dict[str, bytes]:
+        """The files that the first pull request added to main."""
+        return {path: content for path, content in self.main.items() if path.startswith("gitops/")}
 
     @property
     def spec(self) -> ModelSpec:
         """The model file on main."""
         text = self.main[f"dags/models/{MODEL}.yaml"].decode()
-        return parse_spec(text, path=f"{MODEL}.yaml", query_text=self.main[f"dags/models/{MODEL}.sql"].decode())
+        query = self.main[f"dags/models/{MODEL}.sql"].decode()
+        return parse_spec(text, path=f"{MODEL}.yaml", query_text=query)
 
     @property
     def model_folder(self) -> dict[str, bytes]:
@@ -91,4 +98,4 @@ class OldRelease:
 
 def old_releases() -> list[OldRelease]:
     """Return every release that is kept."""
-    return [OldRelease(path) for path in sorted(RELEASES.iterdir()) if path.is_dir() and (path / "version.json").is_file()]
+    return [OldRelease(path.parent) for path in sorted(RELEASES.glob("*/version.json"))]

@@ -1,4 +1,4 @@
-"""Names that must not change: plans, recipes, readings, policies, snapshots, rows, as 7496720 computes them.
+"""Digests that must not change: of plans, recipes, policies, snapshots, rows, as 7496720 computes them.
 
 A test that fails here means: after an upgrade every next challenger is a `change`, or every verdict
 is given again, or every week is read again. Mend the code, not `digests.json`.
@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.grounds.digests.compute_digests import ALL_ROWS, HERE, columns_of_all_types, columns_of_decimals, model_digests, table_digests
+from tests.grounds.digests.compute_digests import (
+    ALL_ROWS,
+    HERE,
+    columns_of_all_types,
+    columns_of_decimals,
+    model_digests,
+    table_digests,
+)
 
 GOLDEN: dict[str, Any] = json.loads((HERE / "digests.json").read_text())
 
@@ -26,10 +33,11 @@ def test_rows_of_every_type_but_decimals_keep_their_digests() -> None:
 
 
 def test_decimals_keep_their_digests() -> None:
-    """The only digests that may change, once: when decimals are read exactly. The changelog then says so."""
+    """These may change once: when decimals are read exactly. The changelog then says so."""
     assert table_digests(columns_of_decimals(ALL_ROWS)) == GOLDEN["rows"]["decimals"]
 
 
 def test_five_model_files_are_compared() -> None:
-    assert sorted(GOLDEN["models"]) == sorted(path.stem for path in (HERE / "models").glob("*.yaml"))
+    names = [path.stem for path in (HERE / "models").glob("*.yaml")]
+    assert sorted(GOLDEN["models"]) == sorted(names)
     assert len(GOLDEN["models"]) == 5

@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,14 @@ ALL_ROWS = 40
 
 Values = Sequence[Any]
 TEXTS = ("red", "", "żółć", None, "日本", "a\nb")
-KEYS: dict[str, Callable[[int], Any]] = {"minimal": lambda row: row - 70, "odd-features": lambda row: f"{row:05}-ż"}
-GROUPS: dict[str, Callable[[date], Any]] = {"minimal": date.toordinal, "guarded": lambda day: f"shop {day:%j}"}
+KEYS: dict[str, Callable[[int], Any]] = {
+    "minimal": lambda row: row - 70,
+    "odd-features": lambda row: f"{row:05}-ż",
+}
+GROUPS: dict[str, Callable[[date], Any]] = {
+    "minimal": date.toordinal,
+    "guarded": lambda day: f"shop {day:%j}",
+}
 LABELS: dict[str, Callable[[int], Any]] = {"minimal": int, "guarded": int}
 
 
@@ -43,16 +49,18 @@ class Rows:
     """The rows of one model, as a warehouse would return them."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        days = [END.date() - timedelta(days=back) for back in range(31 * spec.window_months + 14, 0, -1)]
+        most = 31 * spec.window_months + 14
+        days = [END.date() - timedelta(days=back) for back in range(most, 0, -1)]
         placed = [(day, number) for day in days for number in range(ROWS_PER_DAY)]
-        moments = [datetime(day.year, day.month, day.day, 5 + 7 * number, 30, tzinfo=UTC) for day, number in placed]
-        count, columns = len(placed), spec.columns
+        hours = [time(5 + 7 * number, 30, tzinfo=UTC) for number in range(ROWS_PER_DAY)]
+        moments = [datetime.combine(day, hours[number]) for day, number in placed]
+        count, columns, label = len(placed), spec.columns, LABELS.get(spec.name, bool)
         self.moments = pa.chunked_array([pa.array(moments, pa.timestamp("us", "UTC"))])
         self.table = pa.table(
             {
                 columns.key: [KEYS.get(spec.name, "key {:05}".format)(row) for row in range(count)],
                 columns.event_time: self.moments,
-                columns.label: [LABELS.get(spec.name, bool)(row * row % 7 == 2) for row in range(count)],
+                columns.label: [label(row * row % 7 == 2) for row in range(count)],
                 columns.groups: [GROUPS.get(spec.name, lambda day: day)(day) for day, _ in placed],
                 **{feature.name: feature_values(feature.type, count) for feature in spec.features},
                 **{f"more_{name}": values for name, values in columns_of_all_types(count).items()},
@@ -85,13 +93,18 @@ def numbers(count: int) -> Values:
 
 def columns_of_all_types(count: int) -> dict[str, pa.Array]:
     """Return a column of each type of Arrow's that a snapshot takes, decimals aside."""
-    moments = [None if row % 6 == 4 else datetime(1969, 12, 30, tzinfo=UTC) + timedelta(hours=37 * row) for row in range(count)]
+    first, step = datetime(1969, 12, 30, tzinfo=UTC), timedelta(hours=37)
+    moments = [None if row % 6 == 4 else first + step * row for row in range(count)]
     days = [None if moment is None else moment.date() for moment in moments]
-    fine = [None if moment is None else moment + timedelta(microseconds=row) for row, moment in enumerate(moments)]
+    tiny = timedelta(microseconds=1)
+    fine = [None if moment is None else moment + tiny * row for row, moment in enumerate(moments)]
     naive = [None if moment is None else moment.replace(tzinfo=None) for moment in fine]
-    made = {f"int{bits}": pa.array([None if row % 9 == 3 else row % 120 - 60 for row in range(count)], getattr(pa, f"int{bits}")()) for bits in (8, 16, 32, 64)}
-    made |= {f"uint{bits}": pa.array([row % 250 for row in range(count)], getattr(pa, f"uint{bits}")()) for bits in (8, 16, 32, 64)}
-    made |= {f"moment_{unit}": pa.array(moments, pa.timestamp(unit, "UTC")) for unit in ("s", "ms", "ns")}
+    signed = [None if row % 9 == 3 else row % 120 - 60 for row in range(count)]
+    made = {str(kind): pa.array(signed, kind) for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
+    small = [row % 250 for row in range(count)]
+    made |= {str(kind): pa.array(small, kind) for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
+    for unit in ("s", "ms", "ns"):
+        made[f"moment_{unit}"] = pa.array(moments, pa.timestamp(unit, "UTC"))
     return made | {
         "int64_wide": pa.array([(-1) ** row * (2**62 - row) for row in range(count)], pa.int64()),
         "float32": pa.array(numbers_of_32_bits(count), pa.float32()),
@@ -111,10 +124,14 @@ def columns_of_all_types(count: int) -> dict[str, pa.Array]:
 
 
 def columns_of_decimals(count: int) -> dict[str, pa.Array]:
-    """Return decimals, among them some that Arrow's cast rounds to another number than their text says."""
+    """Return decimals; for some of them Arrow's cast gives another number than their text says."""
     cents = [None if row % 8 == 6 else Decimal(row * 7919 - 99_999) / 100 for row in range(count)]
     long = [Decimal(f"{row}.{row * 123_456_789_123 % 10**18:018}") for row in range(count)]
-    return {"cents": pa.array(cents, pa.decimal128(12, 2)), "long": pa.array(long, pa.decimal128(38, 18)), "wide": pa.array(cents, pa.decimal256(50, 4))}
+    return {
+        "cents": pa.array(cents, pa.decimal128(12, 2)),
+        "long": pa.array(long, pa.decimal128(38, 18)),
+        "wide": pa.array(cents, pa.decimal256(50, 4)),
+    }
 
 
 def numbers_of_32_bits(count: int) -> Values:
@@ -131,14 +148,18 @@ def cycled(values: Values, count: int) -> Values:
 def compute() -> dict[str, Any]:
     """Return every digest by what it names."""
     return {
-        "models": {path.stem: model_digests(path) for path in sorted((HERE / "models").glob("*.yaml"))},
-        "rows": {"all types but decimals": table_digests(columns_of_all_types(ALL_ROWS)), "decimals": table_digests(columns_of_decimals(ALL_ROWS))},
+        "models": {path.stem: model_digests(path) for path in (HERE / "models").glob("*.yaml")},
+        "rows": {
+            "all types but decimals": table_digests(columns_of_all_types(ALL_ROWS)),
+            "decimals": table_digests(columns_of_decimals(ALL_ROWS)),
+        },
     }
 
 
 def model_digests(path: Path) -> dict[str, Any]:
     """Return the digests of one model file, and of the snapshot of its rows."""
-    spec = parse_spec(path.read_text(), path=path.name, query_text=path.with_suffix(".sql").read_bytes().decode())
+    query = path.with_suffix(".sql").read_bytes().decode()
+    spec = parse_spec(path.read_text(), path=path.name, query_text=query)
     with tempfile.TemporaryDirectory(prefix="ratchet-digests-") as folder:
         snapshot = build_snapshot(spec, END, Rows(spec), PartitionStore(Path(folder) / "store"))
         identity = identity_of(spec, snapshot, Path(folder))
@@ -165,7 +186,10 @@ def table_digests(columns: dict[str, pa.Array]) -> dict[str, Any]:
     """Return the digests of a partition's rows and of each of its columns."""
     rows = in_canonical_types(pa.table(columns))
     digests = column_digests(rows)
-    return {"rows": rows_digest(digests, rows.num_rows), "columns": {name: f"{kind} {digest}" for name, kind, digest in digests}}
+    return {
+        "rows": rows_digest(digests, rows.num_rows),
+        "columns": {name: f"{kind} {digest}" for name, kind, digest in digests},
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Records what one commit of Ratchet leaves in the world; README.md beside this file says how to run it.
+"""Records what one commit of Ratchet leaves in the world. README.md says how to run it.
 
 Trains a small model, promotes it and serves it, all by the code of the checkout that is the current
 folder. MLflow, the server and the gateway are real; forge, image registry and cluster are the fakes
@@ -162,18 +162,24 @@ def keep_run(folder: Path, scratch: Path, tracking_url: str, registry: ModelRegi
             content = digest_of_bytes(entry).encode() + b"\n" + entry
         write(folder / path.relative_to(scratch), content)
     tags = client.get_run(version.run_id).data.tags
-    write_json(folder / "run.json", {"tags": {name: tag for name, tag in tags.items() if not name.startswith("mlflow.")}})
+    write_json(
+        folder / "run.json",
+        {"tags": {name: tag for name, tag in tags.items() if not name.startswith("mlflow.")}},
+    )
 
 
 def promote(folder: Path, registry: ModelRegistry, tracking_url: str) -> None:
-    """Judge, propose, merge and see the rollout healthy; keep what stands in git, forge and registry."""
-    model_file = {f"dags/models/{MODEL}.yaml": MODEL_FILE.encode(), f"dags/models/{MODEL}.sql": QUERY.encode()}
+    """Judge, propose, merge, roll out; keep what stands in git, forge and registry."""
+    model_file = {
+        f"dags/models/{MODEL}.yaml": MODEL_FILE.encode(),
+        f"dags/models/{MODEL}.sql": QUERY.encode(),
+    }
     forge, images, rollout = FakeForge(model_file), FakeImageRegistry(), FakeRollout()
     parts = Parts(forge, rollout, registry, images, clock=lambda: datetime.now(UTC))
     reconciler = Reconciler(parts, EvidenceJudge(registry))
     told = reconciler.reconcile(MODEL)
     if told.verdict != "promote":
-        raise SystemExit(f"Asked to promote version 1. The verdict is {told.verdict}; make the rows say more.")
+        raise SystemExit(f"Asked to promote version 1. The verdict is {told.verdict}. Change the rows.")
     [pull] = forge.pull_requests("")
     merged = forge.merge(pull.number)
     path = release_path(MODEL, "production")
@@ -200,17 +206,22 @@ def promote(folder: Path, registry: ModelRegistry, tracking_url: str) -> None:
         },
     )
     digest = parse(content, MODEL).verdict_digest
-    write(folder / "verdict.json", registry.read_evidence(version, digest.removeprefix("sha256:")[:12], "verdict.json"))
+    write(
+        folder / "verdict.json",
+        registry.read_evidence(version, digest.removeprefix("sha256:")[:12], "verdict.json"),
+    )
 
 
 def statuses(forge: FakeForge, sha: str) -> list[dict[str, str]]:
     """Return a commit's statuses, without their times."""
-    return [{"context": one.context, "state": one.state, "description": one.description} for one in forge.statuses(sha)]
+    found = forge.statuses(sha)
+    return [{name: getattr(one, name) for name in ("context", "state", "description")} for one in found]
 
 
 def serve(folder: Path, scratch: Path) -> None:
     """Keep the server's answers, and the gateway's to a phone."""
-    release = dict(re.findall(r'(\w+): "(.*)"', (folder / "main" / release_path(MODEL, "production")).read_text()))
+    release_yaml = folder / "main" / release_path(MODEL, "production")
+    release = dict(re.findall(r'(\w+): "(.*)"', release_yaml.read_text()))
     port = free_port()
     told = {
         "MODEL_FOLDER": str(folder.resolve() / "model"),
@@ -223,11 +234,18 @@ def serve(folder: Path, scratch: Path) -> None:
     columns["express"] = [float(bool(cell)) for cell in columns["express"]]
     wrong = columns | {"distance": ["far"] * len(ROWS)}
     asked = {"blocks": [{"columns": columns}, {"columns": wrong}]}
-    with running("serving", {f"SERVING_{name}": value for name, value in told.items()}, port, scratch) as server:
+    env = {f"SERVING_{name}": value for name, value in told.items()}
+    with running("serving", env, port, scratch) as server:
         for name in ("metadata", "schema"):
             write_json(folder / "server" / f"{name}.json", call(f"{server}/{name}")[1])
-        write_json(folder / "server/health.json", {path: call(server + path)[0] for path in ("/livez", "/readyz", "/healthz")})
-        write_json(folder / "server/predict.json", {"request": asked, "answer": call(f"{server}/predict", asked)[1]})
+        write_json(
+            folder / "server/health.json",
+            {path: call(server + path)[0] for path in ("/livez", "/readyz", "/healthz")},
+        )
+        write_json(
+            folder / "server/predict.json",
+            {"request": asked, "answer": call(f"{server}/predict", asked)[1]},
+        )
         ask_as_a_phone(folder, scratch, server)
 
 
@@ -235,17 +253,28 @@ def ask_as_a_phone(folder: Path, scratch: Path, server: str) -> None:
     """Keep the gateway's answer to a phone."""
     port, endpoints = free_port(), scratch / "endpoints.json"
     write_json(endpoints, {"models": {MODEL: [{"url": server}]}})
-    told = {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": KEY, "CLIENT_API_PORT": str(port)}
+    told = {
+        "CLIENT_API_ENDPOINTS": str(endpoints),
+        "CLIENT_API_KEYS": KEY,
+        "CLIENT_API_PORT": str(port),
+    }
     path, body = f"/v1/models/{MODEL}:predict", {"instances": list(ROWS)}
     with running("client_api", told, port, scratch) as gateway:
         status, answer = call(gateway + path, body, key=KEY)
-    write_json(folder / "phone.json", {"path": path, "request": body, "status": status, "answer": answer})
+    said = {"path": path, "request": body, "status": status, "answer": answer}
+    write_json(folder / "phone.json", said)
 
 
 @contextmanager
 def running(package: str, env: Mapping[str, str], port: int, scratch: Path) -> Iterator[str]:
     """Run a service of the checkout until it is no longer needed; give its address."""
-    program: Program = start(package, [sys.executable, "-m", package], log=scratch / f"{package}.log", env=env, cwd=CHECKOUT)
+    program: Program = start(
+        package,
+        [sys.executable, "-m", package],
+        log=scratch / f"{package}.log",
+        env=env,
+        cwd=CHECKOUT,
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until_answers(program, f"{url}/readyz", timeout_seconds=60)
@@ -257,7 +286,8 @@ def running(package: str, env: Mapping[str, str], port: int, scratch: Path) -> I
 def call(url: str, body: object = None, *, key: str = "") -> tuple[int, Any]:
     """Return the status and the JSON of an answer; None for an empty one."""
     headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json_or_text(answer.read())
@@ -281,7 +311,13 @@ def moved(content: bytes, scratch: Path) -> bytes:
 
 def commit() -> str:
     """Return the commit of the checkout."""
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return asked.stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""Releases that earlier versions of Ratchet made: today's promote recognises them and goes back to them."""
+"""Releases of earlier versions of Ratchet: today's promote recognises them and goes back to them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,18 @@ class Production:
 
     def __init__(self, old: OldRelease) -> None:
         self.old, self.at = old, datetime(2026, 12, 1, tzinfo=UTC)
-        before = {path: content for path, content in old.main.items() if not path.startswith("gitops/")}
-        self.forge, self.rollout, self.judge = FakeForge(before, now=self.tick), FakeRollout(), ToldJudge()
+        before = {path: content for path, content in old.main.items() if path not in old.proposed}
+        self.forge, self.rollout, self.judge = (
+            FakeForge(before, now=self.tick),
+            FakeRollout(),
+            ToldJudge(),
+        )
         self.registry, self.images = FakeModelRegistry(), FakeImageRegistry()
-        version = self.registry.register(MODEL, old.model_folder, snapshot=old.snapshot_json, tags=old.tags)
+        registered = {"snapshot": old.snapshot_json, "tags": old.tags}
+        version = self.registry.register(MODEL, old.model_folder, **registered)
         verdict = (old.folder / "verdict.json").read_bytes()
-        self.registry.log_evidence(version, old.release.verdict_digest[7:19], {"verdict.json": verdict})
+        evidence = old.release.verdict_digest[7:19]
+        self.registry.log_evidence(version, evidence, {"verdict.json": verdict})
         image = old.json("forge.json")["image"]
         self.images._tags[image["repository"], image["tag"]] = old.release.image.partition("@")[2]
 
@@ -47,8 +53,8 @@ class Production:
     def open_old_pull(self, *, with_statuses: bool = True) -> PullRequest:
         """The pull request as the old promote opened it."""
         said = self.old.json("forge.json")
-        files = {path: content for path, content in self.old.main.items() if path.startswith("gitops/")}
-        self.forge.create_branch(NewBranch(said["branch"], self.forge.head(), files, said["message"]))
+        main, files = self.forge.head(), self.old.proposed
+        self.forge.create_branch(NewBranch(said["branch"], main, files, said["message"]))
         pull = self.forge.open_pull_request(said["branch"], said["title"], "")
         if with_statuses:
             self._say(pull.head, said["statuses of the pull request"])
@@ -70,6 +76,11 @@ class Production:
         commit = self.forge.push({PATH: content})
         self.forge.set_status(commit, ROLLOUT_CONTEXT, "success", "version 2 is healthy")
 
+    def state_of(self, context: str, commit: str) -> str | None:
+        """The state of a commit's status."""
+        states = {status.context: status.state for status in self.forge.statuses(commit)}
+        return states.get(context)
+
     def look(self) -> Observation:
         return Observer(self._parts()).look(MODEL)
 
@@ -81,7 +92,7 @@ class Production:
 
     def _say(self, commit: str, statuses: list[dict[str, str]]) -> None:
         for status in statuses:
-            self.forge.set_status(commit, status["context"], status["state"], status["description"])  # type: ignore[arg-type]  # as recorded
+            self.forge.set_status(commit, **status)
 
 
 @pytest.fixture(params=old_releases(), ids=lambda old: old.folder.name)
@@ -90,11 +101,13 @@ def production(request: pytest.FixtureRequest) -> Iterator[Production]:
 
 
 def test_an_old_release_is_what_main_names_and_serves(production: Production) -> None:
-    production.release_old()
+    commit = production.release_old()
+    before = production.forge.statuses(commit)
 
     promotion = production.reconciler().reconcile(MODEL)
 
     assert production.look().is_recognised
+    assert production.forge.statuses(commit) == before, "recorded once"
     assert promotion.serving is not None
     assert (promotion.serving.version, promotion.serving.image) == (1, production.old.release.image)
     assert promotion.waits_for is None, promotion.reason
@@ -102,28 +115,34 @@ def test_an_old_release_is_what_main_names_and_serves(production: Production) ->
     assert production.registry.champion(MODEL).version == 1
 
 
-def test_an_old_release_whose_rollout_nobody_recorded_is_recognised_by_its_verdict(production: Production) -> None:
+def test_an_old_release_whose_rollout_nobody_recorded_is_recognised_by_its_verdict(
+    production: Production,
+) -> None:
     commit = production.release_old(with_statuses=False)
 
     assert production.look().is_recognised
 
     production.reconciler().reconcile(MODEL)
-    assert {status.context: status.state for status in production.forge.statuses(commit)}[ROLLOUT_CONTEXT] == "success"
+    assert production.state_of(ROLLOUT_CONTEXT, commit) == "success"
 
 
 def test_an_old_verdict_is_found_and_not_given_again(production: Production) -> None:
     found = production.look().verdict
 
     assert found is not None
-    assert (found.outcome, verdict_digest(found)) == ("promote", production.old.release.verdict_digest)
+    assert (found.outcome, verdict_digest(found)) == (
+        "promote",
+        production.old.release.verdict_digest,
+    )
     production.reconciler().reconcile(MODEL)
     assert production.judge.asked == []
 
 
 def test_an_old_verdict_keeps_its_bytes_and_its_digest(production: Production) -> None:
     content = (production.old.folder / "verdict.json").read_bytes()
-    assert digest_of_bytes(content) == production.old.release.verdict_digest
-    assert verdict_digest(Verdict.model_validate_json(content)) == production.old.release.verdict_digest
+    digest = production.old.release.verdict_digest
+    assert digest_of_bytes(content) == digest
+    assert verdict_digest(Verdict.model_validate_json(content)) == digest
 
 
 def test_a_pull_request_that_an_old_promote_opened_can_be_merged(production: Production) -> None:
@@ -132,8 +151,24 @@ def test_a_pull_request_that_an_old_promote_opened_can_be_merged(production: Pro
     promotion = production.reconciler().reconcile(MODEL)
 
     assert production.forge.pulls[pull.number].state == "open"
-    assert {status.context: status.state for status in production.forge.statuses(pull.head)}[GATE_CONTEXT] == "success"
-    assert (promotion.state, promotion.waits_for, promotion.pull_request) == ("proposed", "reviewer", pull.number), promotion.reason
+    assert production.state_of(GATE_CONTEXT, pull.head) == "success"
+    assert (promotion.state, promotion.waits_for, promotion.pull_request) == (
+        "proposed",
+        "reviewer",
+        pull.number,
+    ), promotion.reason
+    assert len(production.forge.pulls) == 1
+
+
+def test_a_pull_request_of_an_old_promote_that_a_person_closed_is_not_opened_again(
+    production: Production,
+) -> None:
+    pull = production.open_old_pull()
+    production.forge.close(pull.number)
+
+    promotion = production.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.pull_request) == ("rejected", pull.number), promotion.reason
     assert len(production.forge.pulls) == 1
 
 
@@ -141,9 +176,10 @@ def test_a_rollback_brings_the_old_release_back_byte_for_byte(production: Produc
     production.release_old()
     production.release_new()
 
-    pull = WayBack(production.forge, "production", production.tick).roll_back(MODEL, reason="version 2 is worse").pull
+    way_back = WayBack(production.forge, "production", production.tick)
+    pull = way_back.roll_back(MODEL, reason="version 2 is worse").pull
     production.reconciler().reconcile(MODEL)
-    gate = {status.context: status.state for status in production.forge.statuses(pull.head)}[GATE_CONTEXT]
+    gate = production.state_of(GATE_CONTEXT, pull.head)
     production.forge.merge(pull.number)
     production.reconciler().reconcile(MODEL)
 
