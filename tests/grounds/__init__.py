@@ -1,0 +1,1 @@
+"""What released versions of Ratchet left in the world. Tests hold today's code against it."""

@@ -1,0 +1,3 @@
+-- every option
+SELECT *
+FROM bags

@@ -1,0 +1,1 @@
+SELECT *, dayofweek(ordered_at) AS weekday FROM orders;

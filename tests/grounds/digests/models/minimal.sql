@@ -1,0 +1,1 @@
+select k, at, y, g, x from t

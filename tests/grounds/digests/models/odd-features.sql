@@ -1,0 +1,3 @@
+-- lines end with \r\n
+SELECT *
+FROM odd -- żółć
