@@ -54,11 +54,12 @@ PAGES = {
     "cluster": ("{cluster}/", "server-flight-delay"),
     "gateway": ("{gateway}/docs", "/v1/models/flight-delay:predict"),
     "MLflow": ("{mlflow}/#/models/flight-delay", "Will this flight arrive more than 15 minutes late?"),
+    "MLflow's first page": ("{mlflow}/#/experiments?workflowType=machine_learning", "flight-delay"),
     "Airflow": ("{airflow}/dags/retrain-flight-delay", "Retrain flight-delay"),
 }
 """Of each page its address and words that only its content has."""
 PRINTED = re.compile(
-    r"Airflow (?P<airflow>\S+) +MLflow (?P<mlflow>\S+) +pull requests (?P<forge>http://[^/]+)\S+\s+"
+    r"Airflow (?P<airflow>\S+) +MLflow (?P<mlflow>http://[^/]+)\S+ +pull requests (?P<forge>http://[^/]+)\S+\s+"
     r"promotions (?P<promote>http://[^/]+)\S+ +cluster (?P<cluster>\S+) +gateway (?P<gateway>http://[^/]+)/docs"
 )
 
