@@ -18,6 +18,7 @@ from infra.local.cluster.rollout import Timing
 from infra.local.cluster.source import Commit
 from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
+from promote.forge import Status
 from promote.history import Named
 from promote.kubernetes_rollout import KubernetesRollout
 from promote.lifecycle import Observation
@@ -317,7 +318,8 @@ def test_a_flapping_pod_that_resets_the_clusters_deadline_fails_by_ours(kubernet
     assert found.state == "progressing"
     assert "restarted 9 times; it ended last with exit code 139" in found.reason
     for seconds, has_failed in [(299, False), (300, True)]:
-        named = Named("c" * 40, landed, b"release.yaml", release(1), None)
+        announced = Status("ratchet/rollout", "pending", "", landed)
+        named = Named("c" * 40, landed, b"release.yaml", release(1), announced)
         seen = Observation(MODEL, "production", history=(named,), at=landed + timedelta(seconds=seconds), rollout=found, deadline=timedelta(seconds=300))
         assert seen.has_failed is has_failed
 

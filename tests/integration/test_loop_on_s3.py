@@ -84,7 +84,7 @@ def test_partitions_and_artifacts_are_objects(challenger: ModelVersion) -> None:
 
 
 def test_promote_reads_the_model_folder_through_mlflow_and_the_rows_by_their_uris(registry: ModelRegistry, challenger: ModelVersion, tmp_path: Path) -> None:
-    assert set(registry.download_model_folder(challenger, tmp_path)) == {"model.json", "model.onnx"}
+    assert set(registry.download_model_folder(challenger, tmp_path)) == {"model.json", "model.onnx", "about.json"}
     snapshot = registry.snapshot(challenger)
     assert all(partition.uri.startswith("s3://acme-snapshots/weekly/") for partition in snapshot.partitions)
     assert read_split(snapshot, snapshot.test).num_rows == snapshot.test.rows > 0
