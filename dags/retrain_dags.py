@@ -131,7 +131,7 @@ def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
         return False
     if promotion["version"] > version:
         return True  # a newer challenger took its place: ours will never be judged
-    return promotion["version"] == version and (promotion["verdict"] is not None or promotion["waits_for"] is None)
+    return promotion["version"] == version and (promotion["verdict"] is not None or promotion["waits_for"] in {None, "reviewer"})
 
 
 def _nudge(url: str, model: str) -> None:

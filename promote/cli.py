@@ -39,6 +39,9 @@ _WHO = {
     "person": "a person",
 }
 
+_OF_A_CHALLENGER = {"had its turn", "proposed", "rejected", "unjudged", "kept", "inconclusive", "unbuilt", "unbranched", "unopened"}
+"""States that speak of the challenger; the others speak of what main names or of a pull request."""
+
 Model = Annotated[str, typer.Argument(help="The model's name, such as flight-delay.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -239,7 +242,7 @@ def _paragraph(promotion: Promotion) -> str:
         what = f"v{one.version}" if one.purpose == "promotion" else f"{one.purpose} to v{one.version}"
         lines.append(f"  open      pull request {one.number}, {what}, since {_at(one.since)}: {one.url}")
     since = f" since {_at(promotion.since)}" if promotion.since else ""
-    about = f"v{promotion.version} " if promotion.version else ""
+    about = f"v{promotion.version} " if promotion.version and promotion.state in _OF_A_CHALLENGER else ""
     lines.append(f"  state     {about}{promotion.state}{since}. {promotion.reason}")
     lines.append(f"  waits for {_WHO[promotion.waits_for]}" if promotion.waits_for else "  waits for nothing")
     return "\n".join(lines)

@@ -207,8 +207,8 @@ class Step:
 def decide(seen: Observation) -> Step:
     """Return the first row that matches; the last row matches always.
 
-    A release that failed is never reported as done: where nothing else is left, a person is
-    waited for.
+    Nothing is reported as done while a release has failed (a person is waited for) or a pull
+    request of ours is open (a reviewer is).
     """
     row, found = next((row, found) for row in TABLE if (found := row.when(seen)))
     pulls = tuple(found) if isinstance(found, tuple | list) else ()
@@ -217,6 +217,9 @@ def decide(seen: Observation) -> Step:
     if step.waits_for is None and seen.named is not None and seen.named.failed:
         held = replace(step, state="failed, held", waits_for="person", pulls=())
         return replace(held, reason=_first_failed(seen), since=_rollout_at(seen, ()))
+    if step.waits_for is None and seen.open:
+        numbers = ", ".join(f"#{one.pull.number}" for one in seen.open)
+        return replace(step, waits_for="reviewer", reason=f"{step.reason} {numbers} waits for a review.")
     return step
 
 

@@ -148,7 +148,7 @@ def test_status_says_what_serves_what_is_open_and_what_is_waited_for(world: Worl
     assert lines[2].startswith("  open      pull request 2, v2, since 2026-01-05")
     assert lines[2].endswith("https://forge.test/pull/2")
     assert lines[3].startswith("  state     v3 inconclusive since 2026-01-05")
-    assert lines[4] == "  waits for nothing"
+    assert lines[4] == "  waits for a reviewer"
 
 
 def test_reconcile_without_once_outlives_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

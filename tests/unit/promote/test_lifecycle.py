@@ -154,9 +154,10 @@ def test_every_row_is_reached_by_a_case() -> None:
 
 @pytest.mark.parametrize(("state", "act", "changed"), CASES)
 def test_whoever_is_waited_for_is_named_with_a_reason(state: str, act: str, changed: dict[str, Any]) -> None:
-    step = decide(replace(USUAL, **changed))
+    seen = replace(USUAL, **changed)
+    step = decide(seen)
     done = {"no challenger", "had its turn", "rejected", "kept", "inconclusive"}
-    assert (step.waits_for is None) == (state in done)
+    assert (step.waits_for is None) == (state in done and not seen.open)
     assert (step.waits_for == "promote") == (act != "wait")
     assert step.reason[-1] in ".:" or step.reason == "main has no YAML" or "says:" in step.reason
 
@@ -173,6 +174,14 @@ def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:
     seen = replace(USUAL, history=(made_long_ago, LANDED[1]), rollout=PROGRESSING, champion=7)
     assert decide(seen).state == "rolling out"
     assert decide(replace(seen, at=NOW + timedelta(minutes=5))).state == "failed unrecorded"
+
+
+def test_an_open_way_back_waits_for_a_review_whatever_became_of_the_challenger() -> None:
+    back = pull(6, 7, purpose="rollback")
+    for state, changed in [("no challenger", {"challenger": None}), ("kept", {"verdict": verdict("keep")})]:
+        step = decide(replace(USUAL, pulls=(back,), **changed))
+        assert (step.state, step.waits_for) == (state, "reviewer")
+        assert step.reason.endswith("#6 waits for a review.")
 
 
 def test_since_comes_from_what_says_it() -> None:
