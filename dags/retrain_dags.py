@@ -121,7 +121,7 @@ def _verdict(url: str, model: str, version: int | None) -> dict[str, Any]:
         if time.monotonic() > deadline:
             minutes = f"{PATIENCE_SECONDS / 60:g} minutes"
             raise AirflowFailException(f"no verdict {what} within {minutes}. The promotion service says: {said}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)  # bounded by the deadline above
 
 
 def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
@@ -149,7 +149,7 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
     why = ""
     for attempt in range(TRIES):
         if attempt:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)  # bounded by TRIES
         request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
         try:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
