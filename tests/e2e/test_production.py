@@ -51,7 +51,9 @@ def test_a_week_is_retrained_in_a_pod_and_judged_by_a_pod(production: Production
     assert challenger.version == 1
     assert list((production.folder / "s3/buckets" / SNAPSHOTS / "weekly/partitions").iterdir())
     wait_until_no_pod_is_left(production)
-    assert f"{MODEL} v1 in production: " in production.promote("status")
+    status = production.promote("status")
+    assert status.startswith(f"{MODEL} in production\n")
+    assert "state     v1 " in status
     assert "training rate" in production.promote("explain", MODEL, "1")
 
 
