@@ -82,7 +82,7 @@ cluster-status: $(READY)  ## what of it runs
 
 e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
 	$(BIN)/python -m infra.images build
-	@$(BIN)/python -c 'import sys; from tests import kubernetes_ground as k, postgres as p; sys.exit(k.why_not() or p.why_no_postgres() or None)'  # skipped is not green
+	@$(BIN)/python -c 'import sys; from tests.grounds import kubernetes_ground as k, postgres as p; sys.exit(k.why_not() or p.why_no_postgres() or None)'  # skipped is not green
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m kubernetes $(ARGS)
 
 check: lint types imports test  ## what CI asks first; then it asks e2e-kubernetes

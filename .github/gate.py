@@ -61,7 +61,7 @@ _INERT = {
 }
 _TIMES = ("interval", "retryInterval", "timeout")
 _PROBE = {
-    # as promote/release.py writes a model's first files
+    # as promote/release/manifest.py writes a model's first files
     "kustomization.yaml": """\
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization

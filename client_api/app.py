@@ -20,12 +20,12 @@ from starlette.routing import Route
 
 from client_api.auth import Keyring
 from client_api.docs import docs_routes
-from client_api.lanes import Lanes
 from client_api.measures import Measures, Queue
-from client_api.openapi import ABOUT, describe
+from client_api.protocols.openapi import ABOUT, describe
 from client_api.routes import Gateway, Predict, health_routes, not_an_operation
+from client_api.servers.lanes import Lanes
+from client_api.servers.upstream import Upstream
 from client_api.settings import Settings, read_settings
-from client_api.upstream import Upstream
 
 TITLE = "Ratchet predictions"
 API_VERSION = "1"

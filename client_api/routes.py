@@ -18,11 +18,11 @@ from typing_extensions import TypedDict
 from client_api.admission import check_bytes, check_declared_bytes, check_media_type, request_id
 from client_api.auth import Keyring
 from client_api.errors import BodyTooSlow, CallerLeft, GatewayError, NoResponse, ServerFault
-from client_api.lanes import Lane, Lanes
 from client_api.measures import UNKNOWN, Measures
 from client_api.problems import DEFECT, Problem, problem, problem_of
+from client_api.servers.lanes import Lane, Lanes
+from client_api.servers.upstream import Prediction
 from client_api.settings import Settings
-from client_api.upstream import Prediction
 
 log = logging.getLogger("client_api.requests")
 JSON = (b"content-type", b"application/json")

@@ -15,8 +15,8 @@ import typer
 
 if TYPE_CHECKING:
     from promote.contract import Promotion, Verdict
-    from promote.observing import Parts
-    from promote.reconciler import Reconciler
+    from promote.loop.observer import Parts
+    from promote.loop.reconciler import Reconciler
     from promote.settings import PromoteSettings
 
 USAGE, TRY_AGAIN, FAILED = 2, 75, 1
@@ -54,8 +54,8 @@ def serve() -> None:
         _log_lines()
         import uvicorn  # noqa: PLC0415 - slow to load
 
-        from promote.app import Loop, create_app  # noqa: PLC0415 - slow to load
-        from promote.policy import is_model, models_on_main  # noqa: PLC0415 - slow to load
+        from promote.loop.policy import is_model, models_on_main  # noqa: PLC0415 - slow to load
+        from promote.web.app import Loop, create_app  # noqa: PLC0415 - slow to load
         from promote.wiring import open_parts  # noqa: PLC0415 - slow to load
 
         parts, reconciler = _open(settings)
@@ -107,7 +107,7 @@ def status(models: Annotated[list[str] | None, typer.Argument(help="Only these m
 def explain(model: Model, version: Annotated[int, typer.Argument(min=1, help="Of the model registry.")], as_json: AsJson = False) -> None:
     """Say in words what the gate found about a version, and why; the newest verdict if there are several."""
     with _errors_at_the_edge():
-        from promote.observing import tag_value  # noqa: PLC0415 - slow to load
+        from promote.loop.observer import tag_value  # noqa: PLC0415 - slow to load
 
         parts, reconciler = _open(_settings())
         registered = parts.registry.version(model, version)
@@ -123,10 +123,10 @@ def judge(
 ) -> None:
     """Judge the challenger against what main names by main's policy, without acting or keeping anything."""
     with _errors_at_the_edge():
-        from promote.history import has_served  # noqa: PLC0415 - slow to load
-        from promote.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
-        from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
-        from promote.policy import read_policy  # noqa: PLC0415 - slow to load
+        from promote.evidence.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
+        from promote.loop.policy import read_policy  # noqa: PLC0415 - slow to load
+        from promote.release.history import has_served  # noqa: PLC0415 - slow to load
+        from promote.release.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
 
         parts, _ = _open(_settings())
         challenger = parts.registry.challenger(model)
@@ -151,7 +151,7 @@ def rollback(
     with _errors_at_the_edge():
         from datetime import UTC  # noqa: PLC0415 - only here
 
-        from promote.way_back import WayBack  # noqa: PLC0415 - slow to load
+        from promote.loop.way_back import WayBack  # noqa: PLC0415 - slow to load
         from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
         settings = _settings()
@@ -173,9 +173,9 @@ def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a 
     """Say which version served at an instant, and why: from main's history and the statuses of its commits."""
     at = _moment(instant)
     with _errors_at_the_edge():
-        from promote.history import served_at as find  # noqa: PLC0415 - slow to load
-        from promote.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
-        from promote.release import branch_prefix  # noqa: PLC0415 - slow to load
+        from promote.release.history import served_at as find  # noqa: PLC0415 - slow to load
+        from promote.release.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
+        from promote.release.manifest import branch_prefix  # noqa: PLC0415 - slow to load
         from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
         settings = _settings()
@@ -218,7 +218,7 @@ def _one(reconciler: Reconciler, model: str, *, dry_run: bool, as_json: bool) ->
 
 
 def _models(parts: Parts, models: list[str] | None) -> list[str]:
-    from promote.policy import models_on_main  # noqa: PLC0415 - slow to load
+    from promote.loop.policy import models_on_main  # noqa: PLC0415 - slow to load
 
     return models or sorted(models_on_main(parts.forge, parts.forge.head()))
 
@@ -253,7 +253,7 @@ def _at(moment: datetime) -> str:
 
 
 def _show(verdict: Verdict, *, as_json: bool) -> None:
-    from promote.explanation import explanation  # noqa: PLC0415 - slow to load
+    from promote.gate.words import explanation  # noqa: PLC0415 - slow to load
 
     print(json.dumps(verdict.model_dump(mode="json")) if as_json else explanation(verdict), end="\n" if as_json else "")
 

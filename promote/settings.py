@@ -20,7 +20,7 @@ def _tracking_address(address: str) -> str:
 
 
 def _images(place: str) -> str:
-    """Refuse a login here; what else is wrong with the place is image_registry.py's to say."""
+    """Refuse a login here; what else is wrong with the place is said by images/port.py."""
     if not re.match(r"oci-layout:|https?://|ecr:", place):
         raise ValueError("write oci-layout:/an/absolute/folder, https://<host>[/prefix] or ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]")
     if not place.startswith("oci-layout:") and re.search(r"[@?#\s]", place):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from promote.settings import PromoteSettings
 
 if TYPE_CHECKING:
-    from promote.forge import Forge
-    from promote.observing import Parts
-    from promote.reconciler import Reconciler
+    from promote.forge.port import Forge
+    from promote.loop.observer import Parts
+    from promote.loop.reconciler import Reconciler
 
 
 def open_forge(settings: PromoteSettings) -> Forge:
     """Return the forge alone, for questions that need nothing else; nothing is asked yet."""
-    from promote.github_forge import GitHubForge  # noqa: PLC0415 - slow to load
+    from promote.forge.github import GitHubForge  # noqa: PLC0415 - slow to load
 
     return GitHubForge.from_settings(settings)
 
@@ -28,10 +28,10 @@ def open_parts(settings: PromoteSettings) -> Parts:
         ModelRegistryRefused: PROMOTE_TRACKING_URL is no http address.
         ClusterRefused: PROMOTE_CLUSTER_URL names credentials that are not there.
     """
-    from promote.image_registry import open_image_registry  # noqa: PLC0415 - slow to load
-    from promote.kubernetes_rollout import KubernetesRollout  # noqa: PLC0415 - slow to load
-    from promote.model_registry import open_model_registry  # noqa: PLC0415 - slow to load
-    from promote.observing import Parts  # noqa: PLC0415 - slow to load
+    from promote.cluster.kubernetes import KubernetesRollout  # noqa: PLC0415 - slow to load
+    from promote.images.port import open_image_registry  # noqa: PLC0415 - slow to load
+    from promote.loop.observer import Parts  # noqa: PLC0415 - slow to load
+    from promote.registry.port import open_model_registry  # noqa: PLC0415 - slow to load
 
     return Parts(
         forge=open_forge(settings),
@@ -53,8 +53,8 @@ def open_parts(settings: PromoteSettings) -> Parts:
 
 def open_reconciler(settings: PromoteSettings) -> tuple[Parts, Reconciler]:
     """Return the parts and the reconciler over them; raises as `open_parts` does."""
-    from promote.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
-    from promote.reconciler import Reconciler  # noqa: PLC0415 - slow to load
+    from promote.evidence.judging import EvidenceJudge  # noqa: PLC0415 - slow to load
+    from promote.loop.reconciler import Reconciler  # noqa: PLC0415 - slow to load
 
     parts = open_parts(settings)
     return parts, Reconciler(parts, EvidenceJudge(parts.registry))

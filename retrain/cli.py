@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from retrain.settings import Settings
-    from retrain.spec import ModelSpec
+    from retrain.spec.model_file import ModelSpec
 
 _FIRST_YEAR = 1970
 EXIT_FAILED, EXIT_USAGE, EXIT_TRY_AGAIN, EXIT_UNCHANGED = 1, 2, 75, 99
@@ -77,7 +77,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Report all mistakes of the YAML with file and line; without --data nothing but the two files is read."""
-    from retrain.model_folder import check_models  # noqa: PLC0415 - pydantic and PyYAML
+    from retrain.spec.files import check_models  # noqa: PLC0415 - pydantic and PyYAML
 
     with _errors_at_the_edge():
         settings = _settings()
@@ -109,7 +109,7 @@ def plan(model: ModelName, end: WindowEnd, as_json: AsJson = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a model's YAML, with which an editor completes and checks it."""
-    from retrain.spec import published_schema  # noqa: PLC0415 - pydantic
+    from retrain.spec.model_file import published_schema  # noqa: PLC0415 - pydantic
 
     print(json.dumps(published_schema(), indent=2, ensure_ascii=False))
 
@@ -125,14 +125,14 @@ def _settings() -> Settings:
 
 
 def _load(settings: Settings, model: str) -> ModelSpec:
-    from retrain.model_folder import load_model  # noqa: PLC0415 - pydantic and PyYAML
+    from retrain.spec.files import load_model  # noqa: PLC0415 - pydantic and PyYAML
 
     return load_model(settings.models, model)
 
 
 def _checked_rows(settings: Settings, spec: ModelSpec) -> int:
     """The query runs, and returns what the YAML names in types that a snapshot holds."""
-    from retrain.source import check_query, open_source  # noqa: PLC0415 - ibis
+    from retrain.sources.duckdb import check_query, open_source  # noqa: PLC0415 - ibis
 
     with open_source(settings.sources, spec.source) as source:
         return check_query(source, spec, rows=1000)
@@ -140,7 +140,7 @@ def _checked_rows(settings: Settings, spec: ModelSpec) -> int:
 
 def _window_end(text: str) -> datetime:
     """The moment that a person typed; WindowInFuture when no run can have its rows."""
-    from retrain.window import check_not_in_future  # noqa: PLC0415 - numpy
+    from retrain.snapshot.window import check_not_in_future  # noqa: PLC0415 - numpy
 
     moment = _moment(text)
     check_not_in_future(moment, now=datetime.now(UTC))
@@ -160,7 +160,7 @@ def _moment(text: str) -> datetime:
 
 
 def _write(path: Path, content: str) -> None:
-    from retrain.files import folder_error  # noqa: PLC0415 - pyarrow, which the run has loaded by now
+    from retrain.snapshot.files import folder_error  # noqa: PLC0415 - pyarrow, which the run has loaded by now
 
     try:
         path.write_text(content + "\n", encoding="utf-8")

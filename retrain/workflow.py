@@ -17,14 +17,13 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import AwareDatetime
 
-from retrain.artifacts import write_artifacts
-from retrain.columns import evenly_spaced
-from retrain.contest import Trained, train
 from retrain.contract import Contract, Digest, Snapshot, digest_of_bytes, digest_of_json, utc_text
 from retrain.errors import LockMissing
-from retrain.files import folder_error
-from retrain.partitions import PartitionStore
-from retrain.recording import (
+from retrain.fitting.contest import Trained, train
+from retrain.fitting.frames import evenly_spaced
+from retrain.fitting.training import warm_up
+from retrain.runs.artifacts import write_artifacts
+from retrain.runs.record import (
     FinishedRun,
     Registered,
     Runs,
@@ -35,11 +34,12 @@ from retrain.recording import (
     window_record,
 )
 from retrain.settings import Settings
-from retrain.snapshot import build_snapshot, is_unchanged, read_split
-from retrain.source import open_source
-from retrain.spec import ModelSpec
-from retrain.training import warm_up
-from retrain.window import sliding_window, weeks_without_rows
+from retrain.snapshot.files import folder_error
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
+from retrain.snapshot.window import sliding_window, weeks_without_rows
+from retrain.sources.duckdb import open_source
+from retrain.spec.model_file import ModelSpec
 
 SEED = 20_130_101
 """Of every estimator, so that a run can be repeated; part of a run's identity."""
@@ -197,7 +197,7 @@ class _Answer:
 
 
 def _mlflow(settings: Settings, spec: ModelSpec) -> Runs:
-    from retrain.tracking import Tracking  # noqa: PLC0415 - mlflow takes seconds to import, and whoever hands in other runs does not need it
+    from retrain.runs.mlflow import Tracking  # noqa: PLC0415 - mlflow takes seconds to import, and whoever hands in other runs does not need it
 
     return Tracking(settings.tracking_url, spec.name)
 

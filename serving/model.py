@@ -15,7 +15,7 @@ import onnxruntime
 from pydantic import ValidationError
 
 from retrain.contract import ModelAbout, ModelCard, digest_of_bytes
-from serving.columns import Columns, Unanswerable, columns_of, join, row_count, rows_between
+from serving.blocks import Columns, Unanswerable, columns_of, join, row_count, rows_between
 from serving.contract import Block, BlockError
 from serving.errors import ModelAltered, ModelMissing, ModelUnusable
 

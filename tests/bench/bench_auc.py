@@ -11,7 +11,7 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from retrain.comparison import compare, standard_error
+from retrain.comparison.intervals import compare, standard_error
 
 ROWS, GROUPS = 1_000_000, 14
 ROUNDS = 3

@@ -18,8 +18,8 @@ from infra.images.build import Built, build, push
 from infra.images.programs import ProgramFailed, run
 from infra.local.processes import DidNotStart, free_port
 from infra.local.registry import start_registry
-from promote.image import build_image
-from promote.image_registry import ImageRegistry, open_image_registry
+from promote.images.image import build_image
+from promote.images.port import ImageRegistry, open_image_registry
 from retrain.contract import canonical_json, digest_of_bytes
 
 GOAL = 50

@@ -21,15 +21,15 @@ import pandas as pd
 import pyarrow as pa
 
 from infra.local.flights import load_flights
-from retrain.columns import to_frame
 from retrain.contract import ModelAbout, digest_of_bytes
-from retrain.export import model_card, model_schema, to_onnx, write_model_folder
-from retrain.model_folder import load_model
-from retrain.partitions import PartitionStore
-from retrain.pipeline import make_pipeline
-from retrain.snapshot import build_snapshot, read_split
-from retrain.source import open_source
-from retrain.training import true_or_false
+from retrain.fitting.export import model_card, model_schema, to_onnx, write_model_folder
+from retrain.fitting.frames import to_frame
+from retrain.fitting.pipeline import make_pipeline
+from retrain.fitting.training import true_or_false
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.sources.duckdb import open_source
+from retrain.spec.files import load_model
 from serving.contract import Block
 from serving.model import Model
 

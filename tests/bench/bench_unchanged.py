@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from infra.local.flights import load_flights
-from retrain.model_folder import load_model
 from retrain.settings import Settings
+from retrain.spec.files import load_model
 from retrain.workflow import RunOutcome, run_window
 from tests.unit.retrain.fake_runs import FakeRuns
 

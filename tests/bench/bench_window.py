@@ -26,10 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrain.contract import digest_of_bytes
-from retrain.partitions import PartitionStore
-from retrain.snapshot import build_snapshot, read_split
-from retrain.source import open_source
-from retrain.spec import ModelSpec, parse_spec
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.sources.duckdb import open_source
+from retrain.spec.model_file import ModelSpec, parse_spec
 
 FIRST_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 WEEKS, ROWS_PER_WEEK = 52, 100_000

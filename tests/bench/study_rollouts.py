@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.bench.__main__ import STUDY, machine, write_study
-from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, PER_SECOND, Loop, Story, between, disturb, failed
+from tests.grounds.kubernetes_ground import why_not
+from tests.grounds.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, PER_SECOND, Loop, Story, between, disturb, failed
 
 
 def main() -> int:

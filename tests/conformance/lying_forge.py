@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.local.forge.app import forge, seed
-from tests.forge_server import REPOSITORY, TOKEN
+from tests.grounds.forge_server import REPOSITORY, TOKEN
 
 Kind = Literal["lost_answer", "outage", "rate_limit", "secondary_limit", "forbidden", "slow", "no_json", "other_json", "half_json"]
 """`lost_answer`: done, and answered 502. `outage`: not done, 502. The limits and `forbidden`: not done, 403. `slow`: done and answered late.

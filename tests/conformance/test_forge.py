@@ -15,13 +15,13 @@ from infra.local.forge import git_operations
 from infra.local.forge.pulls import person
 from infra.local.forge.repository import Entry, Repository
 from infra.local.processes import free_port
-from promote import github_forge
 from promote.errors import ForgeRefused, ForgeUnavailable
-from promote.forge import Forge, NewBranch, blob_id
-from promote.github_forge import GitHubForge
+from promote.forge.github import GitHubForge
+from promote.forge.port import Forge, NewBranch, blob_id
+from promote.forge.port import github as github_forge
 from tests.conformance.lying_forge import Kind, LyingForge, lying_forge
 from tests.fakes.forge import FakeForge
-from tests.forge_server import REPOSITORY, TOKEN, start_forge
+from tests.grounds.forge_server import REPOSITORY, TOKEN, start_forge
 
 RELEASE = "gitops/models/flight-delay/production/release.yaml"
 FILES = {RELEASE: b"version: '7'\n", "gitops/models/README.md": b"models\n", "README.md": b"# Production\n"}

@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.forge.rest import OPERATIONS
 from tests.conformance import described
-from tests.forge_server import REPOSITORY, REVIEWER_TOKEN, start_forge
+from tests.grounds.forge_server import REPOSITORY, REVIEWER_TOKEN, start_forge
 
 _REPO = f"/repos/{REPOSITORY}"
 

@@ -14,12 +14,12 @@ import pytest
 from moto import mock_aws
 
 from promote.errors import ImageRegistryRefused, InvalidImage, InvalidName
-from promote.image import BaseImage, Image, build_image
-from promote.image_registry import ImageRegistry, open_image_registry
-from promote.oci_http import HttpRegistry
+from promote.images.http import HttpRegistry
+from promote.images.image import BaseImage, Image, build_image
+from promote.images.port import ImageRegistry, open_image_registry
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.image_registry import FakeImageRegistry
-from tests.registry_server import EcrFront, start_open_registry
+from tests.grounds.registry_server import EcrFront, start_open_registry
 
 REPOSITORY = "ratchet/flight-delay"
 ABSENT = digest_of_bytes(b"absent")

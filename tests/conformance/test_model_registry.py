@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound
-from promote.model_registry import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.port import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
 from retrain.contract import Feature, ModelCard, ModelSchema, Output, Partition, Snapshot, Split, canonical_json, digest_of_bytes
 from tests.fakes.model_registry import FakeModelRegistry
 

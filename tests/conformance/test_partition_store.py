@@ -13,12 +13,12 @@ import pytest
 
 from retrain.contract import Partition, Snapshot, canonical_json, digest_of_bytes
 from retrain.errors import PartitionCorrupt, PartitionMissing
-from retrain.files import files_of
-from retrain.partitions import PartitionStore, read_partition
-from retrain.rows import column_digests
-from retrain.snapshot import build_snapshot, read_split, reading_digest
+from retrain.snapshot.files import files_of
+from retrain.snapshot.partitions import PartitionStore, read_partition
+from retrain.snapshot.rows import column_digests
+from retrain.snapshot.snapshot import build_snapshot, read_split, reading_digest
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
-from tests.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
+from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 
 pytestmark = pytest.mark.timeout(1200)  # the real server is built from source once for each version
 

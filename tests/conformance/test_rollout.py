@@ -16,20 +16,20 @@ from infra.local.cluster.api import serve
 from infra.local.cluster.controller import Controller
 from infra.local.cluster.rollout import Timing
 from infra.local.cluster.source import Commit
+from promote.cluster.kubernetes import KubernetesRollout
+from promote.cluster.port import Rollout
 from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
-from promote.forge import Status
-from promote.history import Named
-from promote.kubernetes_rollout import KubernetesRollout
-from promote.lifecycle import Observation
-from promote.release import first_files, release_path, render
-from promote.rollout import Rollout
+from promote.forge.port import Status
+from promote.loop.lifecycle import Observation
+from promote.release.history import Named
+from promote.release.manifest import first_files, release_path, render
 from retrain.contract import digest_of_bytes
-from tests.apiserver import ApiServer, running
 from tests.fakes.rollout import FakeRollout
 from tests.fakes.servers import FakeStarter
-from tests.manifest_rules import kind
-from tests.manifests import kustomize, tree_with_model
+from tests.grounds.apiserver import ApiServer, running
+from tests.grounds.manifest_rules import kind
+from tests.grounds.manifests import kustomize, tree_with_model
 
 MODEL = "flight-delay"
 

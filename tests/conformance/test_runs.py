@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain.recording import NOTE, VERSION_TAGS, Record, Registered, Rows, Runs
-from retrain.snapshot import snapshot_to_bytes
-from retrain.tracking import Tracking
+from retrain.runs.mlflow import Tracking
+from retrain.runs.record import NOTE, VERSION_TAGS, Record, Registered, Rows, Runs
+from retrain.snapshot.snapshot import snapshot_to_bytes
 from tests.unit.retrain.fake_runs import FakeRuns, Killed
 from tests.unit.retrain.synthetic import make_window
 

@@ -1,6 +1,6 @@
 """The README's first command, on fewer weeks: the whole loop over real Airflow, MLflow, BentoML, git and flights.
 
-The demo runs once, as `make demo`, on a machine without internet (`tests/offline.py`). While it is up, a browser opens
+The demo runs once, as `make demo`, on a machine without internet (`tests/grounds/offline.py`). While it is up, a browser opens
 its pages. Then make gets a SIGINT.
 """
 
@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.browser import Page, open_page, why_no_browser
-from tests.naive_gate import days_of, interval, recorded, rule
-from tests.offline import beside, offline, read_attempts, why_not_offline
+from tests.grounds.browser import Page, open_page, why_no_browser
+from tests.grounds.naive_gate import days_of, interval, recorded, rule
+from tests.grounds.offline import beside, offline, read_attempts, why_not_offline
 
 ROOT = Path(__file__).parents[2]
 WEEKS = 3

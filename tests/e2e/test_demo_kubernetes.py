@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_demo import ROOT, left_by
-from tests.kubernetes_ground import why_not
+from tests.grounds.kubernetes_ground import why_not
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1500)]
 

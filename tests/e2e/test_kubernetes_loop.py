@@ -18,9 +18,9 @@ import pytest
 from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
-from promote.release import parse, release_path
-from tests.kubernetes_ground import why_not
-from tests.kubernetes_loop import BROKEN, DEADLINE_SECONDS, DISTURBANCES, MODEL, Loop, Story, between, disturb, failed
+from promote.release.manifest import parse, release_path
+from tests.grounds.kubernetes_ground import why_not
+from tests.grounds.kubernetes_loop import BROKEN, DEADLINE_SECONDS, DISTURBANCES, MODEL, Loop, Story, between, disturb, failed
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -17,10 +17,10 @@ from infra.local.demo.clients import Clients
 from infra.local.demo.laptop import MODEL
 from infra.local.demo.rows import example_rows
 from infra.local.demo.web import wait_for
-from promote.model_registry import open_model_registry
-from tests.kubernetes_ground import why_not
-from tests.postgres import why_no_postgres
-from tests.production import SNAPSHOTS, Production, open_production
+from promote.registry.port import open_model_registry
+from tests.grounds.kubernetes_ground import why_not
+from tests.grounds.postgres import why_no_postgres
+from tests.grounds.production import SNAPSHOTS, Production, open_production
 
 _WHY_NOT = why_not() or why_no_postgres()
 pytestmark = [pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from promote.errors import ForgeRefused
-from promote.forge import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState, blob_id
+from promote.forge.port import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState, blob_id
 
 
 @dataclass(frozen=True)

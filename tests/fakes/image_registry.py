@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.image import Image, read_model_layer
-from promote.image_name import check_digest, check_repository, check_tag, image_reference
+from promote.images.image import Image, read_model_layer
+from promote.images.names import check_digest, check_repository, check_tag, image_reference
 
 
 class FakeImageRegistry:

@@ -10,9 +10,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
-from promote.image_name import check_file_name
-from promote.model_registry import ModelVersion, no_version
-from promote.release import check_model
+from promote.images.names import check_file_name
+from promote.registry.port import ModelVersion, no_version
+from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 
 FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from promote.contract import Outcome, Release, Verdict
-from promote.judging import Judged
-from promote.lifecycle import ObservedPull
-from promote.model_registry import ModelVersion
-from promote.observing import Observer, Parts
-from promote.reconciler import Reconciler
-from promote.release import release_path
-from promote.way_back import AskedRollback, WayBack
+from promote.evidence.judging import Judged
+from promote.loop.lifecycle import ObservedPull
+from promote.loop.observer import Observer, Parts
+from promote.loop.reconciler import Reconciler
+from promote.loop.way_back import AskedRollback, WayBack
+from promote.registry.port import ModelVersion
+from promote.release.manifest import release_path
 from retrain.contract import Comparison, Interval, ModelCard, ModelSchema, canonical_json, digest_of_bytes
-from retrain.spec import GatePolicy
+from retrain.spec.model_file import GatePolicy
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry
 from tests.fakes.model_registry import FakeModelRegistry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from promote.rollout import RolloutStatus
+from promote.cluster.port import RolloutStatus
 
 
 @dataclass

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrain.rows import MOMENT
-from retrain.spec import ModelSpec, parse_spec
-from retrain.window import Window
+from retrain.snapshot.rows import MOMENT
+from retrain.snapshot.window import Window
+from retrain.spec.model_file import ModelSpec, parse_spec
 
 SMALL_MODEL = """\
 name: small
@@ -37,7 +37,7 @@ def small_spec(**changed: object) -> ModelSpec:
 
 @dataclass
 class FakeSource:
-    """Conforms to `retrain.snapshot.RowSource`; the table is replaced or appended to as time goes on."""
+    """Conforms to `retrain.snapshot.snapshot.RowSource`; the table is replaced or appended to as time goes on."""
 
     table: pa.Table
     asked: list[Window] = field(default_factory=list)

@@ -38,7 +38,7 @@ def honest_answer(columns: dict[str, list], release: Served) -> dict[str, object
 
 
 class ServerInMemory:
-    """client_api.upstream.Server without a network."""
+    """client_api.servers.upstream.Server without a network."""
 
     def __init__(self, url: str, release: Served | None = None) -> None:
         """Serve `release`, or nothing yet."""

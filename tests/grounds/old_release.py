@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from promote.contract import Release
-from promote.release import parse, release_path
+from promote.release.manifest import parse, release_path
 from retrain.contract import Snapshot, digest_of_bytes
-from retrain.snapshot import snapshot_from_bytes
-from retrain.spec import ModelSpec, parse_spec
+from retrain.snapshot.snapshot import snapshot_from_bytes
+from retrain.spec.model_file import ModelSpec, parse_spec
 
 RELEASES = Path(__file__).parent / "releases"
 MODEL = "late-parcel"

@@ -9,9 +9,9 @@ from typing import Any
 
 import requests.adapters
 
-from promote.reconciler import Reconciler
+from promote.loop.reconciler import Reconciler
+from promote.loop.way_back import WayBack
 from promote.settings import PromoteSettings
-from promote.way_back import WayBack
 from promote.wiring import open_parts
 from tests.fakes.promotion_world import ToldJudge
 

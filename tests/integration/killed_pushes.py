@@ -12,8 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
-from promote.image import Image, build_image
-from promote.image_layout import LayoutRegistry
+from promote.images.image import Image, build_image
+from promote.images.layout import LayoutRegistry
 from retrain.contract import canonical_json, digest_of_bytes
 
 REPOSITORY = "ratchet/flight-delay"

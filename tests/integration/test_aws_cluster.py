@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver import ApiServer, running
+from tests.grounds.apiserver import ApiServer, running
 from tests.unit.aws.test_production_doc import CLUSTER, filled
 from tests.unit.dags.test_retrain_pods import IMAGE, parse
 

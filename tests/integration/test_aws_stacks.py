@@ -14,13 +14,13 @@ from typing import Any
 import boto3
 import pytest
 
-from promote.ecr import EcrAccount
-from retrain.partitions import PartitionStore
+from promote.images.ecr import EcrAccount
 from retrain.settings import Settings
-from retrain.snapshot import build_snapshot, read_split
-from tests.cloudformation import FOLDER
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.snapshot import build_snapshot, read_split
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
-from tests.s3_servers import asked_at, moto_server
+from tests.grounds.cloudformation import FOLDER
+from tests.grounds.s3_servers import asked_at, moto_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..S3..BucketPolicy but it's not supported by moto")  # see the head
 

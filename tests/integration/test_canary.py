@@ -15,7 +15,7 @@ import pytest
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import digest_of_bytes
 from tests.fakes.promotion_world import MODEL, World
-from tests.model_folders import make_model_folder
+from tests.grounds.model_folders import make_model_folder
 
 MARK = "canary-7f3a"
 TOKEN = f"{MARK}-long-enough-for-a-token"
@@ -217,7 +217,7 @@ def test_a_kubeconfig_whose_token_ends_with_a_line_is_not_shown(tmp_path: Path) 
     place = {"name": "c", "cluster": {"server": NOBODY}}, {"name": "u", "user": {"token": f"{MARK}\n"}}, {"name": "x", "context": {"cluster": "c", "user": "u"}}
     file = {"apiVersion": "v1", "kind": "Config", "current-context": "x", "clusters": [place[0]], "users": [place[1]], "contexts": [place[2]]}
     (tmp_path / "config").write_text(json.dumps(file))
-    code = "from promote.kubernetes_rollout import KubernetesRollout as K; from promote.errors import ClusterUnavailable\n"
+    code = "from promote.cluster.kubernetes import KubernetesRollout as K; from promote.errors import ClusterUnavailable\n"
     code += "try: K('kubeconfig').status('m', 'i')\nexcept ClusterUnavailable as refusal: print(refusal)"
     done = run(tmp_path, (sys.executable, "-c", code), {"KUBECONFIG": str(tmp_path / "config")})
     assert "asked the cluster (kubeconfig) for deployment server-m" in done.stdout

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from infra.local.processes import Program, free_port, start, wait_until_answers
-from promote.kubernetes_rollout import KubernetesRollout
-from tests.cluster_ground import Ground
+from promote.cluster.kubernetes import KubernetesRollout
+from tests.grounds.cluster_ground import Ground
 
 ROWS = {"carrier": ["UA"], "distance": [700.0], "hour": [9.0], "weekend": [0.0], "wind_speed": [4.0]}
 PATH = "/apis/apps/v1/namespaces/models/deployments/server-flight-delay"

@@ -17,7 +17,7 @@ import github
 import pytest
 
 from infra.local.processes import Program, free_port
-from tests.forge_server import REPOSITORY, ROOT, TOKEN, start_forge
+from tests.grounds.forge_server import REPOSITORY, ROOT, TOKEN, start_forge
 
 
 @dataclass

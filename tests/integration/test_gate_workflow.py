@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from promote.release import first_files, release_path, render
-from tests.apiserver import program
-from tests.manifests import ROOT, release
+from promote.release.manifest import first_files, release_path, render
+from tests.grounds.apiserver import program
+from tests.grounds.manifests import ROOT, release
 
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/gate.yaml").read_text())
 CHECKOUT, STEP = WORKFLOW["jobs"]["status"]["steps"]

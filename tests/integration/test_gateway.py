@@ -16,7 +16,7 @@ import pytest
 
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from tests.fakes.upstream import ROW, HttpServer, served
-from tests.model_folders import make_model_folder
+from tests.grounds.model_folders import make_model_folder
 
 ROOT = Path(__file__).parents[2]
 PATH = "/v1/models/flight-delay:predict"

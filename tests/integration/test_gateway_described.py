@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from infra.local.processes import free_port, start, wait_until_answers
+from tests.grounds.model_folders import ABOUT, make_model_folder
 from tests.integration.test_gateway import ROOT, Gateway
-from tests.model_folders import ABOUT, make_model_folder
 
 EXAMPLES = 60
 """Most requests for each operation and phase: a few hundred in all."""

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.browser import open_page, why_no_browser
 from tests.fakes.upstream import HttpServer, served
+from tests.grounds.browser import open_page, why_no_browser
 from tests.integration.test_gateway import AUTH, Gateway
 
 TITLE = "Will this flight arrive more than 15 minutes late?"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.apiserver import ApiServer, running
-from tests.manifest_rules import Object, kind
-from tests.manifests import ENVIRONMENTS, applied_by_cluster, kustomize, overlays, tree_with_model
+from tests.grounds.apiserver import ApiServer, running
+from tests.grounds.manifest_rules import Object, kind
+from tests.grounds.manifests import ENVIRONMENTS, applied_by_cluster, kustomize, overlays, tree_with_model
 
 NOTIFICATIONS = {"Provider", "Alert", "Receiver"}
 """Their CRDs come with notification-controller, which no Go module proxy has: held by a test of their fields instead."""

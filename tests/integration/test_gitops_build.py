@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from infra.images.build import NAMES, with_digest
-from promote.release import first_files, release_path, render
-from tests.manifest_rules import AS_BUILT, Object, kind, violations
-from tests.manifests import ENVIRONMENTS, MODEL, applied_by_cluster, kustomize, overlays, release, tree_with_model
+from promote.release.manifest import first_files, release_path, render
+from tests.grounds.manifest_rules import AS_BUILT, Object, kind, violations
+from tests.grounds.manifests import ENVIRONMENTS, MODEL, applied_by_cluster, kustomize, overlays, release, tree_with_model
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promote.image import build_image
+from promote.images.image import build_image
 from retrain.contract import canonical_json, digest_of_bytes
 
 REPOSITORY_ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ PROGRAM = """
 import json, os, sys
 os.umask(int(sys.argv[1], 8))
 sys.path.insert(0, sys.argv[2])
-from promote.image import build_image
+from promote.images.image import build_image
 if int(sys.argv[3]) != os.getuid():
     os.setuid(int(sys.argv[3]))
 folder = {name: bytes.fromhex(content) for name, content in json.load(sys.stdin).items()}

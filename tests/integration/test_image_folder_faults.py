@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from promote.image_layout import LayoutRegistry
+from promote.images.layout import LayoutRegistry
 from tests.integration.killed_pushes import FIRST, REPOSITORY, SECOND, image_of
 
 ROOT = Path(__file__).parents[2]
 PUSHES = """
 import sys
 from pathlib import Path
-from promote.image_layout import LayoutRegistry
+from promote.images.layout import LayoutRegistry
 from tests.integration.killed_pushes import REPOSITORY, image_of
 registry = LayoutRegistry(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -30,7 +30,7 @@ REFUSED = """
 import os, sys
 from pathlib import Path
 from promote.errors import ImageFolderFull, ImageFolderUnwritable
-from promote.image_layout import LayoutRegistry
+from promote.images.layout import LayoutRegistry
 from tests.integration.killed_pushes import REPOSITORY, image_of
 image = image_of(os.urandom(4_000_000))
 if len(sys.argv) > 2:

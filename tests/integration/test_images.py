@@ -20,7 +20,7 @@ from infra.images.debian import base_image
 from infra.images.wheels import LOCKS, fetch
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
-from tests.model_folders import make_model_folder
+from tests.grounds.model_folders import make_model_folder
 
 TOKEN = "correct-horse-battery-staple"
 AS_A_POD = """

@@ -18,7 +18,7 @@ from infra.images.build import Built, push
 from infra.images.programs import ProgramFailed, run, said
 from infra.local.processes import free_port
 from retrain.contract import digest_of_bytes
-from tests.registry_server import start_open_registry
+from tests.grounds.registry_server import start_open_registry
 
 
 class WrittenOnce:

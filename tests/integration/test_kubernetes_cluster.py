@@ -19,7 +19,7 @@ from infra.local.kubernetes.build import built_folder
 from infra.local.kubernetes.cluster import Cluster, start_cluster
 from infra.local.kubernetes.image import push_image
 from infra.local.kubernetes.state import read_state
-from tests.kubernetes_ground import wait_until, why_not
+from tests.grounds.kubernetes_ground import wait_until, why_not
 
 URL = "https://github.com/acme/ratchet"
 

@@ -19,7 +19,7 @@ from infra.local.kubernetes.build import built_folder, cache_folder
 from infra.local.kubernetes.cluster import start_cluster
 from infra.local.kubernetes.errors import ClusterError
 from infra.local.kubernetes.state import read_state
-from tests.kubernetes_ground import wait_until, why_not
+from tests.grounds.kubernetes_ground import wait_until, why_not
 
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(300)]
 

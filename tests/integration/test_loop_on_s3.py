@@ -12,12 +12,12 @@ import pytest
 
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import free_port
-from promote.model_registry import ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion, open_model_registry
 from retrain.settings import Settings
-from retrain.snapshot import read_split
-from retrain.spec import parse_spec
+from retrain.snapshot.snapshot import read_split
+from retrain.spec.model_file import parse_spec
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
-from tests.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
+from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 
 pytestmark = pytest.mark.timeout(1200)  # the real server is built from source once for each version
 ROOT = Path(__file__).parents[2]

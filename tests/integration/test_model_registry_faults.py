@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.processes import free_port
 from promote.errors import ArtifactNotFound, ModelRegistryRefused, ModelRegistryUnavailable, PromoteError, VersionNotFound
-from promote.model_registry import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.port import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
 from retrain.contract import canonical_json
 
 RUN_ID = "0" * 32

@@ -20,14 +20,14 @@ import pytest
 from infra.local.processes import Program
 from infra.local.registry import start_registry
 from promote.errors import ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.image import BaseImage, Image, build_image
-from promote.image_registry import open_image_registry
-from promote.oci_http import HttpRegistry
-from promote.registry_content import read_manifest
-from promote.registry_session import RegistrySession
+from promote.images.content import read_manifest
+from promote.images.http import HttpRegistry
+from promote.images.image import BaseImage, Image, build_image
+from promote.images.port import open_image_registry
+from promote.images.session import RegistrySession
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.promotion_world import World, model_folder
-from tests.registry_server import PASSWORD, USER, Breaking, let_through, registry_with_password, registry_with_tokens, start_open_registry
+from tests.grounds.registry_server import PASSWORD, USER, Breaking, let_through, registry_with_password, registry_with_tokens, start_open_registry
 
 CHUNK_BYTES = 4096
 ONNX = bytes(range(256)) * 64  # 16 KiB: five chunks with its tar

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import open_page, why_no_browser
-from tests.offline import offline, read_attempts, why_not_offline
+from tests.grounds.browser import open_page, why_no_browser
+from tests.grounds.offline import offline, read_attempts, why_not_offline
 
 TRIES = """
 import socket, sys

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 import pytest
 
 from infra.local.processes import free_port, start, wait_until_answers
-from promote.judging import EvidenceJudge
+from promote.evidence.judging import EvidenceJudge
 from retrain.contract import Snapshot
-from retrain.partitions import read_partition
 from retrain.settings import Settings
+from retrain.snapshot.partitions import read_partition
 from retrain.workflow import run_window
 from tests.fakes.model_registry import FakeModelRegistry
 from tests.grounds.old_release import MODEL, OldRelease, old_releases

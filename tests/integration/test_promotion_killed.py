@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from promote.github_forge import GitHubForge
-from promote.image_layout import LayoutRegistry
-from promote.kubernetes_rollout import KubernetesRollout
-from promote.lifecycle import Observation
-from promote.model_registry import MLFLOW_CLIENT
-from promote.observing import Observer, Parts
+from promote.cluster.kubernetes import KubernetesRollout
+from promote.forge.github import GitHubForge
+from promote.images.layout import LayoutRegistry
+from promote.loop.lifecycle import Observation
+from promote.loop.observer import Observer, Parts
+from promote.registry.port import MLFLOW_CLIENT
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
-from tests.forge_server import REPOSITORY, start_forge
+from tests.grounds.forge_server import REPOSITORY, start_forge
 from tests.integration.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
-LOADED_ONCE = ["promote.github_forge", "promote.image_layout", "promote.kubernetes_rollout", "promote.mlflow_registry", "tests.integration.killed_promotion"]
+LOADED_ONCE = ["promote.forge.github", "promote.images.layout", "promote.cluster.kubernetes", "promote.registry.mlflow", "tests.integration.killed_promotion"]
 PROCESSES.set_forkserver_preload(LOADED_ONCE)  # or each of some seventy processes would load the clients anew
 MODEL = "flight-delay-killed"
 WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5

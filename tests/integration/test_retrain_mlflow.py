@@ -19,7 +19,7 @@ import yaml
 from infra.local.flights import load_flights
 from infra.local.processes import free_port
 from retrain.contract import ModelCard, digest_of_bytes
-from retrain.snapshot import snapshot_from_bytes
+from retrain.snapshot.snapshot import snapshot_from_bytes
 
 ROOT = Path(__file__).parents[2]
 END = "2013-03-11"

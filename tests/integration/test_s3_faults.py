@@ -10,11 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
-from retrain.files import files_of
-from retrain.partitions import PartitionStore
-from retrain.snapshot import build_snapshot
+from retrain.snapshot.files import files_of
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.snapshot import build_snapshot
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
-from tests.s3_servers import MOTO_KEYS, asked_at, make_bucket, moto_server
+from tests.grounds.s3_servers import MOTO_KEYS, asked_at, make_bucket, moto_server
 
 URI = "s3://acme-snapshots/weekly/partitions/2013-W27/ab.parquet"
 

@@ -22,11 +22,11 @@ import pytest
 from pydantic import SecretStr
 
 from client_api.errors import AnswerWrong
-from client_api.upstream import Upstream
+from client_api.servers.upstream import Upstream
 from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import ModelCard, digest_of_bytes
 from serving.contract import AnswerBlock, Served
-from tests.model_folders import make_model_folder
+from tests.grounds.model_folders import make_model_folder
 
 Run = Callable[[Path, str], subprocess.CompletedProcess[str]]
 IMAGE = digest_of_bytes(b"image")

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from retrain.errors import DuplicateKeys, MissingColumn, QueryFailed, SourceUnavailable, UnknownSource
-from retrain.partitions import PartitionStore
-from retrain.rows import MOMENT
-from retrain.snapshot import build_snapshot
-from retrain.source import check_query, open_source
-from retrain.window import Window
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.rows import MOMENT
+from retrain.snapshot.snapshot import build_snapshot
+from retrain.snapshot.window import Window
+from retrain.sources.duckdb import check_query, open_source
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 
 SPEC = small_spec()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from client_api.admission import REQUEST_ID, check_bytes, check_declared_bytes, request_id, seconds_to_answer
 from client_api.errors import BodyTooLarge, RequestInvalid
-from client_api.schema import MOST_ERRORS, RequestReader
+from client_api.protocols.instances import MOST_ERRORS, RequestReader
 from retrain.contract import Feature, ModelSchema, Output
 
 FEATURES = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_api.coalescer import Coalescer
 from client_api.errors import AnswerWrong, BlockRefused, DeadlineOutOfReach, DeadlinePassed, GatewayError, NoResponse, QueueFull
+from client_api.servers.coalescer import Coalescer
 from tests.fakes.virtual_time import run
 
 MAX_BLOCK_ROWS, MAX_WAITING_ROWS = 8, 20

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from retrain.comparison import METRICS, NotComparable, compare, metric_value, standard_error, t_quantile
+from retrain.comparison.intervals import METRICS, NotComparable, compare, metric_value, standard_error, t_quantile
 
 THEIRS = {
     "log_loss": lambda labels, scores: -sklearn_metrics.log_loss(labels, y_proba=scores, labels=[False, True]),

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promote.contract import Verdict
-from promote.explanation import explanation, sentence
-from promote.gate import Evidence, judge, verdict_digest
-from promote.record import figures, summary
-from retrain.comparison import METRICS, MIN_EFFECTIVE_GROUPS
+from promote.evidence.record import figures, summary
+from promote.gate.judge import Evidence, judge, verdict_digest
+from promote.gate.words import explanation, sentence
+from retrain.comparison.intervals import METRICS, MIN_EFFECTIVE_GROUPS
 from retrain.contract import canonical_json
-from retrain.spec import ChangeRule, GatePolicy, RefreshRule, SliceRule
+from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
 
 SNAPSHOT = "sha256:" + "0" * 64
 DAYS, ROWS_A_DAY = 8, 30

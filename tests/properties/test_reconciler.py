@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promote.contract import Promotion
 from promote.errors import ClusterUnavailable, ForgeUnavailable, ImageRegistryUnavailable, ModelRegistryUnavailable, NothingToReturnTo, Unavailable
-from promote.history import ROLLOUT_CONTEXT
-from promote.release import InvalidRelease, parse, release_path
+from promote.release.history import ROLLOUT_CONTEXT
+from promote.release.manifest import InvalidRelease, parse, release_path
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 WRITES = {

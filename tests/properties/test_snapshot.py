@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from retrain.contract import Snapshot
 from retrain.errors import WindowTooEmpty
-from retrain.partitions import PartitionStore
-from retrain.rows import column_digests, in_canonical_types, in_key_order, rows_digest
-from retrain.snapshot import build_snapshot, read_split
-from retrain.window import week_of
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.rows import column_digests, in_canonical_types, in_key_order, rows_digest
+from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.window import week_of
 from tests.fakes.row_source import FakeSource, small_spec, table_of
 
 SPEC = small_spec()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retrain.contract import Split
 from retrain.errors import WindowTooEmpty
-from retrain.window import Cut, GroupTimes, Window, cut, sliding_window, week_bounds, weeks_within
+from retrain.snapshot.window import Cut, GroupTimes, Window, cut, sliding_window, week_bounds, weeks_within
 
 moments = st.datetimes(datetime(1999, 1, 1), datetime(2040, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001 - hypothesis wants them naive
 END = datetime(2024, 3, 4, tzinfo=UTC)

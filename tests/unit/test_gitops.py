@@ -14,7 +14,7 @@ import client_api.settings
 import serving.settings
 from infra.local.cluster.desired import read_desired
 from promote.contract import Release
-from promote.release import first_files, release_path, render
+from promote.release.manifest import first_files, release_path, render
 from promote.settings import PromoteSettings
 from retrain.contract import digest_of_bytes
 

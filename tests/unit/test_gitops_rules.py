@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.manifest_rules import AS_WRITTEN, EDGES, Object, violations
-from tests.manifests import written
+from tests.grounds.manifest_rules import AS_WRITTEN, EDGES, Object, violations
+from tests.grounds.manifests import written
 
 HELD = {
     "securityContext",

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from promote.errors import InvalidName
-from promote.image_name import check_repository
-from promote.policy import models_on_main
-from promote.release import check_model, release_path
+from promote.images.names import check_repository
+from promote.loop.policy import models_on_main
+from promote.release.manifest import check_model, release_path
 from retrain.contract import RESERVED_MODEL_NAMES, problem_with_model_name
 from retrain.errors import InvalidSpec
-from retrain.spec import ModelFile, parse_spec
-from tests.unit.retrain.test_spec import MINIMAL
+from retrain.spec.model_file import ModelFile, parse_spec
+from tests.unit.retrain.spec.test_model_file import MINIMAL
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("retrain", "promote", "serving", "client_api", "dags", "infra")
@@ -33,11 +33,11 @@ def lines(pattern: str) -> dict[str, list[str]]:
 
 def test_only_one_function_says_which_side_one_half_is_on() -> None:
     compared = lines(r"[<>]=?\s*0?\.5\b(?!\d)|\b0?\.5\s*[<>]")
-    assert compared == {"retrain/comparison.py": ["flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5"]}
+    assert compared == {"retrain/comparison/intervals.py": ["flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5"]}
 
 
 OTHER_NAMES = {
-    "promote/ecr.py": "a region of AWS, inside a registry's address",
+    "promote/images/ecr.py": "a region of AWS, inside a registry's address",
     "promote/settings.py": "an environment's name",
     "infra/local/forge/__main__.py": "an owner and a repository",
 }

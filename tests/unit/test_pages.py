@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from promote.contract import State, WaitsFor
-from promote.lifecycle import TABLE
+from promote.loop.lifecycle import TABLE
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))

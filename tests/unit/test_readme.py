@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from promote.cli import app as promote_app
 from retrain.cli import app as retrain_app
-from retrain.spec import parse_spec
+from retrain.spec.model_file import parse_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = (

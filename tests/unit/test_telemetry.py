@@ -26,7 +26,7 @@ def left_in_cache(tmp_path: Path, code: str) -> list[Path]:
 
 @pytest.mark.parametrize(
     "module",
-    ["retrain.export", "serving.model", "promote.scoring, onnxruntime"],
+    ["retrain.fitting.export", "serving.model", "promote.evidence.scoring, onnxruntime"],
 )
 def test_onnxruntime_keeps_no_telemetry_where_we_load_it(tmp_path: Path, module: str) -> None:
     assert left_in_cache(tmp_path, f"import {module}") == []

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from retrain.contract import Feature, ModelCard, ModelSchema, Output, digest_of_bytes
-from retrain.export import to_onnx
+from retrain.fitting.export import to_onnx
 
 CATEGORIES = {"carrier": 16, "origin": 3, "destination": 105}
 NUMBERS = {

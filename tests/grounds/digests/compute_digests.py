@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrain.contract import Snapshot
-from retrain.partitions import PartitionStore
-from retrain.rows import column_digests, in_canonical_types, rows_digest
 from retrain.settings import Settings
-from retrain.snapshot import build_snapshot, reading_digest
-from retrain.spec import ModelSpec, parse_spec
-from retrain.window import Window
+from retrain.snapshot.partitions import PartitionStore
+from retrain.snapshot.rows import column_digests, in_canonical_types, rows_digest
+from retrain.snapshot.snapshot import build_snapshot, reading_digest
+from retrain.snapshot.window import Window
+from retrain.spec.model_file import ModelSpec, parse_spec
 from retrain.workflow import run_identity
 
 HERE = Path(__file__).parent

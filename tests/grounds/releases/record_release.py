@@ -33,14 +33,14 @@ from mlflow import MlflowClient
 
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import Program, free_port, start, wait_until_answers
-from promote.judging import EvidenceJudge
-from promote.model_registry import ModelRegistry, open_model_registry
-from promote.observing import Parts
-from promote.reconciler import Reconciler
-from promote.release import parse, release_path
+from promote.evidence.judging import EvidenceJudge
+from promote.loop.observer import Parts
+from promote.loop.reconciler import Reconciler
+from promote.registry.port import ModelRegistry, open_model_registry
+from promote.release.manifest import parse, release_path
 from retrain.contract import digest_of_bytes
 from retrain.settings import Settings
-from retrain.spec import parse_spec
+from retrain.spec.model_file import parse_spec
 from retrain.workflow import run_window
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cloudformation import ACCOUNT, REGION, resources, template
-from tests.iam_policies import Answer, Request, evaluate
+from tests.grounds.cloudformation import ACCOUNT, REGION, resources, template
+from tests.grounds.iam_policies import Answer, Request, evaluate
 
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"

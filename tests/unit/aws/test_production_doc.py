@@ -13,7 +13,7 @@ import yaml
 
 from promote.settings import PromoteSettings
 from retrain.settings import Settings
-from tests.cloudformation import template
+from tests.grounds.cloudformation import template
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "production.md").read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloudformation import FOLDER, resources, template
+from tests.grounds.cloudformation import FOLDER, resources, template
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 DATABASES = {"Vpc": "vpc-1", "PrivateSubnets": "subnet-1,subnet-2", "ClusterSecurityGroup": "sg-1"}

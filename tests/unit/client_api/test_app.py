@@ -9,9 +9,9 @@ import logging
 import httpx2
 import pytest
 
-from client_api import lanes
 from client_api.app import create_app
-from client_api.endpoints import ANY_MODEL
+from client_api.servers import lanes
+from client_api.servers.endpoints import ANY_MODEL
 from client_api.settings import Settings
 from tests.fakes.upstream import ROW, ServerInMemory, served
 
@@ -73,7 +73,7 @@ async def test_unready_without_a_lane_and_while_draining(app, server):
 
 
 class OneSilentServer:
-    """client_api.endpoints.Directory: in DNS mode, one server that has not said yet what it serves."""
+    """client_api.servers.endpoints.Directory: in DNS mode, one server that has not said yet what it serves."""
 
     def read(self) -> dict[str, tuple[str, ...]]:
         return {ANY_MODEL: ("http://silent",)}

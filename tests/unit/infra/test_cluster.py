@@ -18,8 +18,8 @@ from infra.local.cluster.rollout import Rollout, Timing
 from infra.local.cluster.source import Commit
 from infra.local.cluster.status import deployment
 from promote.contract import Release
-from promote.image import Blob
-from promote.release import first_files, release_path, render
+from promote.images.image import Blob
+from promote.release.manifest import first_files, release_path, render
 from retrain.contract import digest_of_bytes
 from tests.fakes.servers import FakeServer, FakeStarter
 

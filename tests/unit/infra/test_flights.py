@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from infra.local.flights import load_flights
-from retrain.model_folder import load_model
+from retrain.spec.files import load_model
 
 JAN_8, JAN_15, YEAR_END = datetime(2013, 1, 8, tzinfo=UTC), datetime(2013, 1, 15, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC)
 QUERY = (Path(__file__).parents[3] / "dags" / "models" / "flight_delay.sql").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from promote import wiring
 from promote.cli import app
 from promote.errors import ForgeUnavailable
-from promote.judging import EvidenceJudge
+from promote.evidence.judging import EvidenceJudge
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 SETTINGS = {
@@ -50,7 +50,7 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
 
 
 def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
-    code = "import sys; from promote.wiring import open_forge; import promote.history_reader, promote.history, promote.release, promote.github_forge"
+    code = "import sys; from promote.wiring import open_forge; import promote.release.history_reader, promote.release.history, promote.release.manifest, promote.forge.github"
     code += "; print(sorted({'mlflow', 'onnxruntime', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from promote.contract import Verdict
-from promote.forge import NewBranch, PullRequest
-from promote.history import ROLLOUT_CONTEXT
-from promote.lifecycle import Observation
-from promote.observing import GATE_CONTEXT, Observer, Parts
-from promote.reconciler import Reconciler
-from promote.release import release_path, verdict_digest
-from promote.way_back import WayBack
+from promote.forge.port import NewBranch, PullRequest
+from promote.loop.lifecycle import Observation
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts
+from promote.loop.reconciler import Reconciler
+from promote.loop.way_back import WayBack
+from promote.release.history import ROLLOUT_CONTEXT
+from promote.release.manifest import release_path, verdict_digest
 from retrain.contract import digest_of_bytes
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry

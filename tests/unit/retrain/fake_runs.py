@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from retrain.contract import Snapshot
 from retrain.errors import TrackingUnavailable
-from retrain.recording import REQUIRED_TAGS, FinishedRun, Record, Registered, Rows
-from retrain.snapshot import snapshot_from_bytes
+from retrain.runs.record import REQUIRED_TAGS, FinishedRun, Record, Registered, Rows
+from retrain.snapshot.snapshot import snapshot_from_bytes
 
 
 class Killed(BaseException):
@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 
 class FakeRuns:
-    """`retrain.recording.Runs`, in memory."""
+    """`retrain.runs.record.Runs`, in memory."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, Record, Sequence[Record], dict[str, bytes]]] = []

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from retrain.contract import Feature, Partition, Snapshot, Split, digest_of_bytes
-from retrain.recording import WindowRun
-from retrain.spec import Columns, ModelSpec, Technique
+from retrain.runs.record import WindowRun
+from retrain.spec.model_file import Columns, ModelSpec, Technique
 
 FEATURES = (
     Feature(name="carrier", type="category"),

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from retrain.cli import app
-from retrain.spec import published_schema
+from retrain.spec.model_file import published_schema
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
 
 runner = CliRunner()

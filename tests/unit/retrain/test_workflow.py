@@ -12,10 +12,10 @@ import pytest
 from retrain.contract import ModelCard, digest_of_bytes
 from retrain.errors import LockMissing, OneClassLabel, StoreUnavailable, TrackingUnavailable, TrainingError, WindowTooEmpty
 from retrain.plan import plan_run
-from retrain.recording import NOTE
+from retrain.runs.record import NOTE
 from retrain.settings import Settings
-from retrain.snapshot import snapshot_from_bytes
-from retrain.spec import Technique
+from retrain.snapshot.snapshot import snapshot_from_bytes
+from retrain.spec.model_file import Technique
 from retrain.workflow import SEED, RunOutcome, run_window
 from tests.unit.retrain.fake_runs import FakeRuns, Killed
 from tests.unit.retrain.synthetic import LOGISTIC, make_rows, make_spec
@@ -243,7 +243,7 @@ def test_a_full_disk_is_said_with_the_path_and_nothing_is_recorded(settings, mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/tmp/ratchet-x/model/model.onnx")
 
-    monkeypatch.setattr("retrain.artifacts.write_model_folder", full)
+    monkeypatch.setattr("retrain.runs.artifacts.write_model_folder", full)
     runs = FakeRuns()
     with pytest.raises(StoreUnavailable, match=r"/tmp/ratchet-x/model/model.onnx cannot be written \(No space left on device\)"):
         run(settings, runs)

@@ -14,7 +14,7 @@ from retrain.contract import ModelAbout, ModelCard, canonical_json, digest_of_by
 from serving.contract import Block, BlockError
 from serving.errors import ModelAltered, ModelMissing, ModelUnusable
 from serving.model import CHUNK_ROWS, Model, verify
-from tests.model_folders import ABOUT, make_model_folder
+from tests.grounds.model_folders import ABOUT, make_model_folder
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""How callers write rows and read answers."""

@@ -1,0 +1,1 @@
+"""What runs: a port and its implementation on Kubernetes."""

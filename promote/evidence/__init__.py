@@ -1,0 +1,1 @@
+"""What the gate needs to know: both models score the same rows."""

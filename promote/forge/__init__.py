@@ -1,0 +1,1 @@
+"""The repository on GitHub: a port and its implementation."""

@@ -1,0 +1,162 @@
+"""What promote asks of a forge (GitHub), as a port, and the frozen values it answers with. The implementation is `github.py`.
+
+GitHub operations behind it, all under `/repos/{owner}/{repo}`:
+GET git/ref/heads/X, git/commits/{sha}, git/blobs/{sha}, commits (sha, path, per_page), statuses/{sha}, contents/{path} (ref),
+compare/{base}...{head}, pulls/{n}, pulls (state, base, head, sort=updated, direction), issues/{n}/comments;
+POST git/blobs (base64), git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls, issues/{n}/comments, issues/{n}/labels,
+statuses/{sha}; PATCH pulls/{n} (state closed).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+StatusState = Literal["success", "failure", "pending", "error"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A commit status: the newest of its `context`."""
+
+    context: str
+    state: StatusState
+    description: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """A first-parent commit of main that changed one file."""
+
+    commit: str
+    at: datetime
+    """The committer's date: when it landed, for a merge done by the forge."""
+    content: bytes | None
+    """The file after the commit; None when the commit removed it."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request from a branch of this repository."""
+
+    number: int
+    branch: str
+    head: str
+    """The commit that the branch points at; the last one it had when the branch is gone."""
+    state: Literal["open", "merged", "closed"]
+    title: str
+    url: str
+    """For people."""
+    created_at: datetime
+    closed_at: datetime | None = None
+    """When it was merged or closed; None while it is open. All moments are aware and in UTC."""
+    merge_commit: str | None = None
+    """The first-parent commit of main by which it landed; None unless merged."""
+    labels: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What merging one commit into another changes: from their merge base to the merged commit."""
+
+    merge_base: str
+    files: Mapping[str, str | None]
+    """Path to git's blob id of the file after the change, None for a file that is gone.
+
+    A renamed file has both names here, the old one with None. A file whose mode alone changed is
+    here, with the id that it had. A symbolic link is a file that holds its target's path, so equal
+    ids mean equal bytes, but not that the file is no link. A submodule has its commit as its id.
+    """
+    is_complete: bool = True
+    """False when the forge may have left files out: GitHub lists 300 at most.
+
+    Then nobody knows what the change does, and `files` must not be used to allow it.
+    """
+
+
+@dataclass(frozen=True)
+class NewBranch:
+    """A branch with one commit on top of `parent`. Its commit is a function of these fields: author and committer dates are the parent's committer date."""
+
+    name: str
+    parent: str
+    files: dict[str, bytes]
+    message: str
+
+
+def blob_id(content: bytes) -> str:
+    r"""Return the id that git gives to a file of these bytes.
+
+    >>> blob_id(b"hello\n")
+    'ce013625030ba8dba906f756967f9e9ca394464a'
+    """
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+class Forge(Protocol):
+    """One repository of a forge. Every write is idempotent: asked again, it leaves and answers the same.
+
+    Raises, from every method:
+        promote.errors.ForgeUnavailable: It did not answer, or said to try again later: nothing is known.
+        promote.errors.ForgeRefused: It refused the token, or understood and said no.
+    """
+
+    def head(self) -> str:
+        """The commit that main points at."""
+
+    def read_file(self, path: str, commit: str) -> bytes | None:
+        """A file's bytes at a commit; None when that commit has no such file, or a folder or link there.
+
+        GitHub answers a link to a file of the repository with that file's bytes. Where it matters,
+        compare `blob_id` of the bytes with `Difference.files`, which has the link's own id.
+
+        Raises:
+            promote.errors.ForgeRefused: The file has more bytes than the forge gives out (GitHub: 100 MB).
+        """
+
+    def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
+        """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
+
+    def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
+        """First-parent commits, from `head` back, that changed the file; newest first."""
+
+    def statuses(self, commit: str) -> tuple[Status, ...]:
+        """The newest status of each context, sorted by context."""
+
+    def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
+        """Write a status; not again when the newest of the context says the same. A description is cut at 140 characters."""
+
+    def branch_commit(self, name: str) -> str | None:
+        """The commit that a branch points at; None when there is no such branch."""
+
+    def create_branch(self, branch: NewBranch) -> str:
+        """Write blobs, tree and commit, then the ref: the commit point. Return the commit.
+
+        A branch that is there already is left as it is, whatever it points at, and its commit returned: branches are written once.
+        """
+
+    def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
+        """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
+
+    def difference(self, base: str, head: str) -> Difference:
+        """What merging commit `head` into commit `base` changes.
+
+        It takes commits, full hashes, and no pull request's number: the head of a pull request may
+        move between two questions. Of a `head` that `base` contains, it is empty.
+        """
+
+    def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
+        """Open one from `branch` to main; the one that is open already is returned as it is."""
+
+    def comment(self, number: int, marker: str, body: str) -> None:
+        """Comment once: a hidden `marker` (letters, digits, dashes) finds the comment again."""
+
+    def add_label(self, number: int, label: str) -> None:
+        """Put a label on a pull request."""
+
+    def close(self, number: int) -> None:
+        """Close a pull request without merging it."""

@@ -1,0 +1,1 @@
+"""Images: their bytes, their names, and the registries that hold them."""

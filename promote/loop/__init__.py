@@ -1,0 +1,1 @@
+"""Observe a model, decide the next act, do it, observe again."""

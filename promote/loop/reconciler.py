@@ -1,0 +1,216 @@
+"""One pass over one model: look, do the one next act, look again, until only waiting is left. Killed anywhere or run twice, it converges."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from promote.contract import Promotion
+from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
+from promote.evidence.judging import Judge
+from promote.images.image import build_image
+from promote.images.names import image_tag
+from promote.loop.lifecycle import SUPERSEDED, Act, Observation, Step, decide
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
+from promote.loop.policy import read_policy
+from promote.loop.proposal import Proposal, going_back, promotion
+from promote.loop.standing import promotion_of
+from promote.loop.way_back import close_superseded, open_proposal
+from promote.release.history import ROLLOUT_CONTEXT, Named, has_served, last_served, return_target
+from promote.release.manifest import check_model, evidence_name, verdict_digest
+from retrain.contract import digest_of_bytes, utc_text
+
+MOST_ACTS = 30
+"""In one pass; a whole promotion takes about ten."""
+
+_CLOSINGS = {
+    "obsolete": "the way back is no longer needed",
+    "stale": "it was judged against another release or by another policy than main's now",
+    "closing": "a newer proposal took its place",
+}
+
+log = logging.getLogger("promote")
+
+
+class Reconciler:
+    """Drives every model of one environment; holds nothing that a restart would miss."""
+
+    def __init__(self, parts: Parts, judge: Judge) -> None:
+        self._parts, self._judge = parts, judge
+        self.observer = Observer(parts)
+        self._blind: dict[str, datetime] = {}
+        self._acts: dict[Act, Callable[[Observation, Step], None]] = {
+            "set champion": self._set_champion,
+            "announce": self._announce,
+            "record success": self._record_success,
+            "record failure": self._record_failure,
+            "open revert": self._open_revert,
+            "close": self._close,
+            "flag": self._flag,
+            "label": self._label,
+            "gate": self._gate,
+            "drop challenger": self._drop_challenger,
+            "judge": self._keep_verdict,
+            "build": self._build,
+            "branch": self._branch,
+            "open": self._open,
+        }
+
+    def reconcile(self, model: str, tell: Callable[[Promotion], None] = lambda _: None) -> Promotion:
+        """Return where a model stands once there is only waiting left, or `MOST_ACTS` were done.
+
+        Args:
+            model: Its name.
+            tell: Called with every state on the way.
+        """
+        check_model(model)
+        before: Step | None = None
+        for _ in range(MOST_ACTS):
+            seen = self.observer.look(model)
+            step = decide(seen)
+            standing = self._standing(seen, step)
+            tell(standing)
+            if step.act == "wait":
+                return standing
+            if step == before:
+                return self._stuck(standing, ActNotSeen(f"{step.act} was done and is not seen yet"))
+            try:
+                self._acts[step.act](seen, step)
+            except PromoteError as error:
+                return self._stuck(standing, error)
+            log.info("model=%s state=%r act=%r version=%s pulls=%s", model, step.state, step.act, standing.version, [p.pull.number for p in step.pulls])
+            before = step
+        return standing
+
+    def preview(self, model: str) -> tuple[Promotion, Step]:
+        """Return where a model stands and what would be done next, without doing it."""
+        seen = self.observer.look(check_model(model))
+        step = decide(seen)
+        return self._standing(seen, step), step
+
+    def _standing(self, seen: Observation, step: Step) -> Promotion:
+        return promotion_of(seen, step, since=self._blind_since(seen, step))
+
+    def _blind_since(self, seen: Observation, step: Step) -> datetime | None:
+        """Nothing outside says when an outage began: this process remembers its first failed look."""
+        if step.state != "blind":
+            self._blind.pop(seen.model, None)
+            return step.since
+        return self._blind.setdefault(seen.model, seen.at)
+
+    def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
+        log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
+        is_outage = isinstance(error, Unavailable | ActNotSeen)
+        return standing.model_copy(update={"waits_for": "outage" if is_outage else "person", "reason": str(error)})
+
+    def _set_champion(self, seen: Observation, _: Step) -> None:
+        served = last_served(seen.history)
+        if served and served.release:
+            self._parts.registry.set_champion(seen.model, served.release.version)
+
+    def _drop_challenger(self, seen: Observation, _: Step) -> None:
+        self._parts.registry.drop_challenger(seen.model, _number(seen))
+
+    def _announce(self, seen: Observation, _: Step) -> None:
+        """The time to become healthy begins when promote first sees the commit, not when it was made."""
+        if seen.named:
+            text = f"version {_version(seen.named)} has {seen.deadline.total_seconds():.0f} s to become healthy"
+            self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "pending", text)
+
+    def _record_success(self, seen: Observation, _: Step) -> None:
+        self._record(seen, "success", f"version {_version(seen.named)} is healthy: {seen.rollout.reason if seen.rollout else ''}")
+
+    def _record_failure(self, seen: Observation, _: Step) -> None:
+        reason = seen.rollout.reason if seen.rollout else ""
+        late = "" if seen.rollout and seen.rollout.state == "failed" else f"not healthy {seen.deadline.total_seconds():.0f} s after it was first seen; "
+        self._record(seen, "failure", f"version {_version(seen.named)} failed: {late}{reason}")
+
+    def _record(self, seen: Observation, state: str, text: str) -> None:
+        """Comment first, for people; the status is the commit point."""
+        if seen.named is None:
+            return
+        statuses = self._parts.forge.statuses(seen.named.commit)
+        has_ended = any(status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses)
+        if state == "failure" and has_ended:
+            return  # another replica saw how it ended; a late failure must not hide a success
+        for observed in seen.pulls:
+            if observed.pull.merge_commit == seen.named.commit:
+                self._parts.forge.comment(observed.pull.number, f"rollout-{state}-{seen.named.commit[:12]}", f"Rollout: {text}.")
+        self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "success" if state == "success" else "failure", text)
+
+    def _open_revert(self, seen: Observation, _: Step) -> None:
+        target = return_target(seen.history)
+        if target:
+            reason = seen.named.rollout.description if seen.named and seen.named.rollout else "the rollout failed"
+            open_proposal(self._parts.forge, going_back(seen, target, purpose="revert", reason=reason))
+
+    def _close(self, seen: Observation, step: Step) -> None:
+        now = f"main names {_version(seen.named)} (commit {seen.over or 'none'})"
+        for observed in step.pulls:
+            close_superseded(self._parts.forge, observed.pull.number, f"{_CLOSINGS[step.state]}; {now}")
+
+    def _label(self, _: Observation, step: Step) -> None:
+        for observed in step.pulls:
+            self._parts.forge.add_label(observed.pull.number, SUPERSEDED)
+
+    def _flag(self, _: Observation, step: Step) -> None:
+        for observed in step.pulls:
+            self._parts.forge.set_status(observed.pull.head, GATE_CONTEXT, "failure", "not what promote proposed; restore the branch or close the pull request")
+
+    def _gate(self, _: Observation, step: Step) -> None:
+        for observed in step.pulls:
+            what = "judged and built by promote" if observed.branch.purpose == "promotion" else "was released before, and served"
+            self._parts.forge.set_status(observed.pull.head, GATE_CONTEXT, "success", f"version {observed.branch.version}: {what}")
+
+    def _keep_verdict(self, seen: Observation, _: Step) -> None:
+        """Evidence to the run first; the tag with the digest is the commit point."""
+        challenger = self._parts.registry.version(seen.model, _number(seen))
+        champion = seen.named.release if seen.named else None
+        spec = read_policy(self._parts.forge, seen.model, seen.main)
+        judged = self._judge(challenger, champion, spec.gate, had_release=has_served(seen.history))
+        digest, why = verdict_digest(judged.verdict), judged.verdict.reasons[0].sentence if judged.verdict.reasons else ""
+        self._parts.registry.log_metrics(challenger, judged.figures)
+        self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
+        value = {"digest": digest, "outcome": judged.verdict.outcome, "sentence": why[:1000], "at": utc_text(self._parts.clock())}
+        self._parts.registry.tag(seen.model, challenger.version, verdict_key(challenger, champion, spec), json.dumps(value, sort_keys=True))
+
+    def _build(self, seen: Observation, _: Step) -> None:
+        challenger = self._parts.registry.version(seen.model, _number(seen))
+        with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
+            files = self._parts.registry.download_model_folder(challenger, Path(folder))
+        if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
+            raise InvalidImage(
+                f"model.json of version {challenger.version} of {seen.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+            )
+        image = build_image(files, base=self._parts.images.base_image())
+        self._parts.images.push(self._parts.repository(seen.model), image, tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")))
+
+    def _branch(self, seen: Observation, _: Step) -> None:
+        self._parts.forge.create_branch(self._promotion(seen).branch)
+
+    def _open(self, seen: Observation, _: Step) -> None:
+        proposal = self._promotion(seen)
+        if self._parts.forge.pull_requests(proposal.branch.name):
+            return  # another replica opened it meanwhile, and perhaps a person closed or merged it already; a forge has no compare-and-set
+        self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)
+
+    def _promotion(self, seen: Observation) -> Proposal:
+        challenger = self._parts.registry.version(seen.model, _number(seen))
+        if seen.verdict is None or seen.image is None:
+            raise ActNotSeen("the verdict or the image is gone since it was seen")
+        spec = read_policy(self._parts.forge, seen.model, seen.main)
+        return promotion(seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec)
+
+
+def _number(seen: Observation) -> int:
+    if seen.challenger is None:
+        raise ActNotSeen("the challenger is gone since it was seen")
+    return seen.challenger.version
+
+
+def _version(named: Named | None) -> str:
+    return str(named.release.version) if named and named.release else "no release"

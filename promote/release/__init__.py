@@ -1,0 +1,1 @@
+"""release.yaml, branches, pull requests, and what main named over time."""

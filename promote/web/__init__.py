@@ -1,0 +1,1 @@
+"""What the promotion service answers over HTTP."""

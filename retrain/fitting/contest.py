@@ -1,0 +1,110 @@
+"""Fits all techniques on train, selects one on validation, refits it on both, and measures it on test for the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from retrain.contract import ModelAbout, ModelCard
+from retrain.errors import TrainingError
+from retrain.fitting.export import model_about, model_card, model_schema
+from retrain.fitting.frames import evenly_spaced
+from retrain.fitting.selection import select_technique
+from retrain.fitting.training import Fit, Fitted, Floats, Ineligible, fit_all
+from retrain.runs.record import WindowRun, figures
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model that ships, and how it was found."""
+
+    candidates: tuple[Fitted | Ineligible, ...]
+    """Fitted on train alone."""
+    winner: Fitted
+    """Fitted on train and validation."""
+    card: ModelCard
+    about: ModelAbout
+    test_scores: Floats
+    figures: dict[str, float]
+    """`validation_…` of the technique fitted on train; `test_…` of the model that ships."""
+    why: str
+    notes: tuple[str, ...]
+
+
+def train(window: WindowRun, *, champion: str | None, workers: int, say: Callable[[str], None]) -> Trained:
+    """Return the model that ships.
+
+    Args:
+        window: What to do, and the rows.
+        champion: The technique that production runs.
+        workers: Processes to fit techniques in; 1 is this one.
+        say: Told what happens, for people.
+
+    Raises:
+        OneClassLabel: A split has labels of one class only.
+        TrainingError: No technique may ship; the message says why, technique by technique.
+    """
+    spec, rows = window.spec, window.rows
+    labels = {split: window.labels(split) for split in rows}
+    candidates = _timed(say, [_fit(window, name, rows["train"], rows["validation"]) for name in spec.techniques], workers)
+    eligible = {one.name: one for one in candidates if isinstance(one, Fitted)}
+    refused = [f"{one.name} is not eligible: {one.reason}" for one in candidates if isinstance(one, Ineligible)]
+    if not eligible:
+        raise TrainingError(f"no technique of {spec.name} may ship: {'; '.join(refused)}")
+    groups = rows["validation"].column(spec.columns.groups).cast(pa.string()).to_pylist()
+    scores = {name: one.scores for name, one in eligible.items()}
+    selection = select_technique(spec.gate.metric, labels["validation"], scores, groups, champion=champion, confidence=spec.gate.change.better_with_confidence)
+    winner, also_refused = _refit(window, selection.order, workers, say)
+    test_scores = winner.scores[rows["validation"].num_rows :]
+    measured = figures("validation", labels["validation"], scores[winner.name]) | figures("test", labels["test"], test_scores)
+    schema = model_schema(winner.features, _refit_rows(window), label=spec.columns.label)
+    about = model_about(spec.title, winner.features, rows["test"])
+    return Trained(
+        candidates=tuple(candidates),
+        winner=winner,
+        card=model_card(spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about=about),
+        about=about,
+        test_scores=test_scores,
+        figures=measured,
+        why=selection.sentence,
+        notes=(selection.sentence, *refused, *also_refused, *_dropped(window, winner)),
+    )
+
+
+def _refit(window: WindowRun, order: Sequence[str], workers: int, say: Callable[[str], None]) -> tuple[Fitted, list[str]]:
+    """The first technique whose refit exports exactly."""
+    rows = window.rows
+    fitted_on, held_out = _refit_rows(window), pa.concat_tables([rows["validation"], rows["test"]])
+    refused: list[str] = []
+    for name in order:
+        refit = _timed(say, [_fit(window, name, fitted_on, held_out)], workers)[0]
+        if isinstance(refit, Fitted):
+            return refit, refused
+        refused.append(f"{name}, refitted on train and validation, is not eligible: {refit.reason}")
+    raise TrainingError(f"no technique of {window.spec.name} may ship: {'; '.join(refused)}")
+
+
+def _refit_rows(window: WindowRun) -> pa.Table:
+    rows = pa.concat_tables([window.rows["train"], window.rows["validation"]])
+    return rows if window.sample is None else evenly_spaced(rows, window.sample)
+
+
+def _fit(window: WindowRun, name: str, rows: pa.Table, held_out: pa.Table) -> Fit:
+    spec = window.spec
+    return Fit(name, spec.techniques[name], spec.features, spec.columns.label, rows, held_out, window.seed)
+
+
+def _timed(say: Callable[[str], None], tasks: Sequence[Fit], workers: int) -> list[Fitted | Ineligible]:
+    started = time.monotonic()
+    outcomes = fit_all(tasks, workers=workers)
+    each = ", ".join(f"{one.name} {'is not eligible' if isinstance(one, Ineligible) else f'{one.seconds:.1f} s'}" for one in outcomes)
+    say(f"fitted on {tasks[0].train.num_rows:,} rows: {each} ({time.monotonic() - started:.1f} s)")
+    return outcomes
+
+
+def _dropped(window: WindowRun, winner: Fitted) -> list[str]:
+    kept = {feature.name for feature in winner.features}
+    return [f"{feature.name} has no value in the window: the model does not take it" for feature in window.spec.features if feature.name not in kept]

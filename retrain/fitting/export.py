@@ -1,0 +1,187 @@
+"""A fitted pipeline as ONNX, the proof that it answers as scikit-learn does, and the model folder that ships.
+
+The bytes depend on the fit alone, so the same fit has the same model digest.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, Output, digest_of_bytes
+from retrain.fitting.frames import MISSING_CATEGORY, Columns, to_columns, to_frame
+from retrain.spec.model_file import ModelSpec
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline  # takes seconds to import, which only a worker that fits should pay
+
+MODEL_FILE, CARD_FILE, ABOUT_FILE = "model.onnx", "model.json", "about.json"
+LARGEST_DIFFERENCE_ALLOWED = 1e-5
+"""Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (docs/facts.md)."""
+OPSETS = {"": 17, "ai.onnx.ml": 3}
+"""Fixed, so that a newer exporter does not change a model's bytes."""
+EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
+"""16,777,217 is the first whole number that float32 lacks."""
+EXTREME_CATEGORIES = ("never seen in training", "żółć 雪", " ", MISSING_CATEGORY, None)
+AsFitted = Callable[[Sequence[Feature], pa.Table], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported model's answers are from scikit-learn's on the same rows."""
+
+    rows: int
+    largest_difference: float
+    """Of P(label is true); infinite when one of them is not a number."""
+    flipped_labels: int
+
+    @property
+    def is_exact(self) -> bool:
+        """True when the export may ship."""
+        return self.flipped_labels == 0 and self.largest_difference <= LARGEST_DIFFERENCE_ALLOWED
+
+    def __str__(self) -> str:
+        return f"largest difference {self.largest_difference:.1e}, {self.flipped_labels} labels flipped, in {self.rows} rows"
+
+
+def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
+    """Return the model's bytes: one `[None, 1]` input a feature; outputs `label` [N] and `probabilities` [N, 2]."""
+    from skl2onnx import to_onnx as convert  # noqa: PLC0415 - slow to import, and only a worker that exports needs it
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415 - as above
+
+    inputs = [(feature.name, StringTensorType([None, 1]) if feature.type == "category" else FloatTensorType([None, 1])) for feature in features]
+    # the name is among the bytes: fixed here, for the exporter's own is random in some of its functions
+    with warnings.catch_warnings():  # skl2onnx 1.20 writes booleans where protobuf 7 will take integers only: why protobuf stays below 7
+        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning)
+        network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
+    opsets = sorted(network.opset_import, key=lambda opset: str(opset.domain))  # the exporter's order is a set's: another in each process
+    del network.opset_import[:]
+    network.opset_import.extend(opsets)
+    return bytes(network.SerializeToString(deterministic=True))
+
+
+class Network:
+    """An exported model, loaded; one thread, so that workers side by side do not wait for each other."""
+
+    def __init__(self, content: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def answer(self, columns: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return the labels and P(label is true), each of shape [N]."""
+        labels, probabilities = self._session.run(["label", "probabilities"], {name: values.reshape(-1, 1) for name, values in columns.items()})
+        return labels, probabilities[:, 1].astype(np.float64)
+
+    def score(self, columns: Columns) -> npt.NDArray[np.float64]:
+        """Return P(label is true) of each row."""
+        return self.answer(columns)[1]
+
+
+def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Feature], rows: pa.Table, *, as_fitted: AsFitted = to_frame) -> Parity:
+    """Compare both on `rows` and on rows of extreme, missing and unknown values made from the first of them.
+
+    Args:
+        pipeline: Fitted.
+        network: Its export.
+        features: The model's inputs.
+        rows: At least one.
+        as_fitted: Makes the frame that scikit-learn answers, as the one it was fitted on was made.
+    """
+    asked = _in_two_types(features, rows)
+    asked = pa.concat_tables([asked, extreme_rows(features, asked)])
+    frame = as_fitted(features, asked)
+    labels, scores = network.answer(to_columns(features, asked))
+    differences = np.abs(scores - pipeline.predict_proba(frame)[:, 1])
+    worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))
+    return Parity(rows=asked.num_rows, largest_difference=worst, flipped_labels=int(np.sum(labels != pipeline.predict(frame))))
+
+
+def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
+    """Return the first row again and again, each time with one extreme value, and once with every value missing."""
+    first = rows.slice(0, 1).to_pylist()[0]
+    changed = [{**first, feature.name: value} for feature in features for value in _extremes(feature)]
+    changed.append({feature.name: None for feature in features})
+    return pa.Table.from_pylist(changed, schema=rows.schema)
+
+
+def model_schema(features: Sequence[Feature], rows: pa.Table, *, label: str = "label") -> ModelSchema:
+    """Return the input and output of a model fitted on `rows`, with the categories that it saw.
+
+    `label` is the name of the label's column; the output's description names it.
+    """
+    return ModelSchema(
+        features=tuple(feature.model_copy(update={"known_categories": _known_categories(feature, rows)}) for feature in features),
+        outputs=(Output(name="probability", description=f"Probability that {label} is true", minimum=0, maximum=1),),
+    )
+
+
+def model_about(title: str, features: Sequence[Feature], rows: pa.Table) -> ModelAbout:
+    """Return title and example, which is the first of `rows` without its missing values."""
+    row = rows.slice(0, 1).to_pylist()[0]
+    example = {feature.name: _as_sent(feature, row[feature.name]) for feature in features}
+    return ModelAbout(title=title, example={name: value for name, value in example.items() if value is not None})
+
+
+def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes, *, about: ModelAbout) -> ModelCard:
+    """Return the card that names the model's content."""
+    return ModelCard(
+        model=spec.name,
+        task=spec.task,
+        technique=technique,
+        io=io,
+        snapshot_id=snapshot_id,
+        recipe_digest=spec.recipe_digest(technique),
+        files={MODEL_FILE: digest_of_bytes(network), ABOUT_FILE: digest_of_bytes(about.to_bytes())},
+    )
+
+
+def write_model_folder(folder: Path, card: ModelCard, network: bytes, about: ModelAbout) -> None:
+    """Write what ships: `model.onnx`, `about.json` and `model.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(network)
+    (folder / ABOUT_FILE).write_bytes(about.to_bytes())
+    (folder / CARD_FILE).write_bytes(card.to_bytes())
+
+
+def _as_sent(feature: Feature, value: Any) -> bool | int | float | str | None:
+    """Return a cell as a caller sends it; None when it is missing or no JSON number."""
+    if value is None or value == MISSING_CATEGORY:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    kinds: Mapping[str, Callable[[Any], bool | int | float | str]] = {
+        "number": float,
+        "integer": int,
+        "boolean": bool,
+        "category": str,
+    }
+    return kinds[feature.type](value)
+
+
+def _extremes(feature: Feature) -> Sequence[float | str | None]:
+    return EXTREME_CATEGORIES if feature.type == "category" else EXTREME_NUMBERS
+
+
+def _in_two_types(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
+    types = [pa.string() if feature.type == "category" else pa.float64() for feature in features]
+    columns = [rows.column(feature.name).cast(kind, safe=False) for feature, kind in zip(features, types, strict=True)]
+    return pa.table(columns, names=[feature.name for feature in features])
+
+
+def _known_categories(feature: Feature, rows: pa.Table) -> tuple[str, ...]:
+    if feature.type != "category":
+        return ()
+    seen = pc.unique(rows.column(feature.name).cast(pa.string())).to_pylist()
+    return tuple(sorted(name for name in seen if name))

@@ -1,0 +1,74 @@
+"""A model's features and one technique become a scikit-learn pipeline that exports to ONNX exactly. Pure.
+
+It takes the frame of `retrain.fitting.frames`. What makes the export exact was measured (docs/facts.md): no null category is left, numbers are float32 before the fit
+and before every prediction, and no estimator treats columns as categorical by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from retrain.contract import Feature
+from retrain.errors import TrainingError
+from retrain.spec.model_file import Technique
+
+UNKNOWN_CODE, MISSING_CODE = -1, -2
+"""Codes of a category that training did not hold and of a null; left to itself, the encoder's null exports wrong."""
+
+
+def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: int) -> Pipeline:
+    """Return an unfitted pipeline that takes the frame of `retrain.fitting.frames.to_frame`.
+
+    Trees get categories as ordinal codes; all else gets them one-hot, and numbers imputed by their median and scaled.
+
+    Raises:
+        TrainingError: The estimator cannot be made.
+    """
+    estimator = make_estimator(technique, seed=seed)
+    categories = [feature.name for feature in features if feature.type == "category"]
+    numbers = [feature.name for feature in features if feature.type != "category"]
+    encode, prepare = _for_trees() if _is_tree(estimator) else _for_the_rest()
+    columns = [("categories", encode, categories), ("numbers", prepare, numbers)]
+    return Pipeline([("columns", ColumnTransformer([part for part in columns if part[2]])), ("estimator", estimator)])
+
+
+def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
+    """Return the technique's estimator, seeded and without early stopping.
+
+    Raises:
+        TrainingError: The path names no classifier, or a parameter is unknown.
+
+    >>> make_estimator(Technique(estimator="sklearn.linear_model.LogisticRegression"), seed=7).random_state
+    7
+    """
+    module, _, name = technique.estimator.rpartition(".")
+    try:
+        estimator = getattr(importlib.import_module(module), name)(**technique.params)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise TrainingError(f"{technique.estimator} with {technique.params} cannot be made: {error}") from error
+    if not is_classifier(estimator):
+        raise TrainingError(f"{technique.estimator} is no classifier; name a class such as sklearn.linear_model.LogisticRegression")
+    ours = {"random_state": seed, "early_stopping": False}  # early stopping would hold out random rows, which share days with the others
+    known = estimator.get_params()
+    return estimator.set_params(**{name: value for name, value in ours.items() if name in known})
+
+
+def _is_tree(estimator: BaseEstimator) -> bool:
+    return type(estimator).__module__.startswith(("sklearn.ensemble", "sklearn.tree"))
+
+
+def _for_trees() -> tuple[BaseEstimator, BaseEstimator | str]:
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN_CODE, encoded_missing_value=MISSING_CODE, dtype=np.float32)
+    return codes, "passthrough"
+
+
+def _for_the_rest() -> tuple[BaseEstimator, BaseEstimator | str]:
+    return OneHotEncoder(handle_unknown="ignore"), Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])

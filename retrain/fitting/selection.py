@@ -1,0 +1,58 @@
+"""Which technique ships: the champion's, unless another's gain on the validation rows is proven. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from retrain.comparison.intervals import METRICS, NotComparable, compare, metric_value
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The techniques that may ship, the one to ship first, and why it is."""
+
+    order: tuple[str, ...]
+    """After the first, the others by their value: they ship only when the ones before them cannot."""
+    sentence: str
+
+
+def select_technique(
+    metric: str, labels: ArrayLike, scores: Mapping[str, ArrayLike], groups: ArrayLike, *, champion: str | None, confidence: float
+) -> Selection:
+    """Return the order in which techniques may ship.
+
+    Args:
+        metric: A name from `METRICS`.
+        labels: Of the validation rows.
+        scores: Of the validation rows, by technique; at least one.
+        groups: Of the validation rows.
+        champion: The technique that production runs; None when nothing runs, or a technique that is no longer a candidate.
+        confidence: One-sided; a gain is proven when its interval's lower bound is above 0.
+
+    >>> select_technique("brier", [1, 0], {"a": [0.6, 0.4], "b": [0.9, 0.1]}, [1, 2], champion=None, confidence=0.95).order
+    ('b', 'a')
+    """
+    values = {name: metric_value(metric, labels, given) for name, given in scores.items()}
+    ranked = sorted(values, key=lambda name: (-METRICS[metric].sign * values[name], name))
+    if champion is None or champion not in scores:
+        return Selection(tuple(ranked), f"{ranked[0]} has the best {METRICS[metric].label} on the validation rows: {_listed(ranked, values)}")
+    for name in ranked[: ranked.index(champion)]:
+        try:
+            gain = compare(metric, labels, scores[champion], scores[name], groups, confidence=confidence).improvement
+        except NotComparable as error:  # such as validation rows of a single group
+            return Selection(_first(champion, ranked), f"{champion} stays, as in production: no gain can be proven, {error}")
+        if gain.lower > 0:
+            sentence = f"{name} takes over from {champion}: {METRICS[metric].label} improves by {gain.estimate:.4f} [{gain.lower:.4f}, {gain.upper:.4f}]"
+            return Selection(_first(name, ranked), sentence)
+    return Selection(_first(champion, ranked), f"{champion} stays, as in production: no other technique's gain is proven ({_listed(ranked, values)})")
+
+
+def _first(name: str, ranked: list[str]) -> tuple[str, ...]:
+    return (name, *(other for other in ranked if other != name))
+
+
+def _listed(ranked: list[str], values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {values[name]:.4f}" for name in ranked)

@@ -1,0 +1,176 @@
+"""Fits techniques, each with a seed and each in a process of its own; says why one that fails or exports wrongly may not ship."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from retrain.contract import Feature
+from retrain.errors import OneClassLabel, TrainingError
+from retrain.fitting.frames import to_columns, to_frame, usable_features
+from retrain.spec.model_file import Technique
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+Result = TypeVar("Result")
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What to fit, on which rows, and on which rows to check the export and to score."""
+
+    name: str
+    technique: Technique
+    features: tuple[Feature, ...]
+    label: str
+    train: pa.Table
+    held_out: pa.Table
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A technique that may ship."""
+
+    name: str
+    features: tuple[Feature, ...]
+    """Those with a value in the training rows; the model's inputs."""
+    network: bytes
+    """ONNX."""
+    scores: Floats
+    """P(label is true) of each held-out row, from the exported model."""
+    largest_difference: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ineligible:
+    """A technique that may not ship, and why."""
+
+    name: str
+    reason: str
+    seconds: float
+
+
+def fit(task: Fit) -> Fitted | Ineligible:
+    """Fit, export and check one technique; a technique's own failure is a value, for the others go on."""
+    started = time.perf_counter()
+    try:
+        return _fit(task, started)
+    except Exception as error:  # noqa: BLE001 - estimators and their exporters are foreign code: whatever they raise, this technique does not ship
+        return Ineligible(task.name, f"{type(error).__name__}: {error}", time.perf_counter() - started)
+
+
+def _fit(task: Fit, started: float) -> Fitted | Ineligible:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a worker that fits needs it
+
+    from retrain.fitting.export import Network, check_parity, to_onnx  # noqa: PLC0415 - as above
+    from retrain.fitting.pipeline import make_pipeline  # noqa: PLC0415 - as above
+
+    features = usable_features(task.features, task.train)
+    pipeline = make_pipeline(task.technique, features, seed=task.seed)
+    with threadpool_limits(1):  # sums in another order on another number of threads: other bytes, another digest
+        pipeline.fit(to_frame(features, task.train), true_or_false(task.train, task.label))
+    content = to_onnx(pipeline, features)
+    network = Network(content)
+    parity = check_parity(pipeline, network, features, task.held_out)
+    seconds = time.perf_counter() - started
+    if not parity.is_exact:
+        return Ineligible(task.name, f"the ONNX export does not answer as scikit-learn does: {parity}", seconds)
+    return Fitted(task.name, features, content, network.score(to_columns(features, task.held_out)), parity.largest_difference, seconds)
+
+
+def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
+    """Return the label of each row as 1 or 0.
+
+    Args:
+        rows: Of one split.
+        label: The column.
+        split: Named in the errors.
+
+    Raises:
+        TrainingError: A label is missing or neither true nor false.
+        OneClassLabel: All rows have the same label.
+    """
+    column = rows.column(label)
+    if column.null_count:
+        raise TrainingError(f"{column.null_count} of {rows.num_rows} {split} rows have no label ({label}); leave such rows out in the query")
+    found = pc.unique(column.cast(pa.float64())).to_pylist()
+    if not set(found) <= {0.0, 1.0}:
+        raise TrainingError(f"the label {label} must be true or false (1 or 0); found {sorted(found)[:5]}")
+    if len(found) < 2:
+        raise OneClassLabel(
+            f"all {rows.num_rows} {split} rows have {label} = {bool(sum(found))}; a classifier needs both: look at the query, or make the {split} split longer"
+        )
+    return np.asarray(column.cast(pa.int64()).to_numpy())
+
+
+def warm_up() -> None:
+    """Start the process that workers are forked from; it loads the libraries while this process does other things."""
+    _CONTEXT.set_forkserver_preload(["retrain.fitting.pipeline", "retrain.fitting.export", "retrain.fitting.training", "skl2onnx"])
+    forkserver.ensure_running()
+
+
+def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
+    """Fit all techniques, up to `workers` side by side; one worker means this process.
+
+    A technique whose process dies (out of memory, a crash in C) is not eligible; those that died with it are tried once more, alone.
+
+    Raises:
+        TrainingError: No process can be started at all.
+    """
+    if workers == 1:
+        return [fit(task) for task in tasks]
+    with _pool(min(workers, len(tasks))) as pool:
+        if not _outcome(pool.submit(_started)):  # before rows are sent: Python below 3.11.5 waits for ever for a process that dies while it is sent something
+            raise TrainingError("the processes that train cannot start: the reason is above, in their own words")
+        futures = [pool.submit(fit, task) for task in tasks]
+        outcomes = [_outcome(future) for future in futures]
+    return [outcome or _alone(task) for task, outcome in zip(tasks, outcomes, strict=True)]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=_CONTEXT, initializer=_end_with_parent)
+
+
+def _started() -> bool:
+    return True
+
+
+def _outcome(future: Future[Result]) -> Result | None:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return None
+
+
+def _alone(task: Fit) -> Fitted | Ineligible:
+    with _pool(1) as pool:
+        return _outcome(pool.submit(fit, task)) or Ineligible(task.name, "its process died, twice: out of memory, or a crash in the estimator", 0.0)
+
+
+def _end_with_parent() -> None:
+    """Watch our parent: a worker that waits for work does not notice by itself that the parent was killed."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

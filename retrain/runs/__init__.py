@@ -1,0 +1,1 @@
+"""What a window's run leaves in MLflow."""

@@ -1,0 +1,47 @@
+"""The files of a window's run: snapshot.json, the model folder as it ships, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retrain.fitting.contest import Trained
+from retrain.fitting.export import Network, write_model_folder
+from retrain.fitting.frames import evenly_spaced, to_columns
+from retrain.runs.record import WindowRun
+from retrain.snapshot.snapshot import snapshot_to_bytes
+
+IMPORTANCE_ROWS = 2_000
+"""Test rows on which importance is measured: about a second for 13 features."""
+
+
+def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
+    """Write all files of the run into `folder`, which exists."""
+    (folder / "snapshot.json").write_bytes(snapshot_to_bytes(window.snapshot))
+    write_model_folder(folder / "model", trained.card, trained.winner.network, trained.about)
+    _describe(folder / "model", window, trained)
+    _draw(folder / "pictures", window, trained)
+
+
+def _describe(folder: Path, window: WindowRun, trained: Trained) -> None:
+    from retrain.runs.mlflow import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
+
+    first = window.rows["test"].slice(0, 1).select([feature.name for feature in trained.winner.features])
+    describe_for_mlflow(folder, trained.card.io, first.to_pylist()[0])
+
+
+def _draw(folder: Path, window: WindowRun, trained: Trained) -> None:
+    from retrain.fitting.pictures import draw_pictures  # noqa: PLC0415 - matplotlib, as above
+
+    metric, labels = window.spec.gate.metric, window.labels("test")
+    draw_pictures(folder, title=window.run_name, labels=labels, scores=trained.test_scores, importance=_importance(window, trained), metric=metric)
+
+
+def _importance(window: WindowRun, trained: Trained) -> dict[str, float]:
+    from retrain.fitting.pictures import permutation_importance  # noqa: PLC0415 - matplotlib, as above
+
+    metric, rows = window.spec.gate.metric, evenly_spaced(window.rows["test"], IMPORTANCE_ROWS)
+    labels = rows.column(window.spec.columns.label).cast("int64").to_numpy()
+    if labels.min() == labels.max():  # a rare label: these few rows say nothing
+        return {}
+    score = Network(trained.winner.network).score
+    return permutation_importance(score, to_columns(trained.winner.features, rows), labels, metric=metric, seed=window.seed)

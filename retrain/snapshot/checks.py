@@ -1,0 +1,89 @@
+"""What the query's rows must be to become a snapshot: the columns that the YAML names, keys that name one row, and groups with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from retrain.errors import BadColumn, DuplicateKeys, MissingColumn
+from retrain.snapshot.partitions import GroupSpan, ReadWeek, read_partition
+from retrain.snapshot.rows import MOMENT, in_canonical_types
+from retrain.snapshot.window import GroupTimes
+from retrain.spec.model_file import Columns, ModelSpec
+
+
+def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
+    """Return a query's rows in canonical types, when they have what the YAML names.
+
+    Raises:
+        MissingColumn: With every column that is missing.
+        BadColumn: A type, or a missing value where none may be.
+    """
+    columns = spec.columns
+    needed = [columns.key, columns.event_time, columns.label, columns.groups, *(feature.name for feature in spec.features)]
+    if missing := [name for name in needed if name not in table.column_names]:
+        raise MissingColumn(
+            f"{spec.query} does not return {', '.join(f'`{name}`' for name in missing)}, which the YAML names; it returns {', '.join(table.column_names)}"
+        )
+    rows = in_canonical_types(table)
+    allowed = {
+        columns.key: ("key", (pa.string(), pa.int64())),
+        columns.event_time: ("event_time", (MOMENT,)),
+        columns.label: ("label", (pa.bool_(), pa.int64())),
+        columns.groups: ("groups", (pa.string(), pa.int64(), pa.bool_(), pa.date32())),
+    }
+    for name, (part, types) in allowed.items():
+        found = rows.column(name)
+        if found.type not in types:
+            known = " or ".join(str(kind) for kind in types)
+            raise BadColumn(f"{spec.query} returns `{name}` as {table.column(name).type}; as {part} it must be {known}: cast it in the query")
+        if found.null_count:
+            raise BadColumn(
+                f"{spec.query} returns {found.null_count} rows without `{name}`; as {part} it must have a value in every row: leave such rows out in the query"
+            )
+    return rows
+
+
+def group_spans(rows: pa.Table, columns: Columns) -> tuple[GroupSpan, ...]:
+    """Return each group's first and last moment and its number of rows, by name."""
+    moment = columns.event_time
+    spans = rows.group_by(columns.groups).aggregate([(moment, "min"), (moment, "max"), (moment, "count")])
+    parts = (spans.column(columns.groups).cast(pa.string()), spans.column(f"{moment}_min"), spans.column(f"{moment}_max"), spans.column(f"{moment}_count"))
+    found = [GroupSpan(name=name, first=first, last=last, rows=count) for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)]
+    return tuple(sorted(found, key=lambda span: span.name))
+
+
+def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:
+    """Return the groups of several weeks; one that lies in two of them is joined."""
+    joined: dict[str, tuple[datetime, datetime, int]] = {}
+    for span in (span for week in weeks for span in week.groups):
+        first, last, rows = joined.get(span.name, (span.first, span.last, 0))
+        joined[span.name] = (min(first, span.first), max(last, span.last), rows + span.rows)
+    return GroupTimes(
+        names=np.asarray(list(joined), dtype=np.str_),
+        first=_moments64(first for first, _, _ in joined.values()),
+        last=_moments64(last for _, last, _ in joined.values()),
+        rows=np.asarray([rows for _, _, rows in joined.values()], dtype=np.int64),
+    )
+
+
+def _moments64(moments: Iterable[datetime]) -> NDArray[np.datetime64]:
+    return np.asarray([moment.astimezone(UTC).replace(tzinfo=None) for moment in moments], dtype="datetime64[us]")
+
+
+def prove_keys_distinct(spec: ModelSpec, weeks: Sequence[ReadWeek]) -> None:
+    """Raise DuplicateKeys when a key of one week is in another; weeks whose ranges of keys do not overlap need no reading."""
+    ranges: list[tuple[Any, Any]] = sorted((week.lowest_key, week.highest_key) for week in weeks)
+    if all(before[1] < after[0] for before, after in pairwise(ranges)):
+        return
+    keys = pa.concat_tables([read_partition(week.partition, [spec.columns.key]) for week in weeks]).column(spec.columns.key)
+    repeated = len(keys) - pc.count_distinct(keys).as_py()
+    if repeated:
+        raise DuplicateKeys(f"{repeated} rows of {spec.query} have a key `{spec.columns.key}` that a row of another week has; make it unique in the query")

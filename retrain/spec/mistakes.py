@@ -1,0 +1,77 @@
+"""What pydantic holds against a YAML's values, as sentences with a line. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from retrain.errors import Mistake
+from retrain.spec.yaml_lines import LocatedYaml, Place
+
+_SENTENCES = {
+    "missing": "is missing; it has no default",
+    "model_type": "must be a mapping, is `{input}`",
+    "dict_type": "must be a mapping, is `{input}`",
+    "tuple_type": "must be a list, is `{input}`",
+    "string_type": "must be text, is `{input}`",
+    "int_type": "must be a whole number, is `{input}`",
+    "float_type": "must be a number, is `{input}`",
+    "bool_type": "must be true or false, is `{input}`",
+    "finite_number": "must be a finite number, is `{input}`",
+    "greater_than_equal": "must be at least {ge}, is `{input}`",
+    "greater_than": "must be above {gt}, is `{input}`",
+    "less_than": "must be below {lt}, is `{input}`",
+    "less_than_equal": "must be at most {le}, is `{input}`",
+    "string_pattern_mismatch": "must match {pattern}, is `{input}`",
+    "value_error": "{error}",
+}
+
+
+def mistakes_of(errors: Iterable[Mapping[str, Any]], located: LocatedYaml, root: type[BaseModel], path: str) -> Iterator[Mistake]:
+    """Yield one mistake per pydantic error; `errors` as `ValidationError.errors()` returns them."""
+    for error in errors:
+        place: Place = tuple(part for part in error["loc"] if part != "[key]")
+        yield Mistake(path, located.line_of(place), f"`{_name(place)}` {_sentence(error, place, root)}")
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return a hint at the known word that was probably meant.
+
+    >>> nearest("log_los", ["log_loss", "brier"])
+    'did you mean `log_loss`?'
+    >>> nearest("x", ["b", "a"])
+    'known are: a, b'
+    """
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(sorted(known))}"
+
+
+def _name(place: Place) -> str:
+    return ".".join(str(part) for part in place) or "the file"
+
+
+def _sentence(error: Mapping[str, Any], place: Place, root: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"is not a field; {nearest(str(place[-1]), _fields_at(place[:-1], root))}"
+    if error["type"] == "literal_error":
+        return f"must be {error['ctx']['expected'].replace(chr(39), '`')}, is `{error['input']}`"
+    template = _SENTENCES.get(error["type"], error["msg"])
+    return str(template.format(input=error["input"], **error.get("ctx", {})))
+
+
+def _fields_at(place: Place, root: type[BaseModel]) -> list[str]:
+    """Return the fields of the model that stands at a place; a mapping's keys are stepped over."""
+    model: type[BaseModel] = root
+    for part in place:
+        if str(part) in model.model_fields:
+            model = _model_within(model.model_fields[str(part)].annotation) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for argument in get_args(annotation) if (found := _model_within(argument))), None)

@@ -1,0 +1,303 @@
+"""A model's YAML becomes a ModelSpec; every mistake at once, with its line. Also the digests of plan, recipe and policy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from retrain.contract import (
+    MODEL_NAME,
+    Contract,
+    Digest,
+    Feature,
+    FeatureType,
+    Task,
+    digest_of_bytes,
+    digest_of_json,
+    problem_with_model_name,
+)
+from retrain.errors import InvalidSpec, Mistake
+from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
+from retrain.spec.mistakes import mistakes_of, nearest
+from retrain.spec.units import Duration, Months, Share
+from retrain.spec.yaml_lines import LocatedYaml, Place, read_yaml
+
+MetricName = Literal["log_loss", "brier", "accuracy", "roc_auc"]
+"""A name from `retrain.comparison.intervals.METRICS`."""
+
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""A plain SQL name: it is also a field in JSON and an input in ONNX."""
+
+
+class Section(Contract):
+    """A part of the YAML: no text where a number belongs, no NaN, no infinity."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Columns(Section):
+    """Which columns of the query play which part."""
+
+    key: ColumnName
+    event_time: ColumnName
+    label: ColumnName
+    groups: ColumnName
+
+
+class Technique(Section):
+    """An estimator's import path and parameters."""
+
+    estimator: str
+    params: dict[str, bool | int | float | str | None] = {}
+
+    @field_validator("estimator")
+    @classmethod
+    def _is_allowed(cls, estimator: str) -> str:
+        if estimator not in ESTIMATORS:
+            raise ValueError(f"must be an estimator that exports exactly, is `{estimator}`; {nearest(estimator, list(ESTIMATORS))}")
+        return estimator
+
+    @model_validator(mode="after")
+    def _parameters_are_known(self) -> Technique:
+        chosen, unknown = sorted(set(self.params) & CHOSEN_BY_RATCHET), sorted(set(self.params) - CHOSEN_BY_RATCHET - ESTIMATORS[self.estimator])
+        if chosen:
+            raise ValueError(f"leaves {', '.join(chosen)} to Ratchet: a run must be repeatable and export exactly")
+        if unknown:
+            raise ValueError(f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(ESTIMATORS[self.estimator]))}")
+        return self
+
+
+DEFAULT_TECHNIQUES = {
+    "boosted_trees": Technique(estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 200}),
+    "logistic": Technique(estimator="sklearn.linear_model.LogisticRegression"),
+}
+
+
+class RefreshRule(Section):
+    """Same recipe, newer rows: shares of the champion's value."""
+
+    worse_by_at_most: Share = Field(default=0.01, ge=0, lt=1)
+    confidence: float = Field(default=0.80, gt=0.5, lt=1)
+
+
+class ChangeRule(Section):
+    """Another recipe."""
+
+    better_with_confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+class SliceRule(Section):
+    """Each column by itself; `max_worsening` in the metric's own unit."""
+
+    by: tuple[ColumnName, ...] = Field(default=(), strict=False)
+    min_rows: int = Field(default=200, ge=1)
+    max_worsening: float = Field(default=0.03, ge=0)
+
+
+class GatePolicy(Section):
+    """The `gate:` section."""
+
+    metric: MetricName = "log_loss"
+    refresh: RefreshRule = RefreshRule()
+    change: ChangeRule = ChangeRule()
+    worthwhile: Share = Field(default=0.01, ge=0, lt=1)
+    """Share of the champion's value."""
+    guardrails: dict[MetricName, Annotated[float, Field(ge=0)]] = {}
+    """Metric and how much it may worsen at most, in its own unit."""
+    slices: SliceRule = SliceRule()
+
+    @property
+    def policy_digest(self) -> str:
+        """The policy's content address, part of a verdict's identity."""
+        return digest_of_json(self.model_dump(mode="json"))
+
+
+class ServingOptions(Section):
+    """The `serving:` section."""
+
+    replicas: int = Field(default=2, ge=1)
+
+
+class ModelSpec(Contract):
+    """One model, one file."""
+
+    name: str
+    title: str = ""
+    owner: str
+    task: Task
+    schedule: str = "0 6 * * MON"
+    source: str = "warehouse"
+    query: str
+    """The SQL's file name, beside the YAML."""
+    query_text: str
+    columns: Columns
+    label_delay: timedelta
+    late_rows: timedelta = timedelta(days=14)
+    features: tuple[Feature, ...]
+    window_months: int = Field(default=3, ge=1)
+    validation: timedelta = timedelta(days=14)
+    test: timedelta = timedelta(days=7)
+    techniques: dict[str, Technique]
+    gate: GatePolicy = GatePolicy()
+    serving: ServingOptions = ServingOptions()
+
+    @property
+    def query_digest(self) -> Digest:
+        """The query's content address; how its lines end does not count."""
+        return digest_of_bytes("\n".join(self.query_text.split("\r\n")).encode())
+
+    @property
+    def plan_digest(self) -> Digest:
+        """Everything but the rows: features, query, techniques, window lengths, metric."""
+        return self._digest_with(self.techniques)
+
+    def recipe_digest(self, technique: str) -> Digest:
+        """The plan with the one technique that ships."""
+        return self._digest_with({technique: self.techniques[technique]})
+
+    def _digest_with(self, techniques: dict[str, Technique]) -> Digest:
+        """Words for people (title, owner, a feature's unit and description) do not count."""
+        return digest_of_json(
+            {
+                "task": self.task,
+                "query": self.query_digest,
+                "columns": self.columns.model_dump(),
+                "features": [feature.model_dump(include={"name", "type", "required", "minimum", "maximum"}) for feature in self.features],
+                "window_months": self.window_months,
+                "seconds": [length.total_seconds() for length in (self.label_delay, self.validation, self.test)],
+                "metric": self.gate.metric,
+                "techniques": {name: technique.model_dump() for name, technique in techniques.items()},
+            }
+        )
+
+
+class FeatureForm(Section):
+    """A feature's line: `category`, or a mapping with `type`."""
+
+    type: FeatureType
+    required: bool = True
+    unit: str | None = None
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_make_sense(self) -> FeatureForm:
+        bounded = self.minimum is not None or self.maximum is not None
+        if bounded and self.type in ("category", "boolean"):
+            raise ValueError(f"is a {self.type} and has no minimum or maximum")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"has a minimum of {self.minimum} above its maximum of {self.maximum}")
+        return self
+
+
+def _feature_form(written: Any) -> Any:
+    return {"type": written} if isinstance(written, str) else written
+
+
+def _known_task(written: Any) -> Any:
+    if written in ("regression", "multiclass_classification", "ranking"):
+        raise ValueError(f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet")
+    return written
+
+
+def _model_name(written: str) -> str:
+    if problem := problem_with_model_name(written):
+        raise ValueError(f"{problem}. It is `{written[:80]}`")
+    return written
+
+
+MODEL_NAME_SCHEMA: dict[str, JsonValue] = {"pattern": f"^{MODEL_NAME}$", "title": "Name", "type": "string"}
+
+
+class ModelFile(Section):
+    """The YAML as a person writes it; the form behind `retrain schema`."""
+
+    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
+    title: str = ""
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    task: Annotated[Task, BeforeValidator(_known_task)]
+    schedule: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = "0 6 * * MON"
+    source: str = "warehouse"
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
+    columns: Columns
+    label_delay: Duration
+    late_rows: Duration = Field(default=timedelta(days=14))
+    features: Annotated[dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]], Field(min_length=1)]
+    window: Months = 3
+    validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
+    test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
+    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = DEFAULT_TECHNIQUES
+    gate: GatePolicy = GatePolicy()
+    serving: ServingOptions = ServingOptions()
+
+    def to_spec(self, query_text: str) -> ModelSpec:
+        """Return the spec that the rest of Ratchet works with."""
+        features = tuple(Feature(name=name, **form.model_dump()) for name, form in self.features.items())
+        others = {name: getattr(self, name) for name in type(self).model_fields if name not in ("features", "window")}
+        return ModelSpec(features=features, window_months=self.window, query_text=query_text, **others)
+
+
+def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
+    """Return the spec that a YAML text says.
+
+    Args:
+        text: The YAML file's text.
+        path: Named in the errors.
+        query_text: The SQL beside it; None when that file is missing.
+
+    Raises:
+        retrain.errors.InvalidSpec: With every mistake and its line.
+    """
+    located = read_yaml(text)
+    mistakes = [Mistake(path, line, sentence) for line, sentence in located.problems]
+    form: ModelFile | None = None
+    if not mistakes or located.lines:
+        try:
+            form = ModelFile.model_validate(located.value)
+        except ValidationError as error:
+            mistakes += mistakes_of([dict(each) for each in error.errors()], located, ModelFile, path)
+        mistakes += [Mistake(path, located.line_of(place), sentence) for place, sentence in _mistakes_between(located, query_text)]
+    if form is None or query_text is None or mistakes:
+        raise InvalidSpec(mistakes)
+    return form.to_spec(query_text)
+
+
+def published_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a model's YAML; `dags/models/model.schema.json` is this, for editors."""
+    schema = ModelFile.model_json_schema()
+    short_form = {"enum": schema["$defs"]["FeatureForm"]["properties"]["type"]["enum"]}
+    features = schema["properties"]["features"]["patternProperties"]
+    features.update({pattern: {"anyOf": [short_form, form]} for pattern, form in features.items()})
+    schema["title"] = "A model of Ratchet"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
+    """Yield what only shows when two fields, or the YAML and the SQL, are seen together; the fields themselves may be wrong."""
+    written = located.value if isinstance(located.value, dict) else {}
+    columns, features = (section if isinstance(section := written.get(name), dict) else {} for name in ("columns", "features"))
+    parts: dict[str, str] = {}
+    for part, column in columns.items():
+        if str(column) in parts:
+            yield ("columns", part), f"`columns.{part}` names the column `{column}`, which is the {parts[str(column)]} already"
+        parts.setdefault(str(column), part)
+    for name in features:
+        if name in parts:
+            yield ("features", name), f"`features.{name}` is the {parts[name]} of the rows and cannot be an input of the model"
+    if query_text is None and "query" in written:
+        yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

@@ -1,0 +1,203 @@
+"""The table of states: its order, and each row by the smallest observation that reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from promote.cluster.port import RolloutStatus
+from promote.contract import Release, State, Verdict
+from promote.forge.port import PullRequest, Status
+from promote.loop.lifecycle import SUPERSEDED, TABLE, Challenger, Failure, Observation, ObservedPull, decide
+from promote.release.history import Named
+from promote.release.manifest import BranchName
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+DIGEST = "sha256:" + "a" * 64
+HEALTHY, PROGRESSING, FAILED = RolloutStatus("healthy", "fine"), RolloutStatus("progressing", "slowly"), RolloutStatus("failed", "crashed")
+
+
+def named(version: int, commit: str, *, minutes_ago: float = 60, rollout: str | None = "success") -> Named:
+    at = NOW - timedelta(minutes=minutes_ago)
+    release = Release(model="m", version=version, image=f"r/m@{DIGEST}", model_digest=DIGEST, verdict_digest=DIGEST)
+    status = Status("ratchet/rollout", rollout, "", at) if rollout else None  # type: ignore[arg-type]  # one of the states
+    return Named(commit * 40, at, f"release {version}".encode(), release, status)
+
+
+def verdict(outcome: str) -> Verdict:
+    return Verdict.model_validate(
+        {"outcome": outcome, "kind": "refresh", "model": "m", "challenger": 9, "champion": 8, "snapshot_id": DIGEST, "policy_digest": DIGEST}
+        | {"comparisons": (), "reasons": ()}
+    )
+
+
+def pull(
+    number: int = 5, version: int = 9, *, purpose: Any = "promotion", over: str | None = "b" * 12, gate: str | None = "success", **changed: Any
+) -> ObservedPull:
+    as_proposed, is_current = changed.pop("as_proposed", True), changed.pop("is_current", True)
+    fields = {"state": "open", "title": "", "url": "", "created_at": NOW} | changed
+    head = PullRequest(number, "branch", "h" * 40, **fields)
+    return ObservedPull(head, BranchName(purpose, version, over), as_proposed, gate, is_current)
+
+
+# v8 is main's and served, v7 before it; v9 challenges, was judged, built, branched and opened.
+USUAL = Observation(
+    "m",
+    "production",
+    NOW,
+    main="c" * 40,
+    history=(named(8, "b"), named(7, "a", minutes_ago=600)),
+    rollout=HEALTHY,
+    champion=8,
+    challenger=Challenger(9),
+    verdict=verdict("promote"),
+    image=f"r/m@{DIGEST}",
+    branch="d" * 40,
+    pulls=(pull(),),
+)
+LANDED = (named(8, "b", minutes_ago=1, rollout=None), named(7, "a", minutes_ago=600))
+ANNOUNCED = (named(8, "b", minutes_ago=1, rollout="pending"), named(7, "a", minutes_ago=600))
+LATE = (named(8, "b", minutes_ago=6, rollout="pending"), named(7, "a", minutes_ago=600))
+BACK = (named(7, "c"), named(8, "b"), named(7, "a", minutes_ago=600))
+BROKEN_FIRST: dict[str, Any] = {"history": (named(8, "b", rollout="failure"),), "rollout": FAILED, "champion": None}
+AWAY = (Failure(is_outage=True, sentence="MLflow does not answer."),)
+BROKEN = (named(8, "b", rollout="failure"), named(7, "a", minutes_ago=600))
+REMOVED = replace(named(8, "c"), content=None, release=None, rollout=None)
+FIRST = {"history": (), "rollout": None, "champion": None, "pulls": ()}
+
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("blind", "wait", {"forge_failure": AWAY[0]}),
+    ("blind", "wait", {"forge_failure": AWAY[0], "champion": 7}),
+    ("blind", "wait", {"failures": AWAY}),
+    ("blind", "wait", {"failures": AWAY, "champion": 7}),
+    ("return ungated", "gate", {"failures": AWAY, "pulls": (pull(purpose="rollback", version=7, gate=None),)}),
+    ("failed", "open revert", {"failures": AWAY, "history": BROKEN, "rollout": None, "pulls": ()}),
+    ("blind", "wait", {"failures": AWAY, "history": BROKEN, "rollout": None, "pulls": (pull(purpose="revert", version=7),)}),
+    ("alias behind", "set champion", {"champion": 7}),
+    ("alias behind", "set champion", {"champion": None}),
+    ("unrecognised", "wait", {"is_recognised": False}),
+    ("unrecognised", "wait", {"history": (replace(named(8, "b"), content=None, release=None, rollout=None), *USUAL.history)}),
+    ("unrecorded", "record success", {"history": LANDED, "champion": 7}),
+    ("unrecorded", "record success", {"history": BROKEN, "champion": 7}),
+    ("obsolete", "close", {"pulls": (pull(purpose="revert", version=7),)}),
+    ("obsolete", "close", {"pulls": (pull(purpose="revert", version=7, over="e" * 12),), "rollout": PROGRESSING}),
+    ("obsolete", "close", {"pulls": (pull(purpose="rollback", version=8, over="e" * 12),)}),
+    ("unannounced", "announce", {"history": LANDED, "rollout": PROGRESSING, "champion": 7}),
+    ("unannounced", "announce", {"history": (named(8, "b", minutes_ago=600, rollout=None), LANDED[1]), "rollout": PROGRESSING, "champion": 7}),
+    ("rolling out", "wait", {"history": ANNOUNCED, "rollout": PROGRESSING, "champion": 7}),
+    ("rolling out", "wait", {"history": ANNOUNCED, "rollout": RolloutStatus("absent", ""), "champion": 7}),
+    ("failed unrecorded", "record failure", {"history": LATE, "rollout": PROGRESSING, "champion": 7}),
+    ("failed unrecorded", "record failure", {"history": LANDED, "rollout": FAILED, "champion": 7}),
+    ("failed", "open revert", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": ()}),
+    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="revert", version=7),)}),
+    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="revert", version=7, state="closed"),)}),
+    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="rollback", version=7),)}),
+    ("closing", "close", {"pulls": (pull(labels=frozenset({SUPERSEDED})),)}),
+    ("edited", "flag", {"pulls": (pull(as_proposed=False),)}),
+    ("edited", "wait", {"pulls": (pull(as_proposed=False, gate="failure"),)}),
+    ("stale", "close", {"pulls": (pull(over="e" * 12),)}),
+    ("stale", "close", {"pulls": (pull(over=None),)}),
+    ("stale", "close", {"pulls": (pull(is_current=False),)}),
+    ("stale", "close", {"pulls": (pull(is_current=False, gate=None),)}),
+    ("superseded", "label", {"pulls": (pull(6), pull(5, 10))}),
+    ("ungated", "gate", {"pulls": (pull(gate=None),)}),
+    ("ungated", "wait", {"pulls": (pull(gate=None),), "policy_problem": "main has no YAML"}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),)}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "history": LANDED, "rollout": PROGRESSING, "champion": 7}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "is_recognised": False}),
+    ("return ungated", "gate", {"pulls": (pull(purpose="revert", version=7, gate=None),), "history": BROKEN, "rollout": FAILED, "champion": 7}),
+    ("no challenger", "wait", {"challenger": None}),
+    ("no challenger", "wait", {"challenger": Challenger(8), "pulls": ()}),
+    ("left behind", "drop challenger", {"history": BACK, "champion": 7, "challenger": Challenger(8), "pulls": ()}),
+    ("had its turn", "wait", {"challenger": Challenger(7), "pulls": ()}),
+    ("failed, held", "wait", {**BROKEN_FIRST, "challenger": Challenger(8), "pulls": ()}),
+    ("failed, held", "wait", {**BROKEN_FIRST, "challenger": None, "pulls": ()}),
+    ("failed, held", "wait", {**BROKEN_FIRST, "verdict": verdict("keep"), "pulls": ()}),
+    ("failed, held", "wait", {**BROKEN_FIRST, "pulls": (pull(state="closed"),)}),
+    ("proposed", "wait", BROKEN_FIRST),
+    ("proposed", "wait", {}),
+    ("rejected", "wait", {"pulls": (pull(state="closed"),)}),
+    ("rejected", "wait", {"pulls": (pull(state="closed", over="e" * 12),)}),
+    ("unjudged", "judge", {"pulls": (), "verdict": None}),
+    ("unjudged", "wait", {"pulls": (), "verdict": None, "policy_problem": "main has no YAML"}),
+    ("kept", "wait", {"pulls": (), "verdict": verdict("keep")}),
+    ("inconclusive", "wait", {"pulls": (), "verdict": verdict("inconclusive")}),
+    ("unbuilt", "build", {"pulls": (), "image": None, "branch": None}),
+    ("unbranched", "branch", {"pulls": (), "branch": None}),
+    ("unopened", "open", {"pulls": ()}),
+    ("unopened", "open", {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), over="e" * 12),)}),
+    ("unopened", "open", FIRST),
+    ("unjudged", "judge", {**FIRST, "verdict": None}),
+    ("no challenger", "wait", {**FIRST, "challenger": None}),
+    ("unopened", "open", {**FIRST, "history": (REMOVED, named(8, "b", rollout="failure"))}),
+]
+
+
+@pytest.mark.parametrize(("state", "act", "changed"), CASES)
+def test_the_first_row_that_matches_decides(state: str, act: str, changed: dict[str, Any]) -> None:
+    step = decide(replace(USUAL, **changed))
+    assert (step.state, step.act) == (state, act)
+
+
+def test_every_state_has_a_row_and_the_forges_rows_come_first() -> None:
+    states = [row.state for row in TABLE]
+    assert set(states) == set(get_args(State))
+    assert states[:4] == ["blind", "return ungated", "failed", "blind"]
+
+
+def test_every_row_is_reached_by_a_case() -> None:
+    assert {(row.state, row.act) for row in TABLE} == {(state, act) for state, act, _ in CASES}
+
+
+@pytest.mark.parametrize(("state", "act", "changed"), CASES)
+def test_whoever_is_waited_for_is_named_with_a_reason(state: str, act: str, changed: dict[str, Any]) -> None:
+    seen = replace(USUAL, **changed)
+    step = decide(seen)
+    done = {"no challenger", "had its turn", "rejected", "kept", "inconclusive"}
+    assert (step.waits_for is None) == (state in done and not seen.open)
+    assert (step.waits_for == "promote") == (act != "wait")
+    assert step.reason[-1] in ".:" or step.reason == "main has no YAML" or "says:" in step.reason
+
+
+@pytest.mark.parametrize(("failures", "who"), [([True], "outage"), ([False], "person"), ([True, False], "person"), ([True, True], "outage")])
+def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(failures: list[bool], who: str) -> None:
+    seen = replace(USUAL, failures=tuple(Failure(is_outage, "It said no.") for is_outage in failures))
+    assert decide(seen).waits_for == who
+    assert decide(replace(USUAL, forge_failure=Failure(is_outage=failures[0], sentence=""))).waits_for == ("outage" if failures[0] else "person")
+
+
+def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:
+    made_long_ago = replace(named(8, "b", minutes_ago=600), rollout=Status("ratchet/rollout", "pending", "", NOW))
+    seen = replace(USUAL, history=(made_long_ago, LANDED[1]), rollout=PROGRESSING, champion=7)
+    assert decide(seen).state == "rolling out"
+    assert decide(replace(seen, at=NOW + timedelta(minutes=5))).state == "failed unrecorded"
+
+
+def test_an_open_way_back_waits_for_a_review_whatever_became_of_the_challenger() -> None:
+    back = pull(6, 7, purpose="rollback")
+    for state, changed in [("no challenger", {"challenger": None}), ("kept", {"verdict": verdict("keep")})]:
+        step = decide(replace(USUAL, pulls=(back,), **changed))
+        assert (step.state, step.waits_for) == (state, "reviewer")
+        assert step.reason.endswith("#6 waits for a review.")
+
+
+def test_since_comes_from_what_says_it() -> None:
+    opened = NOW - timedelta(hours=3)
+    assert decide(replace(USUAL, pulls=(pull(created_at=opened),))).since == opened
+    assert decide(replace(USUAL, pulls=(pull(state="closed", closed_at=opened),))).since == opened
+    assert decide(replace(USUAL, history=ANNOUNCED, rollout=PROGRESSING, champion=7)).since == ANNOUNCED[0].at
+    assert decide(replace(USUAL, pulls=(), verdict=verdict("keep"), judged_at=opened)).since == opened
+    held = decide(replace(USUAL, **BROKEN_FIRST, challenger=None, pulls=()))
+    assert held.since == BROKEN_FIRST["history"][0].rollout.at
+
+
+def test_of_several_proposals_the_challengers_stays() -> None:
+    step = decide(replace(USUAL, pulls=(pull(6, 10), pull(5, 9), pull(4, 8))))
+    assert [observed.pull.number for observed in step.pulls] == [4, 6]
+
+
+def test_a_rollback_that_a_person_asked_for_is_never_stale() -> None:
+    assert decide(replace(USUAL, pulls=(pull(6, 7, purpose="rollback", over="e" * 12), pull()))).state == "proposed"

@@ -1,0 +1,153 @@
+"""The service over a world of fakes: nudges, promotions, health, and one model's defect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from promote.errors import ForgeUnavailable
+from promote.web.app import Loop, create_app
+from tests.fakes.promotion_world import MODEL, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def loop(world: World) -> Loop:
+    return Loop(world.reconciler(), lambda: [MODEL], is_model=lambda name: name == "another-model", environment="production", interval_seconds=3600)
+
+
+@pytest.fixture
+def client(loop: Loop) -> Iterator[TestClient]:
+    with TestClient(create_app(loop)) as client:
+        yield client
+
+
+def until(look: Callable[[], Any]) -> Any:
+    for _ in range(1000):
+        if found := look():
+            return found
+        time.sleep(0.005)  # the loop is a thread of its own
+    raise AssertionError("not within 5 s")
+
+
+def state_of(client: TestClient) -> str:
+    return str(client.get(f"/promotions/{MODEL}").json().get("state"))
+
+
+def test_the_first_pass_sees_every_model_of_main(client: TestClient) -> None:
+    until(lambda: state_of(client) == "no challenger")
+    (promotion,) = client.get("/promotions").json()
+    assert (promotion["model"], promotion["waits_for"], promotion["environment"]) == (MODEL, None, "production")
+
+
+def test_a_nudge_starts_a_pass_that_nobody_waited_an_hour_for(client: TestClient, world: World) -> None:
+    until(lambda: state_of(client) == "no challenger")
+    world.register()
+
+    answer = client.post(f"/nudge/{MODEL}")
+
+    assert answer.status_code == 202
+    until(lambda: state_of(client) == "proposed")
+    promotion = client.get(f"/promotions/{MODEL}").json()
+    assert (promotion["version"], promotion["verdict"], promotion["pull_request"]) == (1, "promote", 1)
+
+
+def test_a_nudged_model_can_be_asked_about_at_once(client: TestClient) -> None:
+    client.post("/nudge/another-model")
+    assert client.get("/promotions/another-model").status_code == 200
+    assert [one["model"] for one in client.get("/promotions", params={"model": "another-model"}).json()] == ["another-model"]
+
+
+@pytest.mark.parametrize("name", ["UPPER", "a..b", "a%20b"])
+def test_a_name_that_is_none_is_a_problem(client: TestClient, name: str) -> None:
+    answer = client.post(f"/nudge/{name}")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "is no model's name" in answer.json()["detail"]
+
+
+def test_an_unknown_model_says_which_are_known(client: TestClient) -> None:
+    until(lambda: state_of(client) == "no challenger")
+    answer = client.get("/promotions/unknown")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert MODEL in answer.json()["detail"]
+
+
+def test_an_outage_is_told_and_the_service_stays_healthy(world: World) -> None:
+    def down() -> list[str]:
+        raise ForgeUnavailable("the forge does not answer")
+
+    loop = Loop(world.reconciler(), down, is_model=lambda _: False, environment="production", interval_seconds=3600)
+    with TestClient(create_app(loop)) as client:
+        until(lambda: loop.problem == "the forge does not answer")
+        assert client.get("/health").json() == {"status": "ok", "problem": "the forge does not answer"}
+
+
+def test_one_models_defect_does_not_stop_the_others(world: World) -> None:
+    reconciler = world.reconciler()
+    real = reconciler.reconcile
+
+    def broken(model: str, tell: Any) -> Any:
+        if model == "a-broken-model":
+            raise ZeroDivisionError("a defect")
+        return real(model, tell)
+
+    reconciler.reconcile = broken  # type: ignore[method-assign]  # a defect, as no fake part can make one
+    loop = Loop(reconciler, lambda: ["a-broken-model", MODEL], is_model=lambda _: False, environment="production", interval_seconds=3600)
+    with TestClient(create_app(loop)) as client:
+        until(lambda: state_of(client) == "no challenger")
+        assert "ZeroDivisionError" in client.get("/health").json()["problem"]
+
+
+def test_health_says_when_the_loop_has_ended(client: TestClient, loop: Loop) -> None:
+    loop.stop()
+    assert client.get("/health").status_code == 503
+
+
+@pytest.mark.parametrize("name", ["flight-dealy", "another-modle"])
+def test_a_nudge_of_a_model_that_nobody_knows_is_a_404_and_keeps_nothing(client: TestClient, loop: Loop, name: str) -> None:
+    answer = client.post(f"/nudge/{name}")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "Merge the model file, or correct the name" in answer.json()["detail"]
+    assert name not in loop.promotions
+    assert client.get(f"/promotions/{name}").status_code == 404
+
+
+def test_a_nudge_that_cannot_be_checked_is_a_503(world: World) -> None:
+    def away(_: str) -> bool:
+        raise ForgeUnavailable("The forge does not answer.")
+
+    loop = Loop(world.reconciler(), lambda: [MODEL], is_model=away, environment="production", interval_seconds=3600)
+    with TestClient(create_app(loop)) as client:
+        assert client.post("/nudge/new-model").status_code == 503
+        until(lambda: state_of(client) == "no challenger")
+        assert client.post(f"/nudge/{MODEL}").status_code == 202
+
+
+def test_a_foreign_error_while_models_are_listed_does_not_end_the_loop(world: World) -> None:
+    calls: list[int] = []
+
+    def models() -> list[str]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise AssertionError("unsupported encoding: none")
+        return [MODEL]
+
+    loop = Loop(world.reconciler(), models, is_model=lambda _: True, environment="production", interval_seconds=0.01)
+    with TestClient(create_app(loop)) as client:
+        until(lambda: state_of(client) == "no challenger")
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_no_page_loads_scripts_from_another_host(client: TestClient, page: str) -> None:
+    assert client.get(page).status_code == 404
+    assert client.get("/openapi.json").status_code == 200

@@ -1,0 +1,139 @@
+"""Techniques are fitted side by side; one that fails says why, and the others go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from retrain.contract import Feature
+from retrain.errors import OneClassLabel, TrainingError
+from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, true_or_false, warm_up
+from retrain.spec.model_file import Technique
+from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows
+
+ROOT = Path(__file__).parents[4]
+TRAIN, HELD_OUT = make_rows(1200), make_rows(300, seed=1)
+
+
+def task(name: str, technique: Technique, **changes) -> Fit:
+    return Fit(**{"name": name, "technique": technique, "features": FEATURES, "label": "late", "train": TRAIN, "held_out": HELD_OUT, "seed": 7, **changes})
+
+
+def test_a_fit_answers_with_the_scores_of_what_ships():
+    found = fit(task("boosted_trees", TREES))
+    assert isinstance(found, Fitted)
+    assert found.scores.shape == (300,)
+    assert np.mean((found.scores > 0.5) == true_or_false(HELD_OUT, "late")) > 0.6
+
+
+def test_the_seed_decides_the_bytes():
+    technique = Technique(estimator=TREES.estimator, params={"max_iter": 5, "max_features": 0.4})
+    one, again, other = (fit(task("boosted_trees", technique, seed=seed)) for seed in (1, 1, 2))
+    assert one.network == again.network != other.network
+
+
+def test_a_feature_without_any_value_is_left_out():
+    empty = TRAIN.set_column(TRAIN.column_names.index("wind_speed"), "wind_speed", pa.nulls(TRAIN.num_rows, pa.float64()))
+    for technique in (TREES, LOGISTIC):
+        found = fit(task("t", technique, train=empty))
+        assert isinstance(found, Fitted), found
+        assert "wind_speed" not in [feature.name for feature in found.features]
+
+
+def test_a_technique_that_cannot_be_fitted_says_why_and_the_others_go_on():
+    refused = task("refused", Technique(estimator=LOGISTIC.estimator, params={"C": -1}))
+    found = fit_all([refused, task("logistic", LOGISTIC)], workers=1)
+    assert isinstance(found[0], Ineligible)
+    assert "'C' parameter" in found[0].reason
+    assert isinstance(found[1], Fitted)
+
+
+def test_a_technique_whose_export_is_wrong_is_not_eligible(monkeypatch):
+    monkeypatch.setattr("retrain.fitting.export.LARGEST_DIFFERENCE_ALLOWED", 0.0)  # no export is that exact
+    found = fit(task("boosted_trees", TREES))
+    assert isinstance(found, Ineligible)
+    says = re.search(r"does not answer as scikit-learn does: largest difference .* in (\d+) rows", found.reason)
+    assert int(says[1]) > HELD_OUT.num_rows  # all of them, and rows of extreme values
+
+
+def die(_: Fit) -> None:
+    os._exit(9)
+
+
+def die_or_fit(one: Fit):
+    return die(one) if one.name == "deadly" else fit(one)
+
+
+def test_processes_give_what_one_process_gives_and_outlive_a_technique_that_dies(monkeypatch):
+    monkeypatch.setattr("retrain.fitting.training.fit", die_or_fit)
+    warm_up()
+    tasks = [task("deadly", TREES), task("logistic", LOGISTIC), task("boosted_trees", TREES)]
+    deadly, *others = fit_all(tasks, workers=2)
+    assert isinstance(deadly, Ineligible)
+    assert "its process died" in deadly.reason
+    assert [one.network for one in others] == [fit(one).network for one in tasks[1:]]
+
+
+WITHOUT_A_GUARD = """
+import sys
+from pathlib import Path
+from tests.unit.retrain.fitting.test_training import LOGISTIC, TREES, task
+from retrain.fitting.training import fit_all
+fit_all([task("logistic", LOGISTIC), task("boosted_trees", TREES)], workers=2)
+"""
+
+
+def test_processes_that_cannot_start_end_the_run_and_say_so(tmp_path):
+    program = tmp_path / "retrain"
+    program.write_text(WITHOUT_A_GUARD)  # each process would do all of it again
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 1
+    assert "TrainingError: the processes that train cannot start" in done.stderr
+    assert "before the\n        current process has finished its bootstrapping phase" in done.stderr
+
+
+WAIT_FOR_WORK = """
+import os
+from retrain.fitting.training import _pool
+with _pool(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    input()
+"""
+
+
+def test_a_worker_that_waits_for_work_ends_when_its_parent_is_killed():
+    with subprocess.Popen([sys.executable, "-c", WAIT_FOR_WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        worker = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    ended, _, _ = select.select([worker], [], [], 10)
+    os.close(worker)
+    assert ended
+
+
+def test_a_label_of_one_class_is_refused_by_name():
+    late = TRAIN.filter(TRAIN.column("late"))
+    with pytest.raises(OneClassLabel, match=rf"all {late.num_rows} validation rows have late = True"):
+        true_or_false(late, "late", split="validation")
+
+
+@pytest.mark.parametrize(("labels", "says"), [([True, None], "1 of 2 train rows have no label"), ([1, 2], "must be true or false")])
+def test_a_label_that_is_missing_or_neither_is_refused(labels, says):
+    with pytest.raises(TrainingError, match=says):
+        true_or_false(pa.table({"late": labels}), "late")
+
+
+def test_labels_of_zero_and_one_are_labels():
+    assert true_or_false(pa.table({"late": [0, 1, 1]}), "late").tolist() == [0, 1, 1]
+
+
+def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():
+    found = fit(task("boosted_trees", TREES, features=(*FEATURES, Feature(name="not_there", type="number"))))
+    assert isinstance(found, Ineligible)
