@@ -36,8 +36,25 @@ MOST_FILES, MOST_BYTES = 5000, 20_000_000
 # Only these fields of a kustomization are understood. No plugin, no chart, no generator of secrets.
 FIELDS = frozenset(
     (
-        *("apiVersion", "kind", "metadata", "namespace", "namePrefix", "nameSuffix", "resources", "components"),
-        *("labels", "commonLabels", "commonAnnotations", "replicas", "images", "patches", "replacements"),
+        *(
+            "apiVersion",
+            "kind",
+            "metadata",
+            "namespace",
+            "namePrefix",
+            "nameSuffix",
+            "resources",
+            "components",
+        ),
+        *(
+            "labels",
+            "commonLabels",
+            "commonAnnotations",
+            "replicas",
+            "images",
+            "patches",
+            "replacements",
+        ),
         *("configMapGenerator", "generatorOptions", "sortOptions"),
     )
 )
@@ -45,7 +62,9 @@ FIELDS_OF = {
     "images": frozenset(["name", "newName", "newTag", "digest", "tagSuffix"]),
     "patches": frozenset(["path", "patch", "target", "options"]),
     "replacements": frozenset(["source", "targets"]),
-    "configMapGenerator": frozenset(["name", "namespace", "behavior", "literals", "files", "envs", "env", "options"]),
+    "configMapGenerator": frozenset(
+        ["name", "namespace", "behavior", "literals", "files", "envs", "env", "options"]
+    ),
 }
 _WORKLOADS = {
     "": "Pod ReplicationController",
@@ -121,12 +140,16 @@ def read_yaml(content: bytes, where: str) -> list[Any]:
         found = yaml.load_all(content.decode(), _StrictLoader)
         return [document for document in found if document not in (None, "")]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise NoStatus(f"{where} is not plain YAML. Write it without aliases, tags and keys that are there twice.") from error
+        raise NoStatus(
+            f"{where} is not plain YAML. Write it without aliases, tags and keys that are there twice."
+        ) from error
 
 
 def git(*arguments: str, stdin: bytes = b"", may_fail: bool = False) -> bytes:
     """Return what git writes; with `may_fail`, nothing when it says no."""
-    done = subprocess.run(["git", *arguments], input=stdin, stdout=subprocess.PIPE, check=not may_fail)
+    done = subprocess.run(
+        ["git", *arguments], input=stdin, stdout=subprocess.PIPE, check=not may_fail
+    )
     return done.stdout if done.returncode == 0 else b""
 
 
@@ -146,15 +169,26 @@ class Tree:
         Raises:
             NoStatus: It holds links or submodules, or too much.
         """
-        entries = [entry.split(b"\t", 1) for entry in git("ls-tree", "-r", "-z", "--full-tree", name, "gitops/").split(b"\0")[:-1]]
+        entries = [
+            entry.split(b"\t", 1)
+            for entry in git("ls-tree", "-r", "-z", "--full-tree", name, "gitops/").split(b"\0")[
+                :-1
+            ]
+        ]
         if len(entries) > MOST_FILES:
             raise NoStatus(f"gitops/ has {len(entries)} files; at most {MOST_FILES} are read.")
         blobs: dict[str, str] = {}
         for about, path in entries:
             mode, _, sha = about.decode().split()
             text = path.decode(errors="replace")
-            if mode not in ("100644", "100755") or not re.fullmatch(r"[\w.@+ -]+(/[\w.@+ -]+)*", text) or {".", "..", ".git"} & set(text.split("/")):
-                raise NoStatus(f"{text!r} is a link, a submodule, or has a name that is not understood. Use plain files.")
+            if (
+                mode not in ("100644", "100755")
+                or not re.fullmatch(r"[\w.@+ -]+(/[\w.@+ -]+)*", text)
+                or {".", "..", ".git"} & set(text.split("/"))
+            ):
+                raise NoStatus(
+                    f"{text!r} is a link, a submodule, or has a name that is not understood. Use plain files."
+                )
             blobs[text] = sha
         return cls(dict(zip(blobs, _read(list(blobs.values())), strict=True)), scratch)
 
@@ -168,7 +202,9 @@ class Tree:
 
     def below(self, folder: str) -> dict[str, bytes]:
         """The files of a folder."""
-        return {path: content for path, content in self.files.items() if path.startswith(f"{folder}/")}
+        return {
+            path: content for path, content in self.files.items() if path.startswith(f"{folder}/")
+        }
 
     def folder_facts(self, folder: str) -> Facts | Unbuildable:
         """What runs by a folder's build."""
@@ -186,11 +222,27 @@ class Tree:
             Unbuildable: kustomize refused them.
         """
         folder = f"gitops/clusters/{environment}"
-        names = [path.removeprefix(f"{folder}/") for path in sorted(self.below(folder)) if path.endswith((".yaml", ".yml"))]
+        names = [
+            path.removeprefix(f"{folder}/")
+            for path in sorted(self.below(folder))
+            if path.endswith((".yaml", ".yml"))
+        ]
         if any(posixpath.basename(name) in KUSTOMIZATIONS for name in self.below(folder)):
-            raise NoStatus(f"{folder} has a kustomization of its own, and this script does not read it.")
-        made = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names}
-        return self.with_files({f"{folder}/kustomization.yaml": json.dumps(made).encode()}).build(folder) if names else []
+            raise NoStatus(
+                f"{folder} has a kustomization of its own, and this script does not read it."
+            )
+        made = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": names,
+        }
+        return (
+            self.with_files({f"{folder}/kustomization.yaml": json.dumps(made).encode()}).build(
+                folder
+            )
+            if names
+            else []
+        )
 
     def build(self, folder: str) -> list[Any]:
         """What kustomize makes of a folder.
@@ -201,15 +253,23 @@ class Tree:
         """
         if self._folder is None:
             check_kustomizations(self.files)
-            self._folder = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix=secrets.token_hex(8))))
+            self._folder = Path(
+                self._scratch.enter_context(
+                    tempfile.TemporaryDirectory(prefix=secrets.token_hex(8))
+                )
+            )
             for path, content in self.files.items():
                 (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (self._folder / path).write_bytes(content)
         # No git, no proxy that answers: a remote file that the check above missed cannot be read.
-        nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+        nowhere = dict.fromkeys(
+            ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"
+        )
         env = {"PATH": "/nonexistent", "HOME": str(self._folder), **nowhere}
         command = [kustomize(), "build", folder]
-        done = subprocess.run(command, cwd=self._folder, env=env, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, cwd=self._folder, env=env, capture_output=True, timeout=120, check=False
+        )
         if done.returncode != 0:
             raise Unbuildable(done.stderr.decode(errors="replace").strip()[:300])
         return read_yaml(done.stdout, f"the build of {folder}")
@@ -218,15 +278,24 @@ class Tree:
 @cache
 def kustomize() -> str:
     """Return where kustomize is."""
-    found = subprocess.run(["sh", "-c", "command -v kustomize"], capture_output=True, text=True, check=True).stdout.strip()
-    version = subprocess.run([found, "version"], capture_output=True, text=True, check=True).stdout.strip()
+    found = subprocess.run(
+        ["sh", "-c", "command -v kustomize"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    version = subprocess.run(
+        [found, "version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not re.match(r"(\{.*)?v5\.", version):
-        raise SystemExit(f"kustomize is {version}; this script needs version 5. Choose a runner image that has it.")
+        raise SystemExit(
+            f"kustomize is {version}; this script needs version 5. Choose a runner image that has it."
+        )
     return found
 
 
 def _read(shas: list[str]) -> Iterator[bytes]:
-    answer, total = git("cat-file", "--batch", stdin="".join(f"{sha}\n" for sha in shas).encode()), 0
+    answer, total = (
+        git("cat-file", "--batch", stdin="".join(f"{sha}\n" for sha in shas).encode()),
+        0,
+    )
     for _ in shas:
         head, _, answer = answer.partition(b"\n")
         size = int(head.split()[2])
@@ -257,7 +326,9 @@ def check_kustomizations(files: dict[str, bytes]) -> None:
             remote = re.search(r"github\.com|\.git\b|_git\b", reference, re.IGNORECASE)
             room = "gitops/models/" if path.startswith("gitops/models/") else "gitops/"
             if not plain or remote or not whole.startswith(room):
-                raise NoStatus(f"{path} refers to {reference!r}. Only files and folders of {room} are read here, nothing remote.")
+                raise NoStatus(
+                    f"{path} refers to {reference!r}. Only files and folders of {room} are read here, nothing remote."
+                )
 
 
 def _check_fields(found: dict[str, Any], path: str) -> None:
@@ -268,7 +339,9 @@ def _check_fields(found: dict[str, Any], path: str) -> None:
             raise NoStatus(f"{path}: {field} is not a list of mappings.")
         unknown |= {f"{field}.{name}" for entry in entries for name in set(entry) - fields}
     if unknown:
-        raise NoStatus(f"{path} uses {', '.join(sorted(unknown))}, which this script does not read: a plugin, a chart or a remote file may run there.")
+        raise NoStatus(
+            f"{path} uses {', '.join(sorted(unknown))}, which this script does not read: a plugin, a chart or a remote file may run there."
+        )
 
 
 def _references(found: dict[str, Any]) -> list[str]:
@@ -286,7 +359,13 @@ def conditions(content: bytes, path: str) -> set[str]:
     chosen = [json.dumps(entry, sort_keys=True) for entry in found.get("images") or []]
     for field in ("patches", "replacements"):
         chosen += [
-            text for entry in found.get(field) or [] if re.search("(label|annotation)selector", text := json.dumps(entry, sort_keys=True), re.IGNORECASE)
+            text
+            for entry in found.get(field) or []
+            if re.search(
+                "(label|annotation)selector",
+                text := json.dumps(entry, sort_keys=True),
+                re.IGNORECASE,
+            )
         ]
     return set(chosen)
 
@@ -305,7 +384,9 @@ def facts(objects: list[Any]) -> Facts:
             found.update(_running(thing.get("spec"), key))
             continue
         if group.endswith("toolkit.fluxcd.io") and isinstance(spec := thing.get("spec"), dict):
-            thing = {**thing, "spec": {name: value for name, value in spec.items() if name not in _TIMES}}  # noqa: PLW2901 - the same object, without its times
+            kept = {name: value for name, value in spec.items() if name not in _TIMES}
+            found[key] = {**thing, "spec": kept}
+            continue
         found[key] = thing
     return found
 
@@ -326,12 +407,25 @@ def _running(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 class Judge:
     """Compares two trees; `history` names the first-parent commits of main that changed a file."""
 
-    def __init__(self, base: str, branch: str, before: Tree, after: Tree, scratch: ExitStack) -> None:
+    def __init__(
+        self, base: str, branch: str, before: Tree, after: Tree, scratch: ExitStack
+    ) -> None:
         self._base, self._branch, self._scratch = base, branch, scratch
         probe, digest = f"p{secrets.token_hex(8)}", secrets.token_hex(32)
-        environments = sorted({path.split("/")[2] for tree in (before, after) for path in tree.below("gitops/clusters") if path.count("/") > 2})
+        environments = sorted(
+            {
+                path.split("/")[2]
+                for tree in (before, after)
+                for path in tree.below("gitops/clusters")
+                if path.count("/") > 2
+            }
+        )
         words = {"model": probe, "digest": digest, "version": 10**9 + secrets.randbelow(10**9)}
-        probes = {f"gitops/models/{probe}/{one}/{name}": text.format(**words).encode() for one in environments or ["probe"] for name, text in _PROBE.items()}
+        probes = {
+            f"gitops/models/{probe}/{one}/{name}": text.format(**words).encode()
+            for one in environments or ["probe"]
+            for name, text in _PROBE.items()
+        }
         self._probe, self._environments = probe, environments
         self._before, self._after = before.with_files(probes), after.with_files(probes)
 
@@ -348,15 +442,27 @@ class Judge:
             if not folder.startswith("gitops/models/"):
                 self._check_platform(folder)
         both = {*self._before.files, *self._after.files}
-        folders = {"/".join(path.split("/")[:4]) for path in both if path.startswith("gitops/models/") and path.count("/") > 3}
+        folders = {
+            "/".join(path.split("/")[:4])
+            for path in both
+            if path.startswith("gitops/models/") and path.count("/") > 3
+        }
         return WAY_BACK if any([self._is_way_back(folder) for folder in sorted(folders)]) else SAME  # noqa: C419 - each is checked
 
     def _check_conditions(self) -> None:
         for path, content in self._after.below("gitops/models").items():
-            if posixpath.basename(path) in KUSTOMIZATIONS and content != self._before.files.get(path):
-                known = conditions(self._before.files[path], path) if path in self._before.files else set()
+            if posixpath.basename(path) in KUSTOMIZATIONS and content != self._before.files.get(
+                path
+            ):
+                known = (
+                    conditions(self._before.files[path], path)
+                    if path in self._before.files
+                    else set()
+                )
                 if new := conditions(content, path) - known:
-                    raise NoStatus(f"{path}: {min(new)[:200]} may change what a later release runs. Patch by name and kind, and leave images to release.yaml.")
+                    raise NoStatus(
+                        f"{path}: {min(new)[:200]} may change what a later release runs. Patch by name and kind, and leave images to release.yaml."
+                    )
 
     def _flux(self, tree: Tree, environment: str) -> Facts:
         try:
@@ -372,29 +478,42 @@ class Judge:
                     continue
                 spec = thing.get("spec") or {}
                 if "components" in spec or "substituteFrom" in (spec.get("postBuild") or {}):
-                    raise NoStatus(f"{key} uses components or substituteFrom, and this script does not read them.")
+                    raise NoStatus(
+                        f"{key} uses components or substituteFrom, and this script does not read them."
+                    )
                 folder = posixpath.normpath(str(spec.get("path", "")))
-                if folder.startswith("gitops/") and not re.fullmatch("gitops/clusters/[^/]+", folder):
+                if folder.startswith("gitops/") and not re.fullmatch(
+                    "gitops/clusters/[^/]+", folder
+                ):
                     folders.add(folder)
         return folders
 
     def _check_cluster(self, environment: str) -> None:
         before, after = (self._flux(tree, environment) for tree in (self._before, self._after))
         for key in sorted({*before, *after}):
-            if before.get(key) == after.get(key) or self._leaves_or_returns(environment, key, before, after):
+            if before.get(key) == after.get(key) or self._leaves_or_returns(
+                environment, key, before, after
+            ):
                 continue
-            raise NoStatus(f"gitops/clusters/{environment} changes {key}. This script cannot say what runs by it.")
+            raise NoStatus(
+                f"gitops/clusters/{environment} changes {key}. This script cannot say what runs by it."
+            )
 
     def _leaves_or_returns(self, environment: str, key: str, before: Facts, after: Facts) -> bool:
         """True for the Flux object of a model that is removed whole, or that main had with the release that comes back."""
-        if not key.startswith("kustomize.toolkit.fluxcd.io/Kustomization ") or (key in before and key in after):
+        if not key.startswith("kustomize.toolkit.fluxcd.io/Kustomization ") or (
+            key in before and key in after
+        ):
             return False
         folder = posixpath.normpath(str({**before, **after}[key]["spec"].get("path", "")))
         if not re.fullmatch(f"gitops/models/[^/]+/{re.escape(environment)}", folder):
             return False
         if key in before:
             return not self._after.has(folder)
-        return any(self._flux(tree, environment).get(key) == after[key] for tree in self._trees_with_release(folder))
+        return any(
+            self._flux(tree, environment).get(key) == after[key]
+            for tree in self._trees_with_release(folder)
+        )
 
     def _check_platform(self, folder: str) -> None:
         before, after = (self._built(tree, folder) for tree in (self._before, self._after))
@@ -403,7 +522,13 @@ class Judge:
             if old == new:
                 continue
             # The platform's own images are released by pull requests; nothing else there may start.
-            if old is None or new is None or " models/" in key or {*old} != {*new} or {**old, "image": new.get("image")} != new:
+            if (
+                old is None
+                or new is None
+                or " models/" in key
+                or {*old} != {*new}
+                or {**old, "image": new.get("image")} != new
+            ):
                 raise NoStatus(f"{folder} changes {key}: something new runs.")
 
     def _built(self, tree: Tree, folder: str) -> Facts:
@@ -424,7 +549,9 @@ class Judge:
             self._check_same(folder, new is None)
             return False
         if self._branch.startswith("ratchet/"):
-            raise NoStatus(f"A branch that begins with ratchet/ is promote's, and only promote can say that the gate let {path} through.")
+            raise NoStatus(
+                f"A branch that begins with ratchet/ is promote's, and only promote can say that the gate let {path} through."
+            )
         if new is None:
             if self._after.has(folder):
                 held = self._after.with_files({path: old or b""})
@@ -432,7 +559,9 @@ class Judge:
             return True
         trees = list(self._trees_with_release(folder))
         if not trees:
-            raise NoStatus(f"main never had this content of {path}, and only promote can say that the gate let it through.")
+            raise NoStatus(
+                f"main never had this content of {path}, and only promote can say that the gate let it through."
+            )
         after, before = self._built(self._after, folder), self._before.folder_facts(folder)
         if old is not None and not isinstance(before, Unbuildable):
             _check_equal(folder, before, after, (_image(old), _image(new)))
@@ -442,9 +571,20 @@ class Judge:
 
     def _check_same(self, folder: str, is_unnamed: bool) -> None:
         before, after = (tree.folder_facts(folder) for tree in (self._before, self._after))
-        if is_unnamed and (not self._after.has(folder) or self._before.below(folder) == self._after.below(folder)) and isinstance(after, Unbuildable):
+        if (
+            is_unnamed
+            and (
+                not self._after.has(folder)
+                or self._before.below(folder) == self._after.below(folder)
+            )
+            and isinstance(after, Unbuildable)
+        ):
             return  # no release, so nothing is applied there
-        if f"/{self._probe}/" in folder and isinstance(before, Unbuildable) and isinstance(after, Unbuildable):
+        if (
+            f"/{self._probe}/" in folder
+            and isinstance(before, Unbuildable)
+            and isinstance(after, Unbuildable)
+        ):
             return  # no model can come yet
         _check_equal(folder, self._built(self._before, folder), self._built(self._after, folder))
 
@@ -454,19 +594,32 @@ class Judge:
         content = self._after.files.get(path)
         if content is None:
             return
-        wanted = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        for commit in git("log", "--first-parent", "--format=%H", self._base, "--", path).decode().split():
-            if git("rev-parse", "--verify", "--quiet", f"{commit}:{path}", may_fail=True).decode().strip() == wanted:
+        wanted = hashlib.sha1(
+            b"blob %d\0" % len(content) + content, usedforsecurity=False
+        ).hexdigest()
+        for commit in (
+            git("log", "--first-parent", "--format=%H", self._base, "--", path).decode().split()
+        ):
+            if (
+                git("rev-parse", "--verify", "--quiet", f"{commit}:{path}", may_fail=True)
+                .decode()
+                .strip()
+                == wanted
+            ):
                 yield Tree.of(commit, self._scratch)
 
 
-def _check_equal(folder: str, before: Facts, after: Facts, images: tuple[str, str] | None = None) -> None:
+def _check_equal(
+    folder: str, before: Facts, after: Facts, images: tuple[str, str] | None = None
+) -> None:
     for key in sorted({*before, *after}):
         old, new = before.get(key), after.get(key)
         if images and old and old.get("image") == images[0]:
             old = {**old, "image": images[1]}
         if old != new:
-            raise NoStatus(f"{folder} changes {key}: only promote can say that the gate let this through.")
+            raise NoStatus(
+                f"{folder} changes {key}: only promote can say that the gate let this through."
+            )
 
 
 def _image(release: bytes) -> str:
@@ -485,10 +638,18 @@ def judge(base: str, head: str, branch: str) -> str:
     Raises:
         NoStatus: There is to be none.
     """
-    merged = git("merge-tree", "--write-tree", "--no-messages", base, head, may_fail=True).decode().split("\n")[0]
+    merged = (
+        git("merge-tree", "--write-tree", "--no-messages", base, head, may_fail=True)
+        .decode()
+        .split("\n")[0]
+    )
     if not merged:
         raise NoStatus("The pull request conflicts with main. Resolve the conflict.")
-    changed = git("diff-tree", "-r", "-z", "--name-only", "--no-renames", f"{base}^{{tree}}", merged).decode(errors="replace").split("\0")[:-1]
+    changed = (
+        git("diff-tree", "-r", "-z", "--name-only", "--no-renames", f"{base}^{{tree}}", merged)
+        .decode(errors="replace")
+        .split("\0")[:-1]
+    )
     for path in changed:
         name = posixpath.basename(path)
         if name == ".sourceignore" or (path.startswith("gitops/") and name.startswith(".")):
@@ -501,8 +662,14 @@ def judge(base: str, head: str, branch: str) -> str:
 
 def main() -> None:
     """Print the description of the status, or nothing; why there is none goes to the log."""
-    parser = argparse.ArgumentParser(description="Print why a pull request may have the status ratchet/gate; nothing when it may not.")
-    for name, text in (("base", "main's commit"), ("head", "the pull request's commit"), ("branch", "its branch")):
+    parser = argparse.ArgumentParser(
+        description="Print why a pull request may have the status ratchet/gate; nothing when it may not."
+    )
+    for name, text in (
+        ("base", "main's commit"),
+        ("head", "the pull request's commit"),
+        ("branch", "its branch"),
+    ):
         parser.add_argument(f"--{name}", required=True, help=text)
     asked = parser.parse_args()
     try:

@@ -22,7 +22,9 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
     """
     declared = headers.get(b"content-type", b"")
     if declared.partition(b";")[0].strip().lower() != b"application/json":
-        raise MediaTypeRefused(f"send content-type: application/json; it is {declared[:80].decode('ascii', 'replace') or 'missing'}")
+        raise MediaTypeRefused(
+            f"send content-type: application/json; it is {declared[:80].decode('ascii', 'replace') or 'missing'}"
+        )
 
 
 def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int) -> None:
@@ -33,7 +35,9 @@ def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int)
     """
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > max_body_bytes):
-        raise BodyTooLarge(f"a body may have {max_body_bytes} bytes; this one announces {declared[:20].decode()}")
+        raise BodyTooLarge(
+            f"a body may have {max_body_bytes} bytes; this one announces {declared[:20].decode()}"
+        )
 
 
 def check_bytes(received_bytes: int, *, max_body_bytes: int) -> None:

@@ -33,7 +33,9 @@ API_VERSION = "1"
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the gateway; its settings come from the environment when none are given."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")  # nothing where logging is set up already
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )  # nothing where logging is set up already
     settings = settings or read_settings()
     gateway = _gateway(settings)
 
@@ -50,10 +52,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             following.cancel()
             await gateway.lanes.close()
 
-    logging.getLogger("uvicorn.access").handlers.clear()  # a line a request costs a tenth of it: access_log_share is ours
+    logging.getLogger(
+        "uvicorn.access"
+    ).handlers.clear()  # a line a request costs a tenth of it: access_log_share is ours
     logging.getLogger("uvicorn.access").propagate = False
-    app = FastAPI(title=TITLE, version=API_VERSION, description=ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.router.routes.insert(0, Route("/v1/models/{model}:predict", Predict(gateway), methods=["POST"], include_in_schema=False))
+    app = FastAPI(
+        title=TITLE,
+        version=API_VERSION,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.router.routes.insert(
+        0,
+        Route(
+            "/v1/models/{model}:predict",
+            Predict(gateway),
+            methods=["POST"],
+            include_in_schema=False,
+        ),
+    )
     app.include_router(health_routes(gateway))
     app.include_router(docs_routes())
     app.state.gateway = gateway
@@ -73,13 +92,27 @@ def _gateway(settings: Settings) -> Gateway:
         measures.block(model, rows)
 
     tls = ssl.create_default_context()
-    lanes = Lanes(settings, connect=lambda url: Upstream(url, tls=tls, token=settings.serving_token), on_block=on_block)
+    lanes = Lanes(
+        settings,
+        connect=lambda url: Upstream(url, tls=tls, token=settings.serving_token),
+        on_block=on_block,
+    )
 
     def queues() -> list[Queue]:
-        return [(lane.served.model, str(lane.served.version), lane.coalescer.waiting_rows, lane.coalescer.in_flight_rows) for lane in lanes]
+        return [
+            (
+                lane.served.model,
+                str(lane.served.version),
+                lane.coalescer.waiting_rows,
+                lane.coalescer.in_flight_rows,
+            )
+            for lane in lanes
+        ]
 
     measures = Measures(queues)
-    return Gateway(settings, Keyring(key.get_secret_value() for key in settings.keys), lanes, measures)
+    return Gateway(
+        settings, Keyring(key.get_secret_value() for key in settings.keys), lanes, measures
+    )
 
 
 def _description(app: FastAPI, lanes: Lanes) -> Callable[[], dict[str, Any]]:
@@ -87,12 +120,18 @@ def _description(app: FastAPI, lanes: Lanes) -> Callable[[], dict[str, Any]]:
     made: dict[tuple[tuple[str, int], ...], dict[str, Any]] = {}
 
     def description() -> dict[str, Any]:
-        newest = {lane.served.model: lane for lane in sorted(lanes, key=lambda lane: lane.served.version)}
+        newest = {
+            lane.served.model: lane for lane in sorted(lanes, key=lambda lane: lane.served.version)
+        }
         releases = tuple(sorted((model, lane.served.version) for model, lane in newest.items()))
         if releases not in made:
             made.clear()
-            general = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            made[releases] = describe({model: lane.reader for model, lane in newest.items()}, general)
+            general = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            made[releases] = describe(
+                {model: lane.reader for model, lane in newest.items()}, general
+            )
         return made[releases]
 
     return description
@@ -108,7 +147,9 @@ def _drain_on_sigterm(gateway: Gateway) -> Callable[[], None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         gateway.is_draining = True
         if callable(before):
-            loop.call_soon_threadsafe(loop.call_later, gateway.settings.drain_seconds, before, number, frame)
+            loop.call_soon_threadsafe(
+                loop.call_later, gateway.settings.drain_seconds, before, number, frame
+            )
 
     signal.signal(signal.SIGTERM, on_signal)
     return lambda: None if signal.getsignal(signal.SIGTERM) is not on_signal else _restore(before)

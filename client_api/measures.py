@@ -25,8 +25,12 @@ class _Queues(Collector):
         self._queues = queues
 
     def collect(self) -> Iterator[Metric]:
-        waiting = GaugeMetricFamily("client_api_waiting_rows", "Rows that wait for a call.", labels=["model", "version"])
-        in_flight = GaugeMetricFamily("client_api_in_flight_rows", "Rows in a call.", labels=["model", "version"])
+        waiting = GaugeMetricFamily(
+            "client_api_waiting_rows", "Rows that wait for a call.", labels=["model", "version"]
+        )
+        in_flight = GaugeMetricFamily(
+            "client_api_in_flight_rows", "Rows in a call.", labels=["model", "version"]
+        )
         totals: dict[tuple[str, str], list[int]] = {}
         for model, version, waiting_rows, in_flight_rows in self._queues():
             total = totals.setdefault((model, version), [0, 0])
@@ -44,18 +48,37 @@ class Measures:
     def __init__(self, queues: Callable[[], Iterable[Queue]]) -> None:
         """Count from zero; `queues` is asked at each scrape."""
         self._registry = CollectorRegistry()
-        self._requests = Counter("client_api_requests", "Answered requests.", ["model", "version", "status"], registry=self._registry)
-        self._seconds = Histogram(
-            "client_api_request_seconds", "From the first byte of a request to its answer.", ["model"], buckets=SECONDS, registry=self._registry
+        self._requests = Counter(
+            "client_api_requests",
+            "Answered requests.",
+            ["model", "version", "status"],
+            registry=self._registry,
         )
-        self._rows = Histogram("client_api_block_rows", "Rows that went to a server as one block.", ["model"], buckets=ROWS, registry=self._registry)
+        self._seconds = Histogram(
+            "client_api_request_seconds",
+            "From the first byte of a request to its answer.",
+            ["model"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._rows = Histogram(
+            "client_api_block_rows",
+            "Rows that went to a server as one block.",
+            ["model"],
+            buckets=ROWS,
+            registry=self._registry,
+        )
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._registry.register(_Queues(queues))
-        self._series(UNKNOWN, "", 401)  # there from the start: a request without a key adds no series
+        self._series(
+            UNKNOWN, "", 401
+        )  # there from the start: a request without a key adds no series
 
     def count(self, model: str, version: str, status: int, seconds: float) -> None:
         """Count one answered request; `model` is a name that the gateway knows, or UNKNOWN: never a caller's word."""
-        requests, latency = self._known.get((model, version, status)) or self._series(model, version, status)
+        requests, latency = self._known.get((model, version, status)) or self._series(
+            model, version, status
+        )
         requests.inc()
         latency.observe(seconds)
 

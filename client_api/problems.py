@@ -63,15 +63,21 @@ class FieldProblem(TypedDict):
 class ProblemBody(TypedDict):
     """An error (RFC 9457), as application/problem+json."""
 
-    type: Annotated[str, Field(description="Always `about:blank`: the status says what kind of error this is.")]
-    title: Annotated[str, Field(description="The kind of error in words; the same for all errors of the kind.")]
+    type: Annotated[
+        str, Field(description="Always `about:blank`: the status says what kind of error this is.")
+    ]
+    title: Annotated[
+        str, Field(description="The kind of error in words; the same for all errors of the kind.")
+    ]
     status: Annotated[int, Field(description="The HTTP status.")]
     detail: Annotated[str, Field(description="What happened, for people.")]
     request_id: Annotated[str, Field(description="The value of the header x-request-id.")]
     errors: NotRequired[
         Annotated[
             list[FieldProblem],
-            Field(description="What is wrong with the body, at most 20 places. Only with status 422, and not always."),
+            Field(
+                description="What is wrong with the body, at most 20 places. Only with status 422, and not always."
+            ),
         ]
     ]
 
@@ -105,12 +111,23 @@ class Problem:
 
 def problem(status: int, title: str, detail: str, *, request_id: str, **more: Any) -> bytes:
     """Return the body of an application/problem+json answer."""
-    return to_json({"type": "about:blank", "title": title, "status": status, "detail": detail, "request_id": request_id, **more})
+    return to_json(
+        {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "request_id": request_id,
+            **more,
+        }
+    )
 
 
 def problem_of(error: GatewayError, *, request_id: str) -> Problem:
     """Return what a caller is told about an error of ours."""
-    status, title = next((status, title) for kind, status, title in STATUSES if isinstance(error, kind))
+    status, title = next(
+        (status, title) for kind, status, title in STATUSES if isinstance(error, kind)
+    )
     if isinstance(error, BlockRefused) and error.status in SENT_ON:
         status = 422
     more: dict[str, Any] = {}
@@ -123,8 +140,14 @@ def problem_of(error: GatewayError, *, request_id: str) -> Problem:
         headers.append((b"www-authenticate", b'Bearer realm="ratchet"'))
     if isinstance(error, Shed | NoResponse):
         headers.append((b"retry-after", b"%d" % getattr(error, "retry_after_seconds", 1)))
-    detail = str(error) if not isinstance(error, ServerFault) or isinstance(error, BlockRefused) else f"{title}; the operator finds the request id in the log"
-    return Problem(status, tuple(headers), problem(status, title, detail, request_id=request_id, **more))
+    detail = (
+        str(error)
+        if not isinstance(error, ServerFault) or isinstance(error, BlockRefused)
+        else f"{title}; the operator finds the request id in the log"
+    )
+    return Problem(
+        status, tuple(headers), problem(status, title, detail, request_id=request_id, **more)
+    )
 
 
 def phrase(status: int) -> str:

@@ -63,12 +63,21 @@ class Predict:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._keyring, self._lanes, self._settings = gateway.keyring, gateway.lanes, gateway.settings
+        self._keyring, self._lanes, self._settings = (
+            gateway.keyring,
+            gateway.lanes,
+            gateway.settings,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong is told as a problem."""
         headers = dict(scope["headers"])
-        exchange = Exchange(receive, headers, scope["path_params"]["model"], request_id(headers.get(b"x-request-id"), fresh=secrets.token_hex(8)))
+        exchange = Exchange(
+            receive,
+            headers,
+            scope["path_params"]["model"],
+            request_id(headers.get(b"x-request-id"), fresh=secrets.token_hex(8)),
+        )
         try:
             reply = await self._reply(exchange)
         except CallerLeft:
@@ -79,7 +88,11 @@ class Predict:
             reply = problem_of(error, request_id=exchange.request_id)
         except Exception:  # the edge: a defect is logged and answered without its detail
             log.exception("request %s of %r", exchange.request_id, exchange.model)
-            body = problem(*DEFECT, "the operator finds the request id in the log", request_id=exchange.request_id)
+            body = problem(
+                *DEFECT,
+                "the operator finds the request id in the log",
+                request_id=exchange.request_id,
+            )
             reply = Problem(DEFECT[0], ((b"content-type", b"application/problem+json"),), body)
         self._account(exchange, reply.status)
         await self._send(exchange, reply, send)
@@ -91,7 +104,9 @@ class Predict:
         body = await self._body_in_time(exchange)
         predictions = await self._while_there(exchange, body)
         version = exchange.lane.served.version if exchange.lane else 0
-        return Problem(200, (JSON,), to_json({"predictions": predictions, "model_version": version}))
+        return Problem(
+            200, (JSON,), to_json({"predictions": predictions, "model_version": version})
+        )
 
     async def _body_in_time(self, exchange: Exchange) -> bytes:
         """Read the body, for at most `body_seconds`; asyncio.timeout would do the same for three times the cost (4 and 12 µs, uvloop)."""
@@ -101,7 +116,9 @@ class Predict:
             return await self._body(exchange)
         except asyncio.CancelledError:
             if exchange.body_is_late:
-                raise BodyTooSlow(f"the body did not arrive within {seconds:g} s: send it faster, or in smaller requests") from None
+                raise BodyTooSlow(
+                    f"the body did not arrive within {seconds:g} s: send it faster, or in smaller requests"
+                ) from None
             raise
         finally:
             timer.cancel()
@@ -132,7 +149,10 @@ class Predict:
         """Ask, and give up when the caller hangs up; answers mostly come before that is worth a task of its own."""
         loop, asking = asyncio.get_running_loop(), asyncio.current_task()
         watching: list[asyncio.Task[None]] = []
-        timer = loop.call_later(WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(self._watch(exchange, asking))))
+        timer = loop.call_later(
+            WATCH_AFTER_SECONDS,
+            lambda: watching.append(loop.create_task(self._watch(exchange, asking))),
+        )
         try:
             return await self._ask(exchange, body)
         except asyncio.CancelledError:
@@ -162,14 +182,20 @@ class Predict:
             return await self._ask_lane(exchange, other, body, deadline)
 
     @staticmethod
-    async def _ask_lane(exchange: Exchange, lane: Lane, body: bytes, deadline: float) -> list[Prediction]:
+    async def _ask_lane(
+        exchange: Exchange, lane: Lane, body: bytes, deadline: float
+    ) -> list[Prediction]:
         exchange.lane = lane
         rows = lane.reader.read(body)
         exchange.rows = len(rows)
         return list(await lane.coalescer.ask(rows, deadline=deadline))
 
     async def _send(self, exchange: Exchange, reply: Problem, send: Send) -> None:
-        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"x-request-id", exchange.request_id.encode())]
+        headers = [
+            *reply.headers,
+            (b"content-length", b"%d" % len(reply.body)),
+            (b"x-request-id", exchange.request_id.encode()),
+        ]
         if exchange.lane is not None:
             headers += exchange.lane.release_headers
         if self._gateway.is_draining and CLOSE not in headers:
@@ -180,7 +206,9 @@ class Predict:
     def _account(self, exchange: Exchange, status: int) -> None:
         seconds = time.perf_counter() - exchange.started
         # A name that a caller made up never becomes a label: each label is kept for ever.
-        is_known = exchange.lane is not None or (exchange.has_key and self._lanes.names(exchange.model))
+        is_known = exchange.lane is not None or (
+            exchange.has_key and self._lanes.names(exchange.model)
+        )
         model = exchange.model if is_known else UNKNOWN
         version = str(exchange.lane.served.version) if exchange.lane else ""
         self._gateway.measures.count(model, version, status, seconds)
@@ -194,7 +222,9 @@ class Predict:
                 "rows": exchange.rows,
                 "ms": round(seconds * 1e3, 2),
             }
-            log.log(logging.WARNING if status >= 500 else logging.INFO, "%s", to_json(line).decode())
+            log.log(
+                logging.WARNING if status >= 500 else logging.INFO, "%s", to_json(line).decode()
+            )
 
 
 class Health(TypedDict):
@@ -224,7 +254,10 @@ def health_routes(gateway: Gateway) -> APIRouter:
     async def healthz() -> Health:
         return {"status": "alive"}
 
-    unready = {"description": "No model can be asked, or the gateway is about to stop.", "model": Readiness}
+    unready = {
+        "description": "No model can be asked, or the gateway is about to stop.",
+        "model": Readiness,
+    }
 
     @router.get("/readyz", summary="May requests be sent here?", responses={503: unready})
     async def readyz(response: Response) -> Readiness:
@@ -242,10 +275,19 @@ def health_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-async def not_an_operation(request: Request, status: int, headers: dict[str, str] | None) -> Response:
+async def not_an_operation(
+    request: Request, status: int, headers: dict[str, str] | None
+) -> Response:
     """Answer what no route takes (404, 405) as a problem too."""
     offered = request.headers.get("x-request-id")
     number = request_id(offered.encode("latin-1") if offered else None, fresh=secrets.token_hex(8))
     path = f"{request.method} {request.url.path[:200]}"
-    body = problem(status, "no such operation", f"{path} is none of this gateway's operations: /docs lists them", request_id=number)
-    return Response(body, status, {**(headers or {}), "x-request-id": number}, "application/problem+json")
+    body = problem(
+        status,
+        "no such operation",
+        f"{path} is none of this gateway's operations: /docs lists them",
+        request_id=number,
+    )
+    return Response(
+        body, status, {**(headers or {}), "x-request-id": number}, "application/problem+json"
+    )

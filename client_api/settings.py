@@ -29,7 +29,9 @@ def _place(given: object) -> object:
         return given
     named = re.fullmatch(r"dns:([a-zA-Z0-9.-]+):([0-9]{1,5})", given)
     if named is None or not 1 <= int(named[2]) <= 65535:
-        raise ValueError("write dns:<name>:<port>, such as dns:servers.models.svc.cluster.local:3000")
+        raise ValueError(
+            "write dns:<name>:<port>, such as dns:servers.models.svc.cluster.local:3000"
+        )
     return DnsName(named[1], int(named[2]))
 
 
@@ -39,7 +41,9 @@ def _keys(given: object) -> object:
         return given
     keys = _json_list(given) if given.lstrip().startswith("[") else given.split(",")
     if not (found := [key.strip() for key in keys if key.strip()]):
-        raise ValueError("it holds no key; write keys separated by commas, or as a JSON list of strings")
+        raise ValueError(
+            "it holds no key; write keys separated by commas, or as a JSON list of strings"
+        )
     return found
 
 
@@ -49,14 +53,18 @@ def _json_list(given: str) -> list[str]:
     except ValueError:
         keys = [None]
     if not all(isinstance(key, str) for key in keys):
-        raise ValueError("it begins with [ and is no JSON list of strings; write keys separated by commas, or such a list")
+        raise ValueError(
+            "it begins with [ and is no JSON list of strings; write keys separated by commas, or such a list"
+        )
     return list(keys)
 
 
 class Settings(BaseSettings):
     """Frozen; all problems are reported at once, at start."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIENT_API_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CLIENT_API_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     endpoints: Annotated[Path | DnsName, NoDecode, BeforeValidator(_place)]
     """The endpoints file (it may appear later): which servers answer for which model. Or `dns:<name>:<port>`: a name with an address for each server."""

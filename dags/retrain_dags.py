@@ -42,7 +42,11 @@ FINAL = {
 RETRAIN = 'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON" --outcome "$RATCHET_OUTCOME"'
 XCOM_FILE = "/airflow/xcom/return.json"
 NOBODY = 65532
-UNPRIVILEGED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+UNPRIVILEGED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 MODELS = Path(__file__).parent / "models"
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 20 * 60
@@ -88,7 +92,9 @@ def promote(model: str, retrained: dict[str, Any] | None) -> dict[str, Any]:
     """
     url = Variable.get("promote_url", default=None)
     if not url:
-        raise AirflowFailException("the Airflow variable promote_url is not set: it is the address of the promotion service")
+        raise AirflowFailException(
+            "the Airflow variable promote_url is not set: it is the address of the promotion service"
+        )
     promotion = _verdict(url.rstrip("/"), model, retrained["version"] if retrained else None)
     get_current_context()["verdict"] = _label(promotion)
     log.info("%s: %s", model, json.dumps(promotion))
@@ -114,13 +120,20 @@ def _verdict(url: str, model: str, version: int | None) -> dict[str, Any]:
         elif _has_verdict(promotion, version):
             return promotion
         else:
-            is_ours = version is None or promotion["version"] in {None, version}  # else its next pass will see ours
+            is_ours = version is None or promotion["version"] in {
+                None,
+                version,
+            }  # else its next pass will see ours
             if is_ours and promotion["waits_for"] == "person":
-                raise AirflowFailException(f"no verdict {what}, a person has to act first: {promotion['reason']}")
+                raise AirflowFailException(
+                    f"no verdict {what}, a person has to act first: {promotion['reason']}"
+                )
             said = f"{promotion['state']}, waits for {promotion['waits_for'] or 'nothing'}: {promotion['reason']}"
         if time.monotonic() > deadline:
             minutes = f"{PATIENCE_SECONDS / 60:g} minutes"
-            raise AirflowFailException(f"no verdict {what} within {minutes}. The promotion service says: {said}")
+            raise AirflowFailException(
+                f"no verdict {what} within {minutes}. The promotion service says: {said}"
+            )
         time.sleep(POLL_SECONDS)  # bounded by the deadline above
 
 
@@ -131,12 +144,16 @@ def _has_verdict(promotion: dict[str, Any], version: int | None) -> bool:
         return False
     if promotion["version"] > version:
         return True  # a newer challenger took its place: ours will never be judged
-    return promotion["version"] == version and (promotion["verdict"] is not None or promotion["waits_for"] in {None, "reviewer"})
+    return promotion["version"] == version and (
+        promotion["verdict"] is not None or promotion["waits_for"] in {None, "reviewer"}
+    )
 
 
 def _nudge(url: str, model: str) -> None:
     if _answer("POST", f"{url}/nudge/{model}") is None:
-        raise AirflowFailException(f"the promotion service knows no model {model}: neither main nor MLflow has it")
+        raise AirflowFailException(
+            f"the promotion service knows no model {model}: neither main nor MLflow has it"
+        )
 
 
 def _answer(method: str, url: str) -> dict[str, Any] | None:
@@ -158,16 +175,31 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
             why = f"HTTP {error.code}: {_detail(error)}"
             if error.code == HTTPStatus.NOT_FOUND:
                 return None
-            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.TOO_MANY_REQUESTS:
-                raise AirflowFailException(f"the promotion service refused {asked} with {why}") from error
+            if (
+                error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+                and error.code != HTTPStatus.TOO_MANY_REQUESTS
+            ):
+                raise AirflowFailException(
+                    f"the promotion service refused {asked} with {why}"
+                ) from error
         except (OSError, HTTPException) as error:  # nobody listens, a timeout, a broken connection
             why = str(error) or type(error).__name__
         except ValueError as error:
-            raise AirflowFailException(f"{asked} was answered with something that is not JSON; see the variable promote_url") from error
+            raise AirflowFailException(
+                f"{asked} was answered with something that is not JSON; see the variable promote_url"
+            ) from error
         else:
             return found if isinstance(found, dict) else {}
-        log.warning("the promotion service does not answer %s (%s); try %s of %s", asked, why, attempt + 1, TRIES)
-    raise AirflowFailException(f"the promotion service did not answer {asked} in {TRIES} tries ({why}). Start it, then clear this task")
+        log.warning(
+            "the promotion service does not answer %s (%s); try %s of %s",
+            asked,
+            why,
+            attempt + 1,
+            TRIES,
+        )
+    raise AirflowFailException(
+        f"the promotion service did not answer {asked} in {TRIES} tries ({why}). Start it, then clear this task"
+    )
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
@@ -176,13 +208,18 @@ def _detail(error: urllib.error.HTTPError) -> str:
         problem = json.load(error)
     except (ValueError, OSError, HTTPException):
         return str(error.reason)
-    return str(problem.get("detail", error.reason)) if isinstance(problem, dict) else str(error.reason)
+    return (
+        str(problem.get("detail", error.reason)) if isinstance(problem, dict) else str(error.reason)
+    )
 
 
 def retrain_dag(model: dict[str, Any], file: str) -> DAG:
     """Return the DAG of one model."""
     name = model["name"]
-    links = {"tracking_url": Variable.get("tracking_url", default="#"), "promote_url": Variable.get("promote_url", default="#")}
+    links = {
+        "tracking_url": Variable.get("tracking_url", default="#"),
+        "promote_url": Variable.get("promote_url", default="#"),
+    }
     dag = DAG(
         dag_id=f"retrain-{name}",
         dag_display_name=f"Retrain {name}",
@@ -192,12 +229,27 @@ def retrain_dag(model: dict[str, Any], file: str) -> DAG:
         catchup=False,  # and no start_date: switched on, it waits for its next due time instead of running the last one
         max_active_runs=1,
         tags=["retrain", name],
-        default_args={"owner": model["owner"], "retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
+        default_args={
+            "owner": model["owner"],
+            "retries": 2,
+            "retry_delay": timedelta(minutes=5),
+            "retry_exponential_backoff": True,
+        },
         params={
             "window_end": Param(
-                None, type=["null", "string"], format="date", title="Window end", description="Rows before this UTC day; empty: the day it was due."
+                None,
+                type=["null", "string"],
+                format="date",
+                title="Window end",
+                description="Rows before this UTC day; empty: the day it was due.",
             ),
-            "reason": Param("", type="string", maxLength=500, title="Reason", description="Why this run was started by hand; kept in MLflow."),
+            "reason": Param(
+                "",
+                type="string",
+                maxLength=500,
+                title="Reason",
+                description="Why this run was started by hand; kept in MLflow.",
+            ),
         },
     )
     with dag:
@@ -255,14 +307,18 @@ def failure(exit_code: int | None, error: AirflowException) -> AirflowException:
     """Return what fails the task at once when another try would end alike, else the error as it was."""
     if exit_code not in FINAL:
         return error
-    return AirflowFailException(f"`retrain run` ended with {exit_code}: {FINAL[exit_code]}. Its log says why. {error}")
+    return AirflowFailException(
+        f"`retrain run` ended with {exit_code}: {FINAL[exit_code]}. Its log says why. {error}"
+    )
 
 
 def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOperator:
     """Return the task that runs the command in a pod of its own, which the restricted Pod Security Standard lets in."""
     image = os.environ.get("RATCHET_RETRAIN_IMAGE", "")
     if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image):
-        raise ValueError(f"RATCHET_RETRAIN_IMAGE is {image!r}; it should name retrain's image by digest, …@sha256:…, so that a run can be repeated")
+        raise ValueError(
+            f"RATCHET_RETRAIN_IMAGE is {image!r}; it should name retrain's image by digest, …@sha256:…, so that a run can be repeated"
+        )
     return pod_operator()(
         name=f"retrain-{environment['RATCHET_MODEL']}",
         namespace=os.environ.get("RATCHET_RETRAIN_NAMESPACE", "retrain"),
@@ -281,7 +337,10 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
             "fsGroup": NOBODY,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        pod_template_dict=pod_template(os.environ.get("RATCHET_RETRAIN_CPU", "1"), os.environ.get("RATCHET_RETRAIN_MEMORY", "4Gi")),
+        pod_template_dict=pod_template(
+            os.environ.get("RATCHET_RETRAIN_CPU", "1"),
+            os.environ.get("RATCHET_RETRAIN_MEMORY", "4Gi"),
+        ),
         do_xcom_push=True,
         termination_message_policy="FallbackToLogsOnError",
         active_deadline_seconds=int(usual["execution_timeout"].total_seconds()),
@@ -319,7 +378,9 @@ def pod_operator() -> type[BaseOperator]:
 def exit_code(pod: Any, container: str) -> int | None:
     """Return with what a pod's container ended; None when it did not, or nobody knows."""
     statuses = (pod.status.container_statuses if pod and pod.status else None) or []
-    ended = [status.state.terminated for status in statuses if status.name == container and status.state]
+    ended = [
+        status.state.terminated for status in statuses if status.name == container and status.state
+    ]
     return ended[0].exit_code if ended and ended[0] else None
 
 
@@ -332,13 +393,23 @@ def pod_template(cpu: str, memory: str) -> dict[str, Any]:
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - as above
     }
     volume = {"name": "tmp", "emptyDir": {"sizeLimit": "4Gi"}}
-    return {"apiVersion": "v1", "kind": "Pod", "spec": {"enableServiceLinks": False, "containers": [container], "volumes": [volume]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "spec": {"enableServiceLinks": False, "containers": [container], "volumes": [volume]},
+    }
 
 
 def broken_dag(path: Path, fault: Exception) -> DAG:
     """Return a DAG that shows and repeats what is wrong with a model file, so that the other models go on."""
     sentence = f"dags/models/{path.name} has no DAG: {fault!r}. Run `retrain check`; see the head of dags/retrain_dags.py for its settings."
-    dag = DAG(dag_id=f"broken-{path.stem}", schedule=None, catchup=False, tags=["retrain", "broken"], doc_md=sentence)
+    dag = DAG(
+        dag_id=f"broken-{path.stem}",
+        schedule=None,
+        catchup=False,
+        tags=["retrain", "broken"],
+        doc_md=sentence,
+    )
 
     @task(dag=dag, task_id="say_what_is_wrong")
     def say_what_is_wrong(message: str) -> None:

@@ -39,7 +39,17 @@ _WHO = {
     "person": "a person",
 }
 
-_OF_A_CHALLENGER = {"had its turn", "proposed", "rejected", "unjudged", "kept", "inconclusive", "unbuilt", "unbranched", "unopened"}
+_OF_A_CHALLENGER = {
+    "had its turn",
+    "proposed",
+    "rejected",
+    "unjudged",
+    "kept",
+    "inconclusive",
+    "unbuilt",
+    "unbranched",
+    "unopened",
+}
 """States that speak of the challenger; the others speak of what main names or of a pull request."""
 
 Model = Annotated[str, typer.Argument(help="The model's name, such as flight-delay.")]
@@ -67,14 +77,24 @@ def serve() -> None:
             environment=settings.environment,
             interval_seconds=settings.interval_seconds,
         )
-        uvicorn.run(create_app(loop), host=settings.host, port=settings.port, log_level="warning", access_log=False)
+        uvicorn.run(
+            create_app(loop),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+        )
 
 
 @app.command()
 def reconcile(
-    models: Annotated[list[str] | None, typer.Argument(help="Only these models; all of main's if none.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Only these models; all of main's if none.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="One pass, then end.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the next act of each model and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say the next act of each model and do nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Do what is to be done for every model, until only waiting is left; go on every PROMOTE_INTERVAL_SECONDS unless --once."""
@@ -85,14 +105,22 @@ def reconcile(
         while not (once or dry_run):
             _pass_on(parts, reconciler, models, as_json=as_json)
             time.sleep(settings.interval_seconds)  # nothing tells us of a merge: ask again
-        found = [_one(reconciler, model, dry_run=dry_run, as_json=as_json) for model in _models(parts, models)]
+        found = [
+            _one(reconciler, model, dry_run=dry_run, as_json=as_json)
+            for model in _models(parts, models)
+        ]
     waits = {promotion.waits_for for promotion in found}
     if waits & {"outage", "person"}:
         raise typer.Exit(TRY_AGAIN if "person" not in waits else FAILED)
 
 
 @app.command()
-def status(models: Annotated[list[str] | None, typer.Argument(help="Only these models; all of main's if none.")] = None, as_json: AsJson = False) -> None:
+def status(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Only these models; all of main's if none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say where every model stands, without doing anything."""
     with _errors_at_the_edge():
         parts, reconciler = _open(_settings())
@@ -104,22 +132,36 @@ def status(models: Annotated[list[str] | None, typer.Argument(help="Only these m
 
 
 @app.command()
-def explain(model: Model, version: Annotated[int, typer.Argument(min=1, help="Of the model registry.")], as_json: AsJson = False) -> None:
+def explain(
+    model: Model,
+    version: Annotated[int, typer.Argument(min=1, help="Of the model registry.")],
+    as_json: AsJson = False,
+) -> None:
     """Say in words what the gate found about a version, and why; the newest verdict if there are several."""
     with _errors_at_the_edge():
         from promote.loop.observer import tag_value  # noqa: PLC0415 - slow to load
 
         parts, reconciler = _open(_settings())
         registered = parts.registry.version(model, version)
-        tags = sorted((value for name, value in registered.tags.items() if name.startswith("verdict.")), key=lambda value: tag_value(value).get("at", ""))
+        tags = sorted(
+            (value for name, value in registered.tags.items() if name.startswith("verdict.")),
+            key=lambda value: tag_value(value).get("at", ""),
+        )
         if not tags:
-            _fail(f"version {version} of {model} was not judged yet. `promote judge {model}` judges the challenger without acting.", FAILED)
+            _fail(
+                f"version {version} of {model} was not judged yet. `promote judge {model}` judges the challenger without acting.",
+                FAILED,
+            )
         _show(reconciler.observer.verdict_behind(registered, tags[-1]), as_json=as_json)
 
 
 @app.command()
 def judge(
-    model: Model, as_json: AsJson = False, strict: Annotated[bool, typer.Option("--strict", help="Exit 0 on promote, 3 on keep, 4 on inconclusive.")] = False
+    model: Model,
+    as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 0 on promote, 3 on keep, 4 on inconclusive.")
+    ] = False,
 ) -> None:
     """Judge the challenger against what main names by main's policy, without acting or keeping anything."""
     with _errors_at_the_edge():
@@ -135,7 +177,12 @@ def judge(
         main = parts.forge.head()
         history = HistoryReader(parts.forge, parts.environment).read(model, main)
         champion = history[0].release if history else None
-        judged = EvidenceJudge(parts.registry)(challenger, champion, read_policy(parts.forge, model, main).gate, had_release=has_served(history))
+        judged = EvidenceJudge(parts.registry)(
+            challenger,
+            champion,
+            read_policy(parts.forge, model, main).gate,
+            had_release=has_served(history),
+        )
         _show(judged.verdict, as_json=as_json)
     raise typer.Exit(STRICT[judged.verdict.outcome] if strict else 0)
 
@@ -144,7 +191,14 @@ def judge(
 def rollback(
     model: Model,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the reviewer.")],
-    to: Annotated[int | None, typer.Option("--to", min=1, help="The version to return to; the last other one that served if not given.")] = None,
+    to: Annotated[
+        int | None,
+        typer.Option(
+            "--to",
+            min=1,
+            help="The version to return to; the last other one that served if not given.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the pull request that goes back to an earlier release. Asked again, the same pull request is named."""
@@ -155,21 +209,37 @@ def rollback(
         from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
         settings = _settings()
-        asked = WayBack(open_forge(settings), settings.environment, lambda: datetime.now(UTC)).roll_back(model, reason=reason, version=to)
+        asked = WayBack(
+            open_forge(settings), settings.environment, lambda: datetime.now(UTC)
+        ).roll_back(model, reason=reason, version=to)
         pull = asked.pull
         if as_json:
             more = {"is_new": asked.is_new, "replaced": list(asked.replaced)}
-            _print_json({"pull_request": pull.number, "url": pull.url, "branch": pull.branch, "title": pull.title} | more)
+            _print_json(
+                {
+                    "pull_request": pull.number,
+                    "url": pull.url,
+                    "branch": pull.branch,
+                    "title": pull.title,
+                }
+                | more
+            )
             return
         was = "" if asked.is_new else " is open already; the reason was added to it as a comment"
         print(f"Pull request {pull.number}, {pull.title}{was}: {pull.url}")
         if asked.replaced:
-            print(f"Closed, since it went elsewhere: {', '.join(f'pull request {number}' for number in asked.replaced)}.")
+            print(
+                f"Closed, since it went elsewhere: {', '.join(f'pull request {number}' for number in asked.replaced)}."
+            )
         print("Merging it rolls it out.")
 
 
 @app.command(name="served-at")
-def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a time zone, such as 2026-05-04T12:00:00Z.")], as_json: AsJson = False) -> None:
+def served_at(
+    model: Model,
+    instant: Annotated[str, typer.Argument(help="With a time zone, such as 2026-05-04T12:00:00Z.")],
+    as_json: AsJson = False,
+) -> None:
     """Say which version served at an instant, and why: from main's history and the statuses of its commits."""
     at = _moment(instant)
     with _errors_at_the_edge():
@@ -181,22 +251,45 @@ def served_at(model: Model, instant: Annotated[str, typer.Argument(help="With a 
         settings = _settings()
         forge = open_forge(settings)
         served = find(HistoryReader(forge, settings.environment).read(model, forge.head()), at)
-        answer: dict[str, Any] = dict.fromkeys(("version", "image", "image_digest", "pull_request", "commit", "healthy_at"))
-        answer |= {"at": at.isoformat(), "model": model, "why": "no release had been seen healthy by then, or main named none"}
+        answer: dict[str, Any] = dict.fromkeys(
+            ("version", "image", "image_digest", "pull_request", "commit", "healthy_at")
+        )
+        answer |= {
+            "at": at.isoformat(),
+            "model": model,
+            "why": "no release had been seen healthy by then, or main named none",
+        }
         if served:
             pulls = forge.pull_requests(branch_prefix(model, settings.environment))
-            number = next((pull.number for pull in pulls if pull.merge_commit == served.commit), None)
+            number = next(
+                (pull.number for pull in pulls if pull.merge_commit == served.commit), None
+            )
             image = served.release.image
-            answer |= {"version": served.release.version, "image": image, "image_digest": image.rpartition("@")[2], "pull_request": number}
-            answer |= {"commit": served.commit, "healthy_at": served.healthy_at.isoformat(), "why": served.why}
+            answer |= {
+                "version": served.release.version,
+                "image": image,
+                "image_digest": image.rpartition("@")[2],
+                "pull_request": number,
+            }
+            answer |= {
+                "commit": served.commit,
+                "healthy_at": served.healthy_at.isoformat(),
+                "why": served.why,
+            }
         if as_json:
             _print_json(answer)
         else:
-            what = f"version {answer['version']} ({answer['image']}, pull request {answer['pull_request']})" if served else "nothing"
+            what = (
+                f"version {answer['version']} ({answer['image']}, pull request {answer['pull_request']})"
+                if served
+                else "nothing"
+            )
             print(f"{model} at {at.isoformat()}: {what}: {answer['why']}.")
 
 
-def _pass_on(parts: Parts, reconciler: Reconciler, models: list[str] | None, *, as_json: bool) -> None:
+def _pass_on(
+    parts: Parts, reconciler: Reconciler, models: list[str] | None, *, as_json: bool
+) -> None:
     """One pass; what could not be listed is asked again with the next one."""
     from promote.errors import Unavailable  # noqa: PLC0415 - slow to load
 
@@ -210,7 +303,11 @@ def _pass_on(parts: Parts, reconciler: Reconciler, models: list[str] | None, *, 
 def _one(reconciler: Reconciler, model: str, *, dry_run: bool, as_json: bool) -> Promotion:
     if dry_run:
         promotion, step = reconciler.preview(model)
-        print(json.dumps({"act": step.act} | promotion.model_dump(mode="json")) if as_json else f"{_line(promotion)} (next act: {step.act})")
+        print(
+            json.dumps({"act": step.act} | promotion.model_dump(mode="json"))
+            if as_json
+            else f"{_line(promotion)} (next act: {step.act})"
+        )
         return promotion
     promotion = reconciler.reconcile(model)
     print(promotion.model_dump_json() if as_json else _line(promotion), flush=True)
@@ -234,17 +331,31 @@ def _paragraph(promotion: Promotion) -> str:
     """Say what runs, what is open and what is waited for, with addresses."""
     serving, lines = promotion.serving, [f"{promotion.model} in {promotion.environment}"]
     if serving:
-        pull = f" by pull request {serving.pull_request}: {serving.url}" if serving.url else " by a push to main"
+        pull = (
+            f" by pull request {serving.pull_request}: {serving.url}"
+            if serving.url
+            else " by a push to main"
+        )
         lines.append(f"  serving   v{serving.version} since {_at(serving.since)}{pull}")
     else:
         lines.append("  serving   nothing that promote has seen healthy")
     for one in promotion.open:
-        what = f"v{one.version}" if one.purpose == "promotion" else f"{one.purpose} to v{one.version}"
-        lines.append(f"  open      pull request {one.number}, {what}, since {_at(one.since)}: {one.url}")
+        what = (
+            f"v{one.version}" if one.purpose == "promotion" else f"{one.purpose} to v{one.version}"
+        )
+        lines.append(
+            f"  open      pull request {one.number}, {what}, since {_at(one.since)}: {one.url}"
+        )
     since = f" since {_at(promotion.since)}" if promotion.since else ""
-    about = f"v{promotion.version} " if promotion.version and promotion.state in _OF_A_CHALLENGER else ""
+    about = (
+        f"v{promotion.version} "
+        if promotion.version and promotion.state in _OF_A_CHALLENGER
+        else ""
+    )
     lines.append(f"  state     {about}{promotion.state}{since}. {promotion.reason}")
-    lines.append(f"  waits for {_WHO[promotion.waits_for]}" if promotion.waits_for else "  waits for nothing")
+    lines.append(
+        f"  waits for {_WHO[promotion.waits_for]}" if promotion.waits_for else "  waits for nothing"
+    )
     return "\n".join(lines)
 
 
@@ -255,7 +366,10 @@ def _at(moment: datetime) -> str:
 def _show(verdict: Verdict, *, as_json: bool) -> None:
     from promote.gate.words import explanation  # noqa: PLC0415 - slow to load
 
-    print(json.dumps(verdict.model_dump(mode="json")) if as_json else explanation(verdict), end="\n" if as_json else "")
+    print(
+        json.dumps(verdict.model_dump(mode="json")) if as_json else explanation(verdict),
+        end="\n" if as_json else "",
+    )
 
 
 def _print_json(value: object) -> None:
@@ -268,7 +382,10 @@ def _moment(text: str) -> datetime:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        _fail(f"{text!r} is no instant: write date, time and time zone, such as 2026-05-04T12:00:00Z.", USAGE)
+        _fail(
+            f"{text!r} is no instant: write date, time and time zone, such as 2026-05-04T12:00:00Z.",
+            USAGE,
+        )
     return at
 
 
@@ -290,7 +407,9 @@ def _open(settings: PromoteSettings) -> tuple[Parts, Reconciler]:
 
 def _log_lines() -> None:
     """One line an event, to standard error: time, level, then `name=value` pairs to search for."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
     logging.getLogger("promote").setLevel(logging.INFO)
 
 
@@ -307,5 +426,11 @@ def _errors_at_the_edge() -> Iterator[None]:
     try:
         yield
     except PromoteError as error:
-        code = TRY_AGAIN if isinstance(error, Unavailable) else USAGE if isinstance(error, InvalidName) else FAILED
+        code = (
+            TRY_AGAIN
+            if isinstance(error, Unavailable)
+            else USAGE
+            if isinstance(error, InvalidName)
+            else FAILED
+        )
         _fail(str(error), code)

@@ -16,29 +16,41 @@ def _tracking_address(address: str) -> str:
     try:
         return plain_address(address) if address else address
     except ValueError as problem:
-        raise ValueError(f"{problem}; a login goes to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from None
+        raise ValueError(
+            f"{problem}; a login goes to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
 
 
 def _images(place: str) -> str:
     """Refuse a login here; what else is wrong with the place is said by images/port.py."""
     if not re.match(r"oci-layout:|https?://|ecr:", place):
-        raise ValueError("write oci-layout:/an/absolute/folder, https://<host>[/prefix] or ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]")
+        raise ValueError(
+            "write oci-layout:/an/absolute/folder, https://<host>[/prefix] or ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]"
+        )
     if not place.startswith("oci-layout:") and re.search(r"[@?#\s]", place):
-        raise ValueError("it may hold no user, password or query; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD")
+        raise ValueError(
+            "it may hold no user, password or query; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD"
+        )
     return place
 
 
 def _base_image(reference: str) -> str:
     if reference and not re.fullmatch(r"[^@?#\s]+@sha256:[0-9a-f]{64}", reference):
-        raise ValueError("write <repository>@sha256:<digest> or https://<host>/<repository>@sha256:<digest>, without user or password")
+        raise ValueError(
+            "write <repository>@sha256:<digest> or https://<host>/<repository>@sha256:<digest>, without user or password"
+        )
     return reference
 
 
 def _cluster(place: str) -> str:
     try:
-        return place if re.fullmatch(r"in-cluster|kubeconfig(:.+)?", place) else plain_address(place)
+        return (
+            place if re.fullmatch(r"in-cluster|kubeconfig(:.+)?", place) else plain_address(place)
+        )
     except ValueError as problem:
-        raise ValueError(f"write in-cluster, kubeconfig or kubeconfig:<context>; or {str(problem).removeprefix('write ')}") from None
+        raise ValueError(
+            f"write in-cluster, kubeconfig or kubeconfig:<context>; or {str(problem).removeprefix('write ')}"
+        ) from None
 
 
 TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
@@ -47,7 +59,9 @@ TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
 class PromoteSettings(BaseSettings):
     """One promote service per environment; the defaults are for production, the laptop overrides them."""
 
-    model_config = SettingsConfigDict(env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     tracking_url: TrackingAddress
     """MLflow's root."""

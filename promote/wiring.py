@@ -36,7 +36,9 @@ def open_parts(settings: PromoteSettings) -> Parts:
     return Parts(
         forge=open_forge(settings),
         rollout=KubernetesRollout.from_settings(settings),
-        registry=open_model_registry(settings.tracking_url, public_url=settings.public_tracking_url),
+        registry=open_model_registry(
+            settings.tracking_url, public_url=settings.public_tracking_url
+        ),
         images=open_image_registry(
             settings.images,
             base_image=settings.base_image,

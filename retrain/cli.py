@@ -32,20 +32,39 @@ app = typer.Typer(
     """,
 )
 
-ModelName = Annotated[str, typer.Argument(help="The `name:` of a YAML in RETRAIN_MODELS, e.g. flight-delay.")]
-WindowEnd = Annotated[str, typer.Option("--end", help="First day, or moment, that is no longer in the window: 2013-07-08 is midnight UTC.")]
+ModelName = Annotated[
+    str, typer.Argument(help="The `name:` of a YAML in RETRAIN_MODELS, e.g. flight-delay.")
+]
+WindowEnd = Annotated[
+    str,
+    typer.Option(
+        "--end",
+        help="First day, or moment, that is no longer in the window: 2013-07-08 is midnight UTC.",
+    ),
+]
 OutcomeFile = Annotated[
     Path | None,
-    typer.Option("--outcome", metavar="FILE", help="Write the result as JSON there, too; nothing else is ever in that file. Not written when the run fails."),
+    typer.Option(
+        "--outcome",
+        metavar="FILE",
+        help="Write the result as JSON there, too; nothing else is ever in that file. Not written when the run fails.",
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="The last line of stdout is the result as JSON; all else goes to stderr.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="The last line of stdout is the result as JSON; all else goes to stderr."
+    ),
+]
 
 
 @app.command()
 def run(  # noqa: PLR0917 - Typer passes by keyword
     model: ModelName,
     end: WindowEnd,
-    sample: Annotated[int | None, typer.Option(min=1, help="Train on this many rows only; never registered.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Train on this many rows only; never registered.")
+    ] = None,
     register: Annotated[bool, typer.Option(help="Register the challenger.")] = True,
     reason: Annotated[str, typer.Option(help="Why this run, for those who read it later.")] = "",
     outcome_file: OutcomeFile = None,
@@ -58,7 +77,15 @@ def run(  # noqa: PLR0917 - Typer passes by keyword
         spec = _load(settings, model)
         from retrain.workflow import run_window  # noqa: PLC0415 - heavy: mlflow, sklearn
 
-        outcome = run_window(spec, end=window_end, settings=settings, sample=sample, register=register, reason=reason, progress=_say)
+        outcome = run_window(
+            spec,
+            end=window_end,
+            settings=settings,
+            sample=sample,
+            register=register,
+            reason=reason,
+            progress=_say,
+        )
         for note in outcome.notes:
             _say(note)
         if outcome_file:
@@ -72,8 +99,12 @@ def run(  # noqa: PLR0917 - Typer passes by keyword
 
 @app.command()
 def check(
-    model: Annotated[str | None, typer.Argument(help="A model's name; all models when left out.")] = None,
-    with_data: Annotated[bool, typer.Option("--data", help="Run the query on a few rows, too.")] = False,
+    model: Annotated[
+        str | None, typer.Argument(help="A model's name; all models when left out.")
+    ] = None,
+    with_data: Annotated[
+        bool, typer.Option("--data", help="Run the query on a few rows, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Report all mistakes of the YAML with file and line; without --data nothing but the two files is read."""
@@ -88,7 +119,14 @@ def check(
             rows = f", {_checked_rows(settings, spec)} rows read" if with_data else ""
             (_say if as_json else print)(f"{spec.name}: no mistakes{rows}")
         if as_json:
-            print(json.dumps({"models": [spec.name for spec in checked.specs], "mistakes": [asdict(mistake) for mistake in checked.mistakes]}))
+            print(
+                json.dumps(
+                    {
+                        "models": [spec.name for spec in checked.specs],
+                        "mistakes": [asdict(mistake) for mistake in checked.mistakes],
+                    }
+                )
+            )
         if checked.mistakes:
             raise typer.Exit(EXIT_USAGE)
 

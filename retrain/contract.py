@@ -35,7 +35,9 @@ Kubernetes allows 63 characters, MLflow, git and image registries more: 40 leave
 before or after, such as `retrain-` and `server-`, an environment or a variant.
 """
 MODEL_NAME_RULE = "1 to 40 lower-case letters, digits and dashes, a letter first, no dash last"
-RESERVED_MODEL_NAMES = frozenset({"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"})
+RESERVED_MODEL_NAMES = frozenset(
+    {"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"}
+)
 """Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
 
 FeatureType = Literal["number", "integer", "boolean", "category"]
@@ -213,7 +215,9 @@ def canonical_json(content: object) -> bytes:
     >>> canonical_json({"b": 1, "a": "é"})
     b'{"a":"\xc3\xa9","b":1}\n'
     """
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     return text.encode() + b"\n"
 
 
@@ -278,9 +282,17 @@ def settings_from(
 DEMO_PORT is not set, and has no default
     """
     fields = {f"{prefix}{field.upper()}": field for field in form.model_fields}
-    given = {name.upper(): value for name, value in environment.items() if name.upper().startswith(prefix)}
+    given = {
+        name.upper(): value
+        for name, value in environment.items()
+        if name.upper().startswith(prefix)
+    }
     problems = [_unknown_setting(name, fields) for name in sorted(given.keys() - fields.keys())]
-    problems += [f"{name} cannot be used: {_NO_HEADER_TEXT}" for name in library_tokens if not _HEADER_TEXT.fullmatch(environment.get(name, ""))]
+    problems += [
+        f"{name} cannot be used: {_NO_HEADER_TEXT}"
+        for name in library_tokens
+        if not _HEADER_TEXT.fullmatch(environment.get(name, ""))
+    ]
     try:
         settings = form(**{fields[name]: given[name] for name in given.keys() & fields.keys()})
     except ValidationError as refusal:

@@ -29,8 +29,16 @@ class RunPlan(Contract):
 
     def as_text(self) -> str:
         """The plan for a person, a line for each step."""
-        kept = f"{len(self.kept_weeks)} weeks from the store ({self.kept_weeks[0]} to {self.kept_weeks[-1]})" if self.kept_weeks else "nothing from the store"
-        behind = f"; {', '.join(self.weeks_without_rows)} held no rows when last read" if self.weeks_without_rows else ""
+        kept = (
+            f"{len(self.kept_weeks)} weeks from the store ({self.kept_weeks[0]} to {self.kept_weeks[-1]})"
+            if self.kept_weeks
+            else "nothing from the store"
+        )
+        behind = (
+            f"; {', '.join(self.weeks_without_rows)} held no rows when last read"
+            if self.weeks_without_rows
+            else ""
+        )
         lines = (
             f"{self.model} over {self.window}, plan {self.plan_digest[:19]}",
             f"reads     {', '.join(self.reads) or 'nothing'} from the source; {kept}{behind}",
@@ -55,7 +63,10 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
         weeks_without_rows=_known_to_be_empty(spec, window, store),
         splits=f"test is the last {_days(spec.test)} days before {ripe_end}, validation the {_days(spec.validation)} before them, train the rest; "
         f"a {spec.columns.groups} is never divided",
-        techniques=tuple(f"{name}: {technique.estimator} {technique.params or ''}".rstrip() for name, technique in spec.techniques.items()),
+        techniques=tuple(
+            f"{name}: {technique.estimator} {technique.params or ''}".rstrip()
+            for name, technique in spec.techniques.items()
+        ),
         compares=f"techniques by {spec.gate.metric} on validation; the winner, refit on train and validation, is the challenger that promote judges on test",
     )
 
@@ -63,7 +74,9 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
 def _known_to_be_empty(spec: ModelSpec, window: Window, store: PartitionStore) -> tuple[str, ...]:
     """The index has no entry of a week without rows, but says until when the weeks before it were read."""
     reading = reading_digest(spec)
-    known = [read_week for week in weeks_within(window) if (read_week := store.recall(reading, week))]
+    known = [
+        read_week for week in weeks_within(window) if (read_week := store.recall(reading, week))
+    ]
     if not known:
         return ()
     last_read = max(read_week.read_until for read_week in known)

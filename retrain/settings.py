@@ -18,7 +18,9 @@ _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+
 
 def _checked_place(place: str) -> str:
     if place.startswith("s3:") and not _S3_PLACE.fullmatch(place):
-        raise ValueError("it names no place on S3; write s3://bucket or s3://bucket/prefix, the prefix of letters, digits and . _ = - only")
+        raise ValueError(
+            "it names no place on S3; write s3://bucket or s3://bucket/prefix, the prefix of letters, digits and . _ = - only"
+        )
     if "://" in place and not place.startswith(("s3://", "file:///")):
         raise ValueError("it is no place for snapshots; write a folder, or s3://bucket/prefix")
     return place
@@ -31,7 +33,9 @@ def _addresses(given: object) -> object:
     except ValueError:
         read = None
     if not isinstance(read, dict) or not all(isinstance(address, str) for address in read.values()):
-        raise ValueError('write names and addresses as JSON, such as {"warehouse": "duckdb:///abs/path.duckdb"}')
+        raise ValueError(
+            'write names and addresses as JSON, such as {"warehouse": "duckdb:///abs/path.duckdb"}'
+        )
     return read
 
 
@@ -39,15 +43,21 @@ def _tracking_address(address: str) -> str:
     try:
         return plain_address(address)
     except ValueError as problem:
-        raise ValueError(f"{problem}; a login goes to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD") from None
+        raise ValueError(
+            f"{problem}; a login goes to MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from None
 
 
 class Settings(BaseSettings):
     """What differs between a laptop and production; a model's own choices are in its YAML."""
 
-    model_config = SettingsConfigDict(env_prefix="RETRAIN_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RETRAIN_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
-    sources: Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)] = Field(default={}, repr=False)
+    sources: Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)] = Field(
+        default={}, repr=False
+    )
     """Name → address, as JSON: `{"warehouse": "duckdb:///abs/path.duckdb"}`. Here and not in the YAML, because an address may hold a password."""
 
     snapshots: Annotated[str, AfterValidator(_checked_place)] = ".ratchet/snapshots"

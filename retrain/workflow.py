@@ -109,7 +109,9 @@ def run_window(
     runs.check()
     with open_source(settings.sources, spec.source) as source:
         snapshot = build_snapshot(spec, end, source, PartitionStore(settings.snapshots))
-    progress(f"snapshot of {sum(part.rows for part in snapshot.partitions):,} rows in {len(snapshot.partitions)} weeks ({_since(started)})")
+    progress(
+        f"snapshot of {sum(part.rows for part in snapshot.partitions):,} rows in {len(snapshot.partitions)} weeks ({_since(started)})"
+    )
     missing = weeks_without_rows(
         sliding_window(end, months=spec.window_months),
         [part.week for part in snapshot.partitions],
@@ -122,7 +124,11 @@ def run_window(
     answer = _Answer(spec.name, end, snapshot.snapshot_id, started, behind)
 
     if earlier := runs.finished_run(identity):
-        return answer.of_earlier(earlier, runs.registered(earlier.run_id), runs.register(earlier.run_id, title=spec.title) if registers else None)
+        return answer.of_earlier(
+            earlier,
+            runs.registered(earlier.run_id),
+            runs.register(earlier.run_id, title=spec.title) if registers else None,
+        )
     last = runs.last_snapshot(spec.plan_digest) if registers else None
     if last and is_unchanged(snapshot, last[1]):
         return answer.unchanged(last[0])
@@ -143,10 +149,19 @@ def run_window(
     trained = train(window, champion=champion, workers=settings.workers, say=progress)
     run = _record(runs, window, trained, started)
     progress(f"recorded in MLflow ({_since(started)})")
-    return answer.of_new(run, runs.register(run.run_id, title=spec.title) if registers else None, trained.notes)
+    return answer.of_new(
+        run, runs.register(run.run_id, title=spec.title) if registers else None, trained.notes
+    )
 
 
-def run_identity(spec: ModelSpec, snapshot: Snapshot, settings: Settings, *, champion: str | None, sample: int | None) -> Digest:
+def run_identity(
+    spec: ModelSpec,
+    snapshot: Snapshot,
+    settings: Settings,
+    *,
+    champion: str | None,
+    sample: int | None,
+) -> Digest:
     """Return what makes two runs the same run: rows, plan, libraries, seed, the champion's technique and the sample.
 
     Raises:
@@ -155,8 +170,19 @@ def run_identity(spec: ModelSpec, snapshot: Snapshot, settings: Settings, *, cha
     try:
         lock = digest_of_bytes(settings.lock.read_bytes())
     except OSError as error:
-        raise LockMissing(f"RETRAIN_LOCK names {settings.lock}, which cannot be read ({error.strerror}); it tells runs of other libraries apart") from error
-    return digest_of_json({"snapshot": snapshot.snapshot_id, "plan": spec.plan_digest, "lock": lock, "seed": SEED, "champion": champion, "sample": sample})
+        raise LockMissing(
+            f"RETRAIN_LOCK names {settings.lock}, which cannot be read ({error.strerror}); it tells runs of other libraries apart"
+        ) from error
+    return digest_of_json(
+        {
+            "snapshot": snapshot.snapshot_id,
+            "plan": spec.plan_digest,
+            "lock": lock,
+            "seed": SEED,
+            "champion": champion,
+            "sample": sample,
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -170,18 +196,34 @@ class _Answer:
     notes: tuple[str, ...]
     """Of the window, whatever becomes of it."""
 
-    def of_earlier(self, earlier: FinishedRun, before: Registered | None, now: Registered | None) -> RunOutcome:
+    def of_earlier(
+        self, earlier: FinishedRun, before: Registered | None, now: Registered | None
+    ) -> RunOutcome:
         if now and not before:
-            return self._make("registered", now.version, earlier, ("an earlier attempt had trained it and was stopped before it was registered",))
+            return self._make(
+                "registered",
+                now.version,
+                earlier,
+                ("an earlier attempt had trained it and was stopped before it was registered",),
+            )
         return self._make("found", before.version if before else None, earlier, ())
 
     def unchanged(self, last: Registered) -> RunOutcome:
         return self._make("unchanged", last.version, None, ())
 
-    def of_new(self, run: FinishedRun, version: Registered | None, notes: tuple[str, ...]) -> RunOutcome:
-        return self._make("registered" if version else "not_registered", version.version if version else None, run, notes)
+    def of_new(
+        self, run: FinishedRun, version: Registered | None, notes: tuple[str, ...]
+    ) -> RunOutcome:
+        return self._make(
+            "registered" if version else "not_registered",
+            version.version if version else None,
+            run,
+            notes,
+        )
 
-    def _make(self, outcome: Outcome, version: int | None, run: FinishedRun | None, notes: tuple[str, ...]) -> RunOutcome:
+    def _make(
+        self, outcome: Outcome, version: int | None, run: FinishedRun | None, notes: tuple[str, ...]
+    ) -> RunOutcome:
         return RunOutcome(
             model=self.model,
             window_end=self.end,
@@ -204,21 +246,41 @@ def _mlflow(settings: Settings, spec: ModelSpec) -> Runs:
 
 def _rows(spec: ModelSpec, snapshot: Snapshot, sample: int | None) -> dict[str, pa.Table]:
     """Each split's rows, with the columns that training needs."""
-    columns = [*dict.fromkeys([*(feature.name for feature in spec.features), snapshot.label, snapshot.groups])]
-    rows = {split: read_split(snapshot, getattr(snapshot, split), columns) for split in ("train", "validation", "test")}
+    columns = [
+        *dict.fromkeys(
+            [*(feature.name for feature in spec.features), snapshot.label, snapshot.groups]
+        )
+    ]
+    rows = {
+        split: read_split(snapshot, getattr(snapshot, split), columns)
+        for split in ("train", "validation", "test")
+    }
     return rows if sample is None else {**rows, "train": evenly_spaced(rows["train"], sample)}
 
 
 def _record(runs: Runs, window: WindowRun, trained: Trained, started: float) -> FinishedRun:
     """Write the run; when a twin with the same identity finished first, that one is the run."""
     now = time.time()
-    children = [technique_record(window, candidate, ended_ms=int(now * 1000)) for candidate in trained.candidates]
+    children = [
+        technique_record(window, candidate, ended_ms=int(now * 1000))
+        for candidate in trained.candidates
+    ]
     with _scratch_folder() as folder:
         write_artifacts(folder, window, trained)
         started_ms = int((now - (time.monotonic() - started)) * 1000)
-        parent = window_record(window, trained.card, trained.winner, trained.figures, trained.why, started_ms=started_ms, ended_ms=int(time.time() * 1000))
+        parent = window_record(
+            window,
+            trained.card,
+            trained.winner,
+            trained.figures,
+            trained.why,
+            started_ms=started_ms,
+            ended_ms=int(time.time() * 1000),
+        )
         run_id = runs.record(parent, children, list(rows_read(window)), folder)
-    return runs.finished_run(window.identity) or FinishedRun(run_id, trained.card.technique, trained.card.model_digest)
+    return runs.finished_run(window.identity) or FinishedRun(
+        run_id, trained.card.technique, trained.card.model_digest
+    )
 
 
 @contextmanager
@@ -228,7 +290,11 @@ def _scratch_folder() -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         where = error.filename or gettempdir()
-        raise folder_error(f"{where} cannot be written", error, "; make room, or set TMPDIR to a folder with room, and run again") from error
+        raise folder_error(
+            f"{where} cannot be written",
+            error,
+            "; make room, or set TMPDIR to a folder with room, and run again",
+        ) from error
 
 
 def _since(started: float) -> str:

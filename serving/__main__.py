@@ -27,10 +27,14 @@ def main() -> int:
         sys.stderr.write(f"{type(refusal).__name__}: {refusal}\n")
         return 1
     except SettingsRefused as refusal:
-        sys.stderr.write(f"the settings are wrong: {refusal}\n")  # one line: the cluster reports the last one
+        sys.stderr.write(
+            f"the settings are wrong: {refusal}\n"
+        )  # one line: the cluster reports the last one
         return 1
     config = uvicorn.Config(
-        cast("Any", Server).to_asgi(),  # bentoml.service made it a Service: mypy sees only the class below the decorator
+        cast(
+            "Any", Server
+        ).to_asgi(),  # bentoml.service made it a Service: mypy sees only the class below the decorator
         host=settings.host,
         port=settings.port,
         log_level="warning",

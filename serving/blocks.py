@@ -30,7 +30,9 @@ class Unanswerable(ValueError):
         self.error = BlockError(status=status, detail=detail)
 
 
-def columns_of(cells: Mapping[str, Sequence[Cell]], features: Sequence[Feature], *, max_rows: int) -> Columns:
+def columns_of(
+    cells: Mapping[str, Sequence[Cell]], features: Sequence[Feature], *, max_rows: int
+) -> Columns:
     """Return one array for each feature; a feature that may be missing and is, is missing in every row.
 
     Raises:
@@ -39,7 +41,10 @@ def columns_of(cells: Mapping[str, Sequence[Cell]], features: Sequence[Feature],
     rows = _rows(cells, max_rows)
     if not cells.keys() <= {feature.name for feature in features}:
         unknown = sorted(set(cells) - {feature.name for feature in features})
-        raise Unanswerable(400, f"unknown columns: {', '.join(unknown[:5])}; this model takes {', '.join(feature.name for feature in features)}")
+        raise Unanswerable(
+            400,
+            f"unknown columns: {', '.join(unknown[:5])}; this model takes {', '.join(feature.name for feature in features)}",
+        )
     texts: dict[str, Sequence[Cell]] = {}
     numbers: dict[str, Sequence[Cell]] = {}
     for feature in features:
@@ -47,7 +52,9 @@ def columns_of(cells: Mapping[str, Sequence[Cell]], features: Sequence[Feature],
         if feature.required and (column is None or None in column):
             where = "" if column is None else f" in row {list(column).index(None)}"
             raise Unanswerable(400, f"column {feature.name} is required and missing{where}")
-        (texts if feature.type == "category" else numbers)[feature.name] = [None] * rows if column is None else column
+        (texts if feature.type == "category" else numbers)[feature.name] = (
+            [None] * rows if column is None else column
+        )
     return _categories(texts, rows) | _numbers(numbers, rows)
 
 
@@ -71,12 +78,18 @@ def rows_between(columns: Columns, start: int, end: int) -> Columns:
 def _rows(cells: Mapping[str, Sequence[Cell]], max_rows: int) -> int:
     lengths = {len(column) for column in cells.values()}
     if len(lengths) > 1:
-        raise Unanswerable(400, f"columns have different lengths: {', '.join(f'{name} {len(column)}' for name, column in list(cells.items())[:8])}")
+        raise Unanswerable(
+            400,
+            f"columns have different lengths: {', '.join(f'{name} {len(column)}' for name, column in list(cells.items())[:8])}",
+        )
     rows = lengths.pop() if lengths else 0
     if rows == 0:
         raise Unanswerable(400, "the block has no rows")
     if rows > max_rows:
-        raise Unanswerable(413, f"the block has {rows} rows, at most {max_rows} are answered at once: send several blocks")
+        raise Unanswerable(
+            413,
+            f"the block has {rows} rows, at most {max_rows} are answered at once: send several blocks",
+        )
     return rows
 
 
@@ -101,6 +114,11 @@ def _numbers(columns: Mapping[str, Sequence[Cell]], rows: int) -> Columns:
     wide = np.array(cells, dtype=np.float64)  # None becomes NaN
     fits = np.abs(wide) <= LARGEST
     if np.count_nonzero(fits) + cells.count(None) != len(cells):
-        wrong = next(place for place, cell in enumerate(cells) if cell is not None and not fits[place])
-        raise Unanswerable(400, f"column {list(columns)[wrong // rows]} holds a number that is not finite or does not fit 32 bits")
+        wrong = next(
+            place for place, cell in enumerate(cells) if cell is not None and not fits[place]
+        )
+        raise Unanswerable(
+            400,
+            f"column {list(columns)[wrong // rows]} holds a number that is not finite or does not fit 32 bits",
+        )
     return dict(zip(columns, wide.astype(np.float32).reshape(len(columns), rows, 1), strict=True))

@@ -59,10 +59,21 @@ def load() -> tuple[Settings, Model]:
     return settings, model
 
 
-pages = Starlette(routes=[Route("/metadata", metadata, methods=["GET", "POST"]), Route("/schema", schema, methods=["GET", "POST"])])
+pages = Starlette(
+    routes=[
+        Route("/metadata", metadata, methods=["GET", "POST"]),
+        Route("/schema", schema, methods=["GET", "POST"]),
+    ]
+)
 
 
-@bentoml.service(name="server", workers=1, traffic={"timeout": 120}, metrics={"enabled": False}, logging={"access": {"enabled": False}})
+@bentoml.service(
+    name="server",
+    workers=1,
+    traffic={"timeout": 120},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
 @bentoml.asgi_app(pages)
 class Server:
     """Answers with the one model of its release."""
@@ -85,12 +96,16 @@ class Server:
         """Answer each block; one that cannot be answered says why."""
         version, image_digest = self._settings.version, self._settings.image_digest
         return [
-            answer if isinstance(answer, BlockError) else AnswerBlock(columns=answer, version=version, image_digest=image_digest)
+            answer
+            if isinstance(answer, BlockError)
+            else AnswerBlock(columns=answer, version=version, image_digest=image_digest)
             for answer in self._model.answer(blocks, max_rows=self._settings.max_rows)
         ]
 
 
-cast("Any", Server).add_asgi_middleware(TokenRequired, token=lambda: load()[0].token)  # bentoml.service made it a Service
+cast("Any", Server).add_asgi_middleware(
+    TokenRequired, token=lambda: load()[0].token
+)  # bentoml.service made it a Service
 
 
 def _served(model: Model, settings: Settings) -> Served:

@@ -15,7 +15,9 @@ from retrain.contract import Digest, header_secret, settings_from
 class Settings(BaseSettings):
     """Prefix `SERVING_`. The release (digests and version) comes from release.yaml, never from the image."""
 
-    model_config = SettingsConfigDict(env_prefix="SERVING_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SERVING_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     model_folder: Path = Path("/model")
     """Where the image's model layer puts it."""

@@ -23,12 +23,20 @@ class TokenRequired:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what carries the token, and what is no request."""
-        token = self._token() if scope["type"] in {"http", "websocket"} and scope["path"] not in PROBES else None
+        token = (
+            self._token()
+            if scope["type"] in {"http", "websocket"} and scope["path"] not in PROBES
+            else None
+        )
         if token is None or _carries(Headers(scope=scope), token):
             await self._app(scope, receive, send)
             return
-        body = {"error": "this server answers its gateway only: the Authorization header carries no token, or another one"}
-        await JSONResponse(body, status_code=401, headers={"www-authenticate": "Bearer"})(scope, receive, send)
+        body = {
+            "error": "this server answers its gateway only: the Authorization header carries no token, or another one"
+        }
+        await JSONResponse(body, status_code=401, headers={"www-authenticate": "Bearer"})(
+            scope, receive, send
+        )
 
 
 def _carries(headers: Headers, token: SecretStr) -> bool:

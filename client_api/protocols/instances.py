@@ -32,7 +32,12 @@ LARGEST_INTEGER = 2**53 - 1
 LARGEST_NUMBER = float.fromhex("0x1.fffffep+127")
 """The largest 32-bit float: a model computes with these."""
 TYPES: Mapping[str, type] = {"number": float, "integer": int, "boolean": bool, "category": str}
-WORDS = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "category": "a string"}
+WORDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "category": "a string",
+}
 SENTENCES = {
     "missing": "is required",
     "finite_number": "must be finite, is {given}",
@@ -74,15 +79,33 @@ class RequestReader:
         self.outputs = schema.outputs
         self._features = {feature.name: feature for feature in schema.features}
         name = "".join(part.capitalize() for part in model.replace("_", "-").split("-"))
-        fields: dict[str, Any] = {f"field_{number}": _input_field(feature) for number, feature in enumerate(schema.features)}
+        fields: dict[str, Any] = {
+            f"field_{number}": _input_field(feature)
+            for number, feature in enumerate(schema.features)
+        }
         instance: Any = create_model(f"{name}Instance", __config__=STRICT, **fields)
         self._instance: type[BaseModel] = instance
         self.example = self._example(example or {})
         instances = Annotated[list[instance], FailFast(), Field(min_length=1, max_length=max_rows)]
-        self.request_model = create_model(f"{name}Request", __config__=STRICT, instances=(instances, ...))
-        prediction = create_model(f"{name}Prediction", **{f"output_{number}": _output_field(output) for number, output in enumerate(schema.outputs)})
-        version = Field(description="The version in the model registry that answered all instances of this request.", examples=[8])
-        self.answer_model: type[BaseModel] = create_model(f"{name}Answer", predictions=(list[prediction], ...), model_version=(Annotated[int, version], ...))
+        self.request_model = create_model(
+            f"{name}Request", __config__=STRICT, instances=(instances, ...)
+        )
+        prediction = create_model(
+            f"{name}Prediction",
+            **{
+                f"output_{number}": _output_field(output)
+                for number, output in enumerate(schema.outputs)
+            },
+        )
+        version = Field(
+            description="The version in the model registry that answered all instances of this request.",
+            examples=[8],
+        )
+        self.answer_model: type[BaseModel] = create_model(
+            f"{name}Answer",
+            predictions=(list[prediction], ...),
+            model_version=(Annotated[int, version], ...),
+        )
 
     def read(self, body: bytes) -> list[Row]:
         """Return the instances of a request, in order.
@@ -98,7 +121,10 @@ class RequestReader:
 
     def columns(self, rows: Sequence[Row]) -> dict[str, list[Any]]:
         """Return rows as columns by feature: booleans are 0 and 1, None is missing."""
-        columns = {name: [row[f"field_{number}"] for row in rows] for number, name in enumerate(self._features)}
+        columns = {
+            name: [row[f"field_{number}"] for row in rows]
+            for number, name in enumerate(self._features)
+        }
         for name, feature in self._features.items():
             if feature.type == "boolean":
                 columns[name] = [None if cell is None else float(cell) for cell in columns[name]]
@@ -119,7 +145,9 @@ class RequestReader:
         if details[0]["loc"][:1] == ("instances",) and len(details[0]["loc"]) > 1:
             errors = list(self._row_errors(from_json(body)["instances"]))
         else:
-            errors = [FieldError(_pointer(detail["loc"]), self._sentence(detail)) for detail in details]
+            errors = [
+                FieldError(_pointer(detail["loc"]), self._sentence(detail)) for detail in details
+            ]
         return RequestInvalid("the request is not what this model takes", errors[:MOST_ERRORS])
 
     def _row_errors(self, instances: Sequence[object]) -> Iterator[FieldError]:
@@ -130,7 +158,9 @@ class RequestReader:
                 self._instance.model_validate(instance)
             except ValidationError as problem:
                 for detail in problem.errors(include_url=False)[:MOST_ERRORS]:
-                    yield FieldError(_pointer(("instances", number, *detail["loc"])), self._sentence(detail))
+                    yield FieldError(
+                        _pointer(("instances", number, *detail["loc"])), self._sentence(detail)
+                    )
                     found += 1
             if found >= MOST_ERRORS:
                 return
@@ -138,7 +168,10 @@ class RequestReader:
     def _sentence(self, detail: ErrorDetails) -> str:
         place = str(detail["loc"][-1]) if detail["loc"] else ""
         feature = self._features.get(place)
-        given, limits = _shown(detail["input"]), {name: _number(limit) for name, limit in detail.get("ctx", {}).items()}
+        given, limits = (
+            _shown(detail["input"]),
+            {name: _number(limit) for name, limit in detail.get("ctx", {}).items()},
+        )
         unit = f" {_plural(feature.unit)}" if feature and feature.unit else ""
         if detail["type"] == "extra_forbidden":
             return self._unknown(place)
@@ -148,7 +181,9 @@ class RequestReader:
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name[:64], self._features, n=1)
-        return f"is not a field of {self.model}; " + (f"did you mean {near[0]}?" if near else f"its fields are {', '.join(self._features)}")
+        return f"is not a field of {self.model}; " + (
+            f"did you mean {near[0]}?" if near else f"its fields are {', '.join(self._features)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -158,18 +193,26 @@ class _WholeNumber:
     minimum: int
     maximum: int
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         """Try an integer first: this is what nearly all callers send, and it runs no Python."""
-        written_with_a_point = core_schema.no_info_after_validator_function(_whole, core_schema.float_schema(strict=True))
+        written_with_a_point = core_schema.no_info_after_validator_function(
+            _whole, core_schema.float_schema(strict=True)
+        )
         written = core_schema.union_schema(
             [core_schema.int_schema(strict=True), written_with_a_point],
             mode="left_to_right",
             custom_error_type="whole_number",
             custom_error_message="must be a whole number",
         )
-        return core_schema.chain_schema([written, core_schema.int_schema(ge=self.minimum, le=self.maximum)])
+        return core_schema.chain_schema(
+            [written, core_schema.int_schema(ge=self.minimum, le=self.maximum)]
+        )
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         """Describe it as the integer that it is."""
         return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
 
@@ -191,8 +234,15 @@ def _input_field(feature: Feature) -> Any:
         kind = Annotated[int, _WholeNumber(math.ceil(low), math.floor(high))]
     elif feature.type == "category" and feature.required:
         kind = Annotated[str, Field(min_length=1)]  # an empty category is a missing one
-    about = Field(alias=feature.name, title=feature.name, description=_description(feature), json_schema_extra=_extra(feature))
-    return (Annotated[kind, about], ...) if feature.required else (Annotated[kind | None, about], None)
+    about = Field(
+        alias=feature.name,
+        title=feature.name,
+        description=_description(feature),
+        json_schema_extra=_extra(feature),
+    )
+    return (
+        (Annotated[kind, about], ...) if feature.required else (Annotated[kind | None, about], None)
+    )
 
 
 def _limits(feature: Feature, largest: float) -> tuple[float, float]:
@@ -203,7 +253,13 @@ def _limits(feature: Feature, largest: float) -> tuple[float, float]:
 
 
 def _output_field(output: Output) -> Any:
-    about = Field(alias=output.name, title=output.name, ge=output.minimum, le=output.maximum, description=output.description or None)
+    about = Field(
+        alias=output.name,
+        title=output.name,
+        ge=output.minimum,
+        le=output.maximum,
+        description=output.description or None,
+    )
     return (Annotated[float, about], ...)
 
 
@@ -212,7 +268,9 @@ def _description(feature: Feature) -> str:
     parts.append(f"In {_plural(feature.unit)}" if feature.unit else "")
     if feature.known_categories:
         shown, more = feature.known_categories[:30], len(feature.known_categories) - 30
-        parts.append(f"Known categories: {', '.join(shown)}{f' and {more} more' if more > 0 else ''}; any other is answered too")
+        parts.append(
+            f"Known categories: {', '.join(shown)}{f' and {more} more' if more > 0 else ''}; any other is answered too"
+        )
     parts.append("" if feature.required else "May be left out or null")
     return "".join(f"{part}. " for part in parts if part).strip()
 
@@ -230,7 +288,9 @@ def _plausible(feature: Feature) -> Any:
 def _extra(feature: Feature) -> dict[str, Any]:
     """Say units and all known categories once more for programs."""
     extra: dict[str, Any] = {"x-unit": feature.unit} if feature.unit else {}
-    return extra | ({"x-known-categories": list(feature.known_categories)} if feature.known_categories else {})
+    return extra | (
+        {"x-known-categories": list(feature.known_categories)} if feature.known_categories else {}
+    )
 
 
 def _pointer(place: Sequence[str | int]) -> str:
@@ -250,7 +310,11 @@ def _shown(given: object) -> str:
         return "a list"
     if given is None or isinstance(given, bool):
         return {None: "null", True: "true", False: "false"}[given]
-    shown = f'"{given[:40]}{"…" if len(given) > 40 else ""}"' if isinstance(given, str) else _number(given)
+    shown = (
+        f'"{given[:40]}{"…" if len(given) > 40 else ""}"'
+        if isinstance(given, str)
+        else _number(given)
+    )
     return shown if len(shown) <= 60 else shown[:40] + "…"
 
 
@@ -272,5 +336,11 @@ def _plural(unit: str | None) -> str:
     ('miles', 'inches/hour', '°C')
     """
     first, slash, rest = (unit or "").partition("/")
-    ending = "" if not first.isascii() or not first.isalpha() or first.endswith("s") else "es" if first.endswith(("ch", "sh", "x")) else "s"
+    ending = (
+        ""
+        if not first.isascii() or not first.isalpha() or first.endswith("s")
+        else "es"
+        if first.endswith(("ch", "sh", "x"))
+        else "s"
+    )
     return first + ending + slash + rest

@@ -54,7 +54,9 @@ REQUEST_ID_PARAMETER = {
 KEY = {
     "type": "http",
     "scheme": "bearer",
-    "description": ("Send your key as `Authorization: Bearer <key>`. In the window of this page write the key alone, without the word Bearer."),
+    "description": (
+        "Send your key as `Authorization: Bearer <key>`. In the window of this page write the key alone, without the word Bearer."
+    ),
 }
 ABOUT = """Predictions by name of the model. Every field of an instance is described below with its unit and range.
 
@@ -72,13 +74,20 @@ class _Described(GenerateJsonSchema):
 
 def describe(readers: Mapping[str, RequestReader], general: dict[str, Any]) -> dict[str, Any]:
     """Return the description of the gateway with one path a model added to the `general` one."""
-    asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [("problem", "validation", TypeAdapter(ProblemBody))]
+    asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        ("problem", "validation", TypeAdapter(ProblemBody))
+    ]
     for model, reader in readers.items():
         asked.append((f"request {model}", "validation", TypeAdapter(reader.request_model)))
         asked.append((f"answer {model}", "serialization", TypeAdapter(reader.answer_model)))
-    schemas, definitions = TypeAdapter.json_schemas(asked, ref_template=REFERENCE, schema_generator=_Described)
+    schemas, definitions = TypeAdapter.json_schemas(
+        asked, ref_template=REFERENCE, schema_generator=_Described
+    )
     places = {name: schema for (name, _), schema in schemas.items()}
-    paths = {f"/v1/models/{model}:predict": {"post": _operation(model, reader, places)} for model, reader in sorted(readers.items())}
+    paths = {
+        f"/v1/models/{model}:predict": {"post": _operation(model, reader, places)}
+        for model, reader in sorted(readers.items())
+    }
     general["paths"] = paths | general.get("paths", {})
     components = general.setdefault("components", {})
     components["schemas"] = components.get("schemas", {}) | definitions.get("$defs", {})
@@ -96,13 +105,16 @@ def _operation(model: str, reader: RequestReader, places: Mapping[str, Any]) -> 
         "security": [{"key": []}],
         "parameters": [REQUEST_ID_PARAMETER],
         "requestBody": {"required": True, "content": {"application/json": request}},
-        "responses": {"200": _answer(reader, places[f"answer {model}"])} | _problems(places["problem"]),
+        "responses": {"200": _answer(reader, places[f"answer {model}"])}
+        | _problems(places["problem"]),
     }
 
 
 def _description(model: str, reader: RequestReader) -> str:
     said = [f"Asks the model `{model}`."]
-    said += [f"`{output.name}`: {output.description}." for output in reader.outputs if output.description]
+    said += [
+        f"`{output.name}`: {output.description}." for output in reader.outputs if output.description
+    ]
     return " ".join(said)
 
 
@@ -131,13 +143,17 @@ def _problems(schema: Any) -> dict[str, Any]:
     status, title = DEFECT
     titles[status] = [title]
     bodies = [problem_of(error, request_id=EXAMPLE_ID).body for error in EXAMPLES]
-    bodies.append(problem(*DEFECT, "the operator finds the request id in the log", request_id=EXAMPLE_ID))
+    bodies.append(
+        problem(*DEFECT, "the operator finds the request id in the log", request_id=EXAMPLE_ID)
+    )
     examples = {example["status"]: example for example in map(json.loads, bodies)}
     return {
         str(status): {
             "description": "; ".join(said),
             "headers": _headers(status),
-            "content": {"application/problem+json": {"schema": schema, "example": examples[status]}},
+            "content": {
+                "application/problem+json": {"schema": schema, "example": examples[status]}
+            },
         }
         for status, said in sorted(titles.items())
     }

@@ -10,11 +10,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from client_api.admission import seconds_to_answer
-from client_api.errors import AnswerWrong, BlockRefused, DeadlineOutOfReach, DeadlinePassed, NoLane, QueueFull
+from client_api.errors import (
+    AnswerWrong,
+    BlockRefused,
+    DeadlineOutOfReach,
+    DeadlinePassed,
+    NoLane,
+    QueueFull,
+)
 
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
-Call = Callable[[Sequence[Sequence[Row]], float], Awaitable[Sequence[Sequence[Answer] | BlockRefused]]]
+Call = Callable[
+    [Sequence[Sequence[Row]], float], Awaitable[Sequence[Sequence[Answer] | BlockRefused]]
+]
 """Blocks of rows, and the moment until which somebody waits → for each block its answers, or why it was refused."""
 
 NEWEST_CALL_SHARE = 0.2
@@ -26,7 +35,9 @@ class _Ticket(Generic[Row, Answer]):
 
     __slots__ = ("deadline", "future", "rows")
 
-    def __init__(self, rows: Sequence[Row], deadline: float, future: asyncio.Future[Sequence[Answer]]) -> None:
+    def __init__(
+        self, rows: Sequence[Row], deadline: float, future: asyncio.Future[Sequence[Answer]]
+    ) -> None:
         self.rows = rows
         self.deadline = deadline
         self.future = future
@@ -43,7 +54,9 @@ class _Ticket(Generic[Row, Answer]):
 class Coalescer(Generic[Row, Answer]):
     """The queue before one server, bounded in rows."""
 
-    def __init__(self, call: Call[Row, Answer], *, max_block_rows: int, max_waiting_rows: int) -> None:
+    def __init__(
+        self, call: Call[Row, Answer], *, max_block_rows: int, max_waiting_rows: int
+    ) -> None:
         """Wrap `call`, which is never run twice at a time and never cancelled.
 
         Args:
@@ -85,7 +98,9 @@ class Coalescer(Generic[Row, Answer]):
         self.waiting_rows += len(rows)
         if self._runner is None:
             self._runner = loop.create_task(self._run())
-        timer = loop.call_at(deadline, ticket.fail, DeadlinePassed("the answer did not come before the deadline"))
+        timer = loop.call_at(
+            deadline, ticket.fail, DeadlinePassed("the answer did not come before the deadline")
+        )
         try:
             return await ticket.future
         finally:
@@ -104,8 +119,12 @@ class Coalescer(Generic[Row, Answer]):
         if self._runner is None:
             return
         if self.waiting_rows + rows > self._max_waiting_rows:
-            raise QueueFull(f"{self.waiting_rows} rows wait already; at most {self._max_waiting_rows} may")
-        needed = seconds_to_answer(self._call_seconds, self.waiting_rows + rows, max_block_rows=self._max_block_rows)
+            raise QueueFull(
+                f"{self.waiting_rows} rows wait already; at most {self._max_waiting_rows} may"
+            )
+        needed = seconds_to_answer(
+            self._call_seconds, self.waiting_rows + rows, max_block_rows=self._max_block_rows
+        )
         if needed > seconds_left:
             raise DeadlineOutOfReach(
                 f"the rows ahead need about {needed:.2f} s; the deadline leaves {max(seconds_left, 0):.2f} s",
@@ -139,7 +158,9 @@ class Coalescer(Generic[Row, Answer]):
             while tickets := self._take():
                 started = loop.time()
                 await self._answer(tickets)
-                self._call_seconds += NEWEST_CALL_SHARE * (loop.time() - started - self._call_seconds)
+                self._call_seconds += NEWEST_CALL_SHARE * (
+                    loop.time() - started - self._call_seconds
+                )
         finally:
             self._runner = None
             self.in_flight_rows = 0
@@ -158,22 +179,30 @@ class Coalescer(Generic[Row, Answer]):
                 start = stop
         except BaseException as fault:  # whatever ends this call, cancellation too, its callers must hear of it; cancellation goes on below
             for ticket in tickets:
-                ticket.fail(fault if isinstance(fault, Exception) else NoLane("the gateway is stopping"))
+                ticket.fail(
+                    fault if isinstance(fault, Exception) else NoLane("the gateway is stopping")
+                )
             if not isinstance(fault, Exception):
                 raise
 
-    async def _answer_apart(self, tickets: list[_Ticket[Row, Answer]], refusal: BlockRefused) -> None:
+    async def _answer_apart(
+        self, tickets: list[_Ticket[Row, Answer]], refusal: BlockRefused
+    ) -> None:
         """One caller's rows made the server refuse the joined block: ask for each caller's rows by themselves."""
         if len(tickets) == 1:
             tickets[0].fail(refusal)
             return
-        for ticket, outcome in zip(tickets, await self._exchange([ticket.rows for ticket in tickets], tickets), strict=True):
+        for ticket, outcome in zip(
+            tickets, await self._exchange([ticket.rows for ticket in tickets], tickets), strict=True
+        ):
             if isinstance(outcome, BlockRefused):
                 ticket.fail(outcome)
             else:
                 ticket.answer(outcome)
 
-    async def _exchange(self, blocks: list[Sequence[Row]], tickets: list[_Ticket[Row, Answer]]) -> Sequence[Sequence[Answer] | BlockRefused]:
+    async def _exchange(
+        self, blocks: list[Sequence[Row]], tickets: list[_Ticket[Row, Answer]]
+    ) -> Sequence[Sequence[Answer] | BlockRefused]:
         outcomes = await self._call(blocks, max(ticket.deadline for ticket in tickets))
         if len(outcomes) != len(blocks):
             raise AnswerWrong(f"the server answered {len(outcomes)} blocks to {len(blocks)}")

@@ -82,9 +82,16 @@ class FollowedFile:
         try:
             models = EndpointsFile.model_validate_json(found).models
         except ValidationError as problem:
-            log.warning("the endpoints file %s is not understood, the last good one counts: %s", self._path, problem.errors(include_url=False)[0]["msg"])
+            log.warning(
+                "the endpoints file %s is not understood, the last good one counts: %s",
+                self._path,
+                problem.errors(include_url=False)[0]["msg"],
+            )
             return
-        self._listed = {model: tuple(endpoint.url.rstrip("/") for endpoint in endpoints) for model, endpoints in models.items()}
+        self._listed = {
+            model: tuple(endpoint.url.rstrip("/") for endpoint in endpoints)
+            for model, endpoints in models.items()
+        }
         log.info("endpoints: %s", self._listed)
 
 
@@ -118,14 +125,20 @@ class ResolvedName:
     async def _ask(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(self._name.host, self._name.port, type=socket.SOCK_STREAM)
-            urls = tuple(sorted({_url(str(where[0]), self._name.port) for _, _, _, _, where in found}))
+            found = await loop.getaddrinfo(
+                self._name.host, self._name.port, type=socket.SOCK_STREAM
+            )
+            urls = tuple(
+                sorted({_url(str(where[0]), self._name.port) for _, _, _, _, where in found})
+            )
             if urls != (self._listed or {}).get(ANY_MODEL):
                 log.info("endpoints: %s", ", ".join(urls))
             self._listed, self._problem = {ANY_MODEL: urls}, ""
         except (OSError, UnicodeError) as problem:
             if str(problem) != self._problem:
-                log.warning("%s has no address now, the last ones count: %s", self._name.host, problem)
+                log.warning(
+                    "%s has no address now, the last ones count: %s", self._name.host, problem
+                )
             self._problem = str(problem)
         finally:
             self._asking, self._ask_at = None, loop.time() + RESOLVE_SECONDS

@@ -12,7 +12,15 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from client_api.errors import AnswerWrong, BlockRefused, DeadlinePassed, ModelUnknown, NoLane, NoResponse, ServerFault
+from client_api.errors import (
+    AnswerWrong,
+    BlockRefused,
+    DeadlinePassed,
+    ModelUnknown,
+    NoLane,
+    NoResponse,
+    ServerFault,
+)
 from client_api.protocols.instances import RequestReader, Row
 from client_api.servers.coalescer import Coalescer
 from client_api.servers.endpoints import ANY_MODEL, Listed, open_directory
@@ -33,7 +41,14 @@ HEADER_SAFE = re.compile(r"[\x21-\x7e]{1,256}")
 class Lane:
     """The way to one server, as long as it serves one release."""
 
-    def __init__(self, upstream: Server, served: Served, *, settings: Settings, on_block: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        upstream: Server,
+        served: Served,
+        *,
+        settings: Settings,
+        on_block: Callable[[str, int], None],
+    ) -> None:
         """Open a lane to a server that has said what it serves."""
         self.served = served
         self.url = upstream.url
@@ -47,29 +62,44 @@ class Lane:
             title=served.title,
             example=served.example,
         )
-        self.release_headers = ((b"ratchet-model-version", b"%d" % served.version), (b"ratchet-image-digest", served.image_digest.encode()))
-        self.coalescer = Coalescer[Row, Prediction](self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows)
+        self.release_headers = (
+            (b"ratchet-model-version", b"%d" % served.version),
+            (b"ratchet-image-digest", served.image_digest.encode()),
+        )
+        self.coalescer = Coalescer[Row, Prediction](
+            self._call, max_block_rows=served.max_rows, max_waiting_rows=settings.max_waiting_rows
+        )
         self._upstream = upstream
         self._on_block = on_block
-        self._patience_seconds = settings.deadline_seconds / 2  # a call that was given less says little about the server
+        self._patience_seconds = (
+            settings.deadline_seconds / 2
+        )  # a call that was given less says little about the server
 
     async def close(self) -> None:
         """Take no new rows, answer those that came, and hang up."""
         await self.coalescer.drain()
         await self._upstream.close()
 
-    async def _call(self, blocks: Sequence[Sequence[Row]], deadline: float) -> list[list[Prediction] | BlockRefused]:
+    async def _call(
+        self, blocks: Sequence[Sequence[Row]], deadline: float
+    ) -> list[list[Prediction] | BlockRefused]:
         allowed_seconds = deadline - asyncio.get_running_loop().time()
         try:
-            answers = await self._upstream.predict([self.reader.columns(rows) for rows in blocks], deadline=deadline)
+            answers = await self._upstream.predict(
+                [self.reader.columns(rows) for rows in blocks], deadline=deadline
+            )
             if len(answers) != len(blocks):
                 raise AnswerWrong(f"the server answered {len(answers)} blocks to {len(blocks)}")
             checked = [
-                answer if isinstance(answer, BlockRefused) else check_answer(answer, len(rows), self.served)
+                answer
+                if isinstance(answer, BlockRefused)
+                else check_answer(answer, len(rows), self.served)
                 for answer, rows in zip(answers, blocks, strict=True)
             ]
         except (NoResponse, DeadlinePassed, AnswerWrong) as fault:
-            self.is_broken = not isinstance(fault, DeadlinePassed) or allowed_seconds >= self._patience_seconds
+            self.is_broken = (
+                not isinstance(fault, DeadlinePassed) or allowed_seconds >= self._patience_seconds
+            )
             log.warning("lane %s version %d: %s", self.url, self.served.version, fault)
             raise
         self.answered_blocks += 1
@@ -81,7 +111,13 @@ class Lane:
 class Lanes:
     """All lanes, by model."""
 
-    def __init__(self, settings: Settings, *, connect: Callable[[str], Server], on_block: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect: Callable[[str], Server],
+        on_block: Callable[[str, int], None],
+    ) -> None:
         """Know no lane yet; `connect` opens the way to a URL, `on_block` is told model and rows of each block."""
         self._settings = settings
         self._connect = connect
@@ -123,9 +159,14 @@ class Lanes:
                 return lanes[0]
             if lanes:
                 turn = next(self._turn)
-                return min((lanes[(turn + n) % len(lanes)] for n in range(len(lanes))), key=lambda lane: lane.coalescer.load_rows)
+                return min(
+                    (lanes[(turn + n) % len(lanes)] for n in range(len(lanes))),
+                    key=lambda lane: lane.coalescer.load_rows,
+                )
             if self._listed is not None and not self.may_serve(model):
-                raise ModelUnknown(f"no model {model[:80]!r}; there are: {', '.join(sorted(self._met | self._listed.keys() - {ANY_MODEL})) or 'none'}")
+                raise ModelUnknown(
+                    f"no model {model[:80]!r}; there are: {', '.join(sorted(self._met | self._listed.keys() - {ANY_MODEL})) or 'none'}"
+                )
             opened = self._opened
             try:
                 async with asyncio.timeout_at(deadline):
@@ -148,7 +189,9 @@ class Lanes:
         listed = {(model, url) for model, urls in (self._listed or {}).items() for url in urls}
         for place, lane in list(self._lanes.items()):
             if lane.is_broken:
-                self._failures[place] = 1 if lane.answered_blocks else self._failures.get(place, 0) + 1
+                self._failures[place] = (
+                    1 if lane.answered_blocks else self._failures.get(place, 0) + 1
+                )
                 self._close(place)
             elif place in listed:
                 lane.delisted_at = None
@@ -157,9 +200,13 @@ class Lanes:
         for place in self._learners.keys() - listed:
             self._learners.pop(place).cancel()
         for place in listed - self._lanes.keys() - self._learners.keys():
-            self._learners[place] = learner = asyncio.get_running_loop().create_task(self._learn(*place))
+            self._learners[place] = learner = asyncio.get_running_loop().create_task(
+                self._learn(*place)
+            )
             learner.add_done_callback(functools.partial(self._learner_ended, place))
-        self._failures = {place: count for place, count in self._failures.items() if place in listed}
+        self._failures = {
+            place: count for place, count in self._failures.items() if place in listed
+        }
 
     async def close(self) -> None:
         """Answer what is in flight and hang up."""
@@ -174,7 +221,9 @@ class Lanes:
         """A lane that is no longer listed goes when a listed one can take over, or after HANDOVER_SECONDS."""
         listed = self._listed or {}
         urls = listed.get(lane.served.model) or listed.get(ANY_MODEL, ())
-        if not urls or any(other.url in urls for other in self if other.served.model == lane.served.model):
+        if not urls or any(
+            other.url in urls for other in self if other.served.model == lane.served.model
+        ):
             return True
         now = asyncio.get_running_loop().time()
         lane.delisted_at = lane.delisted_at or now
@@ -195,10 +244,16 @@ class Lanes:
             upstream = self._connect(url)
             try:
                 served = await upstream.metadata()
-                if model not in {served.model, ANY_MODEL} or not HEADER_SAFE.fullmatch(served.image_digest):
-                    raise AnswerWrong(f"{url} should serve {model} and says {served.model} {served.image_digest[:80]!r}")
+                if model not in {served.model, ANY_MODEL} or not HEADER_SAFE.fullmatch(
+                    served.image_digest
+                ):
+                    raise AnswerWrong(
+                        f"{url} should serve {model} and says {served.model} {served.image_digest[:80]!r}"
+                    )
                 self._met.add(served.model)
-                self._lanes[place] = Lane(upstream, served, settings=self._settings, on_block=self._on_block)
+                self._lanes[place] = Lane(
+                    upstream, served, settings=self._settings, on_block=self._on_block
+                )
                 break
             except (ServerFault, DeadlinePassed) as fault:
                 await upstream.close()

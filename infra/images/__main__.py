@@ -16,17 +16,27 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         for name in asked.images or NAMES:
-            _build(name, base=asked.base, registry=asked.push, plain=asked.plain_http, folder=asked.release)
+            _build(
+                name,
+                base=asked.base,
+                registry=asked.push,
+                plain=asked.plain_http,
+                folder=asked.release,
+            )
     except ProgramFailed as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     return 0
 
 
-def _build(name: str, *, base: str | None, registry: str | None, plain: bool, folder: Path | None) -> None:
+def _build(
+    name: str, *, base: str | None, registry: str | None, plain: bool, folder: Path | None
+) -> None:
     began = time.monotonic()
     image = build(name, base=base)
-    sys.stdout.write(f"{name:12} {image.size_bytes / 1e6:6.0f} MB, {image.own_bytes / 1e6:6.0f} MB above the base, {time.monotonic() - began:4.0f} s")
+    sys.stdout.write(
+        f"{name:12} {image.size_bytes / 1e6:6.0f} MB, {image.own_bytes / 1e6:6.0f} MB above the base, {time.monotonic() - began:4.0f} s"
+    )
     sys.stdout.flush()
     if registry is None:
         sys.stdout.write(f"  {image.local}\n")
@@ -38,13 +48,37 @@ def _build(name: str, *, base: str | None, registry: str | None, plain: bool, fo
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.images", description="Build the services' images with buildah; no daemon needs to run.")
-    command = parser.add_subparsers(required=True).add_parser("build", help="build images, say their sizes")
-    command.add_argument("images", nargs="*", metavar="NAME", help=f"any of: {', '.join(NAMES)}; none means all", type=_known)
-    command.add_argument("--base", help="the image below, by digest; without it one is made of Debian packages")
-    command.add_argument("--push", metavar="REGISTRY", help="push to this registry and prefix, such as 127.0.0.1:5000/ratchet")
-    command.add_argument("--plain-http", action="store_true", help="the registry speaks no TLS: one on this machine")
-    command.add_argument("--release", metavar="FOLDER", type=Path, help="write the pushed digests into the kustomization of this folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.images",
+        description="Build the services' images with buildah; no daemon needs to run.",
+    )
+    command = parser.add_subparsers(required=True).add_parser(
+        "build", help="build images, say their sizes"
+    )
+    command.add_argument(
+        "images",
+        nargs="*",
+        metavar="NAME",
+        help=f"any of: {', '.join(NAMES)}; none means all",
+        type=_known,
+    )
+    command.add_argument(
+        "--base", help="the image below, by digest; without it one is made of Debian packages"
+    )
+    command.add_argument(
+        "--push",
+        metavar="REGISTRY",
+        help="push to this registry and prefix, such as 127.0.0.1:5000/ratchet",
+    )
+    command.add_argument(
+        "--plain-http", action="store_true", help="the registry speaks no TLS: one on this machine"
+    )
+    command.add_argument(
+        "--release",
+        metavar="FOLDER",
+        type=Path,
+        help="write the pushed digests into the kustomization of this folder",
+    )
     return parser
 
 

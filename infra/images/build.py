@@ -48,7 +48,9 @@ def build(name: str, *, base: str | None = None) -> Built:
         ProgramFailed: A program is missing or failed.
     """
     if base is not None and not re.search(r"@sha256:[0-9a-f]{64}$", base):
-        raise ProgramFailed(f"--base {base}: name it by digest, …@sha256:…; a tag may be another image tomorrow")
+        raise ProgramFailed(
+            f"--base {base}: name it by digest, …@sha256:…; a tag may be another image tomorrow"
+        )
     below = base or base_image()
     local = f"localhost/ratchet/{name}:latest"
     recipe = recipe_digest(name, below)
@@ -63,7 +65,9 @@ def recipe_digest(name: str, below: str) -> str:
     dockerfile = DOCKERFILES / f"{name}.Dockerfile"
     digest = hashlib.sha256(f"{below}\n".encode())
     for path in (dockerfile, LOCKS / "uv.txt", *_copied(dockerfile.read_text())):
-        digest.update(f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(
+            f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
     digest.update("".join(revision_argument(name)).encode())
     return digest.hexdigest()
 
@@ -74,7 +78,10 @@ def revision_argument(name: str) -> tuple[str, ...]:
     text = dockerfile.read_text()
     if not re.search(r"^ARG REVISION\b", text, flags=re.MULTILINE):
         return ()
-    return "--build-arg", f"REVISION={revision_of([dockerfile, LOCKS / 'uv.txt', *_sources(text)], ROOT)}"
+    return (
+        "--build-arg",
+        f"REVISION={revision_of([dockerfile, LOCKS / 'uv.txt', *_sources(text)], ROOT)}",
+    )
 
 
 def push(image: Built, registry: str, *, plain: bool = False) -> str:
@@ -89,13 +96,26 @@ def push(image: Built, registry: str, *, plain: bool = False) -> str:
         ProgramFailed: The registry did not take it, or has another image under its tag and keeps that.
     """
     repository = f"{registry.rstrip('/')}/{image.name}"
-    image_id = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix("sha256:")
+    image_id = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix(
+        "sha256:"
+    )
     tagged = f"{repository}:{image_id[:12]}"
     tls = f"--tls-verify={'false' if plain or LOOPBACK.match(repository) else 'true'}"
     with tempfile.TemporaryDirectory() as folder:
         digest = Path(folder) / "digest"
         try:
-            run("buildah", "push", "--quiet", tls, "--format", "oci", "--digestfile", str(digest), image.local, f"docker://{tagged}")
+            run(
+                "buildah",
+                "push",
+                "--quiet",
+                tls,
+                "--format",
+                "oci",
+                "--digestfile",
+                str(digest),
+                image.local,
+                f"docker://{tagged}",
+            )
         except ProgramFailed as refusal:
             return f"{repository}@{_digest_there(tagged, image_id, tls, refusal)}"
         return f"{repository}@{digest.read_text().strip()}"
@@ -118,7 +138,9 @@ def with_digest(kustomization: str, name: str, reference: str) -> str:
     """
     repository, _, digest = reference.partition("@")
     if not names(kustomization, name):
-        raise ProgramFailed(f"the kustomization does not name {name} in the form that this repository uses (gitops/README.md)")
+        raise ProgramFailed(
+            f"the kustomization does not name {name} in the form that this repository uses (gitops/README.md)"
+        )
     for line, instead in _places(name, repository, digest):
         kustomization = line.sub(instead, kustomization)
     return kustomization
@@ -126,7 +148,9 @@ def with_digest(kustomization: str, name: str, reference: str) -> str:
 
 def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Return the lines that may name an image, and what they then say. PROMOTE_BASE_IMAGE is without a host: promote knows its registry."""
-    image = rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$'
+    image = (
+        rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$'
+    )
     below = rf"^( +- PROMOTE_BASE_IMAGE=)[\w./-]*\b{re.escape(name)}@sha256:[0-9a-f]{{64}}$"
     without_host = repository.partition("/")[2]
     return (
@@ -144,10 +168,14 @@ def _digest_there(tagged: str, image_id: str, tls: str, refusal: ProgramFailed) 
         found = said("buildah", "pull", "--quiet", "--policy", "always", tls, tagged)
     except ProgramFailed:
         raise refusal from None  # no such tag, or nobody answers: the push has said what is wrong
-    digest = said("buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", tagged)
+    digest = said(
+        "buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", tagged
+    )
     run("buildah", "rmi", tagged)  # that name only, of an image that has more
     if found != image_id:
-        raise ProgramFailed(f"{refusal}\n{tagged} is another image, {found}, not {image_id}: if no release names {digest}, delete that tag and push again")
+        raise ProgramFailed(
+            f"{refusal}\n{tagged} is another image, {found}, not {image_id}: if no release names {digest}, delete that tag and push again"
+        )
     return digest
 
 
@@ -165,7 +193,18 @@ def _bud(name: str, below: str, local: str, recipe: str) -> None:
         "--tag",
         local,
     )
-    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", *what, str(ROOT))
+    run(
+        "buildah",
+        "bud",
+        "--quiet",
+        "--isolation",
+        "chroot",
+        "--layers=false",
+        "--timestamp",
+        "0",
+        *what,
+        str(ROOT),
+    )
 
 
 def _copied(dockerfile: str) -> Iterator[Path]:
@@ -183,11 +222,18 @@ def _recipe_of(local: str) -> str | None:
     """Return what an image on this machine was made of; None when it is not here or does not say."""
     if not said("buildah", "images", "--quiet", "--filter", f"reference={local}"):
         return None
-    labels = json.loads(said("buildah", "inspect", "--type", "image", local))["OCIv1"]["config"].get("Labels") or {}
+    labels = (
+        json.loads(said("buildah", "inspect", "--type", "image", local))["OCIv1"]["config"].get(
+            "Labels"
+        )
+        or {}
+    )
     return str(labels.get(_RECIPE))
 
 
 def _size_bytes(image: str) -> int:
     [described] = json.loads(said("buildah", "images", "--json", image))
     number, unit = str(described["size"]).split()  # buildah says it for people only
-    return int(float(number) * {"B": 1, "bytes": 1, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
+    return int(
+        float(number) * {"B": 1, "bytes": 1, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
+    )

@@ -31,7 +31,19 @@ def base_image() -> str:
     if not (folder / "base.tar").exists():
         _make(folder / "base.tar")
     (folder / "Dockerfile").write_text(_DOCKERFILE)
-    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--timestamp", "0", "--tag", name, str(folder))
+    run(
+        "buildah",
+        "bud",
+        "--quiet",
+        "--isolation",
+        "chroot",
+        "--layers=false",
+        "--timestamp",
+        "0",
+        "--tag",
+        name,
+        str(folder),
+    )
     return name
 
 
@@ -39,7 +51,16 @@ def _make(tar: Path) -> None:
     partial = tar.with_name("partial.tar")  # mmdebstrap goes by the ending
     without = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
-    run("mmdebstrap", "--quiet", "--variant=essential", merged, f"--include={','.join(PACKAGES)}", *without, SUITE, str(partial))
+    run(
+        "mmdebstrap",
+        "--quiet",
+        "--variant=essential",
+        merged,
+        f"--include={','.join(PACKAGES)}",
+        *without,
+        SUITE,
+        str(partial),
+    )
     partial.rename(tar)
 
 

@@ -29,8 +29,12 @@ def said(*command: str) -> str:
     """
     if shutil.which(command[0]) is None:
         package = PACKAGES.get(command[0])
-        raise ProgramFailed(f"{command[0]} is missing" + (f": apt-get install {package}" if package else ""))
+        raise ProgramFailed(
+            f"{command[0]} is missing" + (f": apt-get install {package}" if package else "")
+        )
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ProgramFailed(f"{' '.join(command[:3])} … ended with {done.returncode}:\n{done.stderr.strip()[-3000:]}")
+        raise ProgramFailed(
+            f"{' '.join(command[:3])} … ended with {done.returncode}:\n{done.stderr.strip()[-3000:]}"
+        )
     return done.stdout.strip()

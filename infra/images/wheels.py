@@ -29,7 +29,18 @@ def fetch(group: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pip = (_python_with_pip(), "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(folder), "--requirement", str(lock))
+    run(
+        *pip,
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(lock),
+    )
     (folder / _MARK).write_text(digest)
     return folder
 
@@ -37,10 +48,17 @@ def fetch(group: str) -> Path:
 def _python_with_pip() -> str:
     """Return a Python of the base's version that has pip: wheels are chosen for the Python that asks."""
     question = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
-    for python in (str(ROOT / ".uv" / "bin" / "python"), "/usr/bin/python3", "python3", sys.executable):
+    for python in (
+        str(ROOT / ".uv" / "bin" / "python"),
+        "/usr/bin/python3",
+        "python3",
+        sys.executable,
+    ):
         try:
             if said(python, "-c", question) == PYTHON:
                 return python
         except ProgramFailed:
             continue
-    raise ProgramFailed(f"no Python {PYTHON} with pip is here, and the base has {PYTHON}: make setup PYTHON=python{PYTHON}")
+    raise ProgramFailed(
+        f"no Python {PYTHON} with pip is here, and the base has {PYTHON}: make setup PYTHON=python{PYTHON}"
+    )

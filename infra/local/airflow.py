@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.processes import DidNotStart, Program, free_port, start, stop_all, wait_until_answers
+from infra.local.processes import (
+    DidNotStart,
+    Program,
+    free_port,
+    start,
+    stop_all,
+    wait_until_answers,
+)
 
 _SECRET = "laptop-only-" * 8  # Airflow wants 64 bytes; nothing but this loopback server trusts it
 DONE = ("success", "failed")
@@ -43,7 +50,10 @@ class Airflow:
 
     def log(self, dag: str, run_id: str, task: str, attempt: int = 1) -> str:
         """What a task wrote."""
-        content = self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}?full_content=true").get("content", [])
+        content = self._call(
+            "GET",
+            f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}?full_content=true",
+        ).get("content", [])
         return "\n".join(str(line.get("event", "")) for line in content if isinstance(line, dict))
 
     def unpause(self, dag: str, *, timeout_seconds: float = 90) -> None:
@@ -59,13 +69,19 @@ class Airflow:
             else:
                 return
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         token = self._fetch("GET", "/auth/token", None, {})["access_token"]
         return self._fetch(method, path, body, {"Authorization": f"Bearer {token}"})
 
-    def _fetch(self, method: str, path: str, body: Mapping[str, Any] | None, headers: dict[str, str]) -> dict[str, Any]:
+    def _fetch(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: dict[str, str]
+    ) -> dict[str, Any]:
         content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, content, {"Content-Type": "application/json", **headers}, method=method)
+        request = urllib.request.Request(
+            self.url + path, content, {"Content-Type": "application/json", **headers}, method=method
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             answer: dict[str, Any] = json.load(response)
             return answer
@@ -81,10 +97,22 @@ class Airflow:
 
 def start_migration(folder: Path, *, dags: Path) -> Program:
     """Begin to create or migrate the database, which takes as long as other programs take to start."""
-    return start("airflow db migrate", [*_AIRFLOW, "db", "migrate"], log=folder / "logs" / "migrate.log", env=_settings(folder, dags, "http://127.0.0.1:0"))
+    return start(
+        "airflow db migrate",
+        [*_AIRFLOW, "db", "migrate"],
+        log=folder / "logs" / "migrate.log",
+        env=_settings(folder, dags, "http://127.0.0.1:0"),
+    )
 
 
-def start_airflow(migration: Program, folder: Path, *, dags: Path, variables: Mapping[str, str], env: Mapping[str, str]) -> Airflow:
+def start_airflow(
+    migration: Program,
+    folder: Path,
+    *,
+    dags: Path,
+    variables: Mapping[str, str],
+    env: Mapping[str, str],
+) -> Airflow:
     """Start all components and return when the API answers and the others beat.
 
     Args:
@@ -95,11 +123,21 @@ def start_airflow(migration: Program, folder: Path, *, dags: Path, variables: Ma
         env: Added for the tasks: the retrain settings.
     """
     url = f"http://127.0.0.1:{free_port()}"
-    settings = {**_settings(folder, dags, url), **env, **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()}}
+    settings = {
+        **_settings(folder, dags, url),
+        **env,
+        **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
+    }
     _finish(migration)
     commands = components(port=int(url.rpartition(":")[2]))
     programs = tuple(
-        start(f"airflow {name}", [*_AIRFLOW, name, *options], log=folder / "logs" / f"{name}.log", env=settings) for name, options in commands.items()
+        start(
+            f"airflow {name}",
+            [*_AIRFLOW, name, *options],
+            log=folder / "logs" / f"{name}.log",
+            env=settings,
+        )
+        for name, options in commands.items()
     )
     running = Airflow(url, programs)
     try:
@@ -145,7 +183,9 @@ def _wait_for_heartbeats(airflow: Airflow, *, timeout_seconds: float = 60) -> No
             return
         time.sleep(0.3)  # heartbeats come in their own time
     logs = "\n".join(program.log_tail() for program in airflow.programs[1:])
-    raise DidNotStart(f"Airflow's {', '.join(silent)} sent no heartbeat within {timeout_seconds:.0f} s:\n{logs}")
+    raise DidNotStart(
+        f"Airflow's {', '.join(silent)} sent no heartbeat within {timeout_seconds:.0f} s:\n{logs}"
+    )
 
 
 def _settings(folder: Path, dags: Path, url: str) -> dict[str, str]:

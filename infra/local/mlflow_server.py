@@ -26,8 +26,24 @@ def start_mlflow(folder: Path, port: int, *, artifacts: str = "") -> tuple[Progr
     """
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{port}"
-    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder.absolute()}/mlflow.db", "--artifacts-destination", artifacts or str((folder / "artifacts").absolute())]
+    server = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{folder.absolute()}/mlflow.db",
+        "--artifacts-destination",
+        artifacts or str((folder / "artifacts").absolute()),
+    ]
     program = start("mlflow", [*server, *stores], log=folder / "mlflow.log", env=_ENVIRONMENT)
     try:
         wait_until_answers(program, f"{url}/health")

@@ -169,7 +169,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Program:
+def start(
+    name: str,
+    command: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Program:
     """Start a program; `env` is added to ours.
 
     It gets SIGTERM when the thread that started it ends, so it dies with us even when we are killed with -9: call this from a thread that stays.
@@ -197,11 +204,15 @@ def wait_until_answers(program: Program, url: str, *, timeout_seconds: float = 9
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         if not program.is_running:
-            raise DidNotStart(f"{program.name} ended with code {program.process.returncode} before it answered {url}:\n{program.log_tail()}")
+            raise DidNotStart(
+                f"{program.name} ended with code {program.process.returncode} before it answered {url}:\n{program.log_tail()}"
+            )
         if _answers(url):
             return
         time.sleep(0.1)  # the only way to learn of a foreign program's readiness is to ask again
-    raise DidNotStart(f"{program.name} did not answer {url} within {timeout_seconds:.0f} s:\n{program.log_tail()}")
+    raise DidNotStart(
+        f"{program.name} did not answer {url} within {timeout_seconds:.0f} s:\n{program.log_tail()}"
+    )
 
 
 def _answers(url: str) -> bool:

@@ -12,7 +12,9 @@ from typing import Any
 from infra.local.processes import DidNotStart, Program, start, wait_until_answers
 
 
-def start_registry(folder: Path, port: int, *, auth: Mapping[str, Any] | None = None) -> tuple[Program, str]:
+def start_registry(
+    folder: Path, port: int, *, auth: Mapping[str, Any] | None = None
+) -> tuple[Program, str]:
     """Return the registry, answering, and its URL.
 
     Args:
@@ -24,7 +26,9 @@ def start_registry(folder: Path, port: int, *, auth: Mapping[str, Any] | None = 
         DidNotStart: docker-registry is not installed, ended, or did not answer in time.
     """
     if shutil.which("docker-registry") is None:
-        raise DidNotStart("there is no docker-registry: apt-get install docker-registry (and leave its service off)")
+        raise DidNotStart(
+            "there is no docker-registry: apt-get install docker-registry (and leave its service off)"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{port}"
     health = {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}}
@@ -32,13 +36,18 @@ def start_registry(folder: Path, port: int, *, auth: Mapping[str, Any] | None = 
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder.absolute() / "images")}},
-        "http": {"addr": address, "secret": "of the laptop: it signs upload addresses of one process"},
+        "http": {
+            "addr": address,
+            "secret": "of the laptop: it signs upload addresses of one process",
+        },
         "health": health,
         **({"auth": dict(auth)} if auth else {}),
     }
     path = folder / "registry.json"
     path.write_text(json.dumps(configuration))  # JSON is YAML
-    program = start("registry", ["docker-registry", "serve", str(path.absolute())], log=folder / "registry.log")
+    program = start(
+        "registry", ["docker-registry", "serve", str(path.absolute())], log=folder / "registry.log"
+    )
     try:
         wait_until_answers(program, f"http://{address}/")  # /v2/ may ask for a login
     except DidNotStart:

@@ -47,22 +47,55 @@ def s3_server_binary(cache: Path | None = None) -> Path:
         DidNotStart: There is no Go, or the build failed; the message carries its last lines.
     """
     if not shutil.which("go"):
-        raise DidNotStart("the local S3 server is built by Go, which is not there: install Go 1.26 or later")
-    named = hashlib.sha256((_MODULE / "go.mod").read_bytes() + (_MODULE / "go.sum").read_bytes()).hexdigest()[:12]
-    usual = os.environ.get("RATCHET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"
+        raise DidNotStart(
+            "the local S3 server is built by Go, which is not there: install Go 1.26 or later"
+        )
+    named = hashlib.sha256(
+        (_MODULE / "go.mod").read_bytes() + (_MODULE / "go.sum").read_bytes()
+    ).hexdigest()[:12]
+    usual = (
+        os.environ.get("RATCHET_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"
+    )
     binary = (cache or Path(usual)) / f"versitygw-{named}"
     if not binary.exists():
         binary.parent.mkdir(parents=True, exist_ok=True)
         building = binary.with_name(f".{binary.name}-{os.getpid()}")
-        command = ["go", "build", "-C", str(_MODULE), "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(building.absolute()), _PACKAGE]
-        built = subprocess.run(command, env={**os.environ, "CGO_ENABLED": "0"}, capture_output=True, text=True, check=False)
+        command = [
+            "go",
+            "build",
+            "-C",
+            str(_MODULE),
+            "-mod=readonly",
+            "-trimpath",
+            "-ldflags=-s -w",
+            "-o",
+            str(building.absolute()),
+            _PACKAGE,
+        ]
+        built = subprocess.run(
+            command,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if built.returncode:
-            raise DidNotStart(f"{' '.join(command)} ended with {built.returncode}:\n{built.stderr[-2000:]}")
+            raise DidNotStart(
+                f"{' '.join(command)} ended with {built.returncode}:\n{built.stderr[-2000:]}"
+            )
         building.replace(binary)  # two builders at once are harmless
     return binary
 
 
-def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None, host: str = "127.0.0.1", within: Sequence[str] = ()) -> S3Server:
+def start_s3(
+    folder: Path,
+    *,
+    port: int | None = None,
+    cache: Path | None = None,
+    host: str = "127.0.0.1",
+    within: Sequence[str] = (),
+) -> S3Server:
     """Return the server, answering; buckets are folders below `folder`/buckets.
 
     Args:
@@ -79,9 +112,29 @@ def start_s3(folder: Path, *, port: int | None = None, cache: Path | None = None
         (folder / part).mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     access, secret = "ratchet", secrets.token_hex(16)
-    gateway = [*within, str(s3_server_binary(cache)), "--port", f"{host}:{port}", "--region", _REGION, "--health", "/health", "--quiet"]
-    store = ["posix", "--sidecar", str(folder / "metadata"), str(folder / "buckets")]  # not every file system has extended attributes
-    program = start("versitygw", [*gateway, *store], log=folder / "s3.log", env={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret})
+    gateway = [
+        *within,
+        str(s3_server_binary(cache)),
+        "--port",
+        f"{host}:{port}",
+        "--region",
+        _REGION,
+        "--health",
+        "/health",
+        "--quiet",
+    ]
+    store = [
+        "posix",
+        "--sidecar",
+        str(folder / "metadata"),
+        str(folder / "buckets"),
+    ]  # not every file system has extended attributes
+    program = start(
+        "versitygw",
+        [*gateway, *store],
+        log=folder / "s3.log",
+        env={"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": secret},
+    )
     url = f"http://{host}:{port}"
     try:
         wait_until_answers(program, f"{url}/health")

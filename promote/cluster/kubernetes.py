@@ -26,7 +26,9 @@ Ask = Callable[..., Any]
 class KubernetesRollout:
     """Reads `server-<model>`, and its pods when it is not healthy."""
 
-    def __init__(self, url: str, *, namespace: str = "models", timeout_seconds: float = 15.0) -> None:
+    def __init__(
+        self, url: str, *, namespace: str = "models", timeout_seconds: float = 15.0
+    ) -> None:
         """Choose the cluster; nothing is asked yet.
 
         Args:
@@ -47,7 +49,11 @@ class KubernetesRollout:
     @classmethod
     def from_settings(cls, settings: PromoteSettings) -> KubernetesRollout:
         """Return the cluster that the settings name."""
-        return cls(settings.cluster_url, namespace=settings.namespace, timeout_seconds=settings.request_timeout_seconds)
+        return cls(
+            settings.cluster_url,
+            namespace=settings.namespace,
+            timeout_seconds=settings.request_timeout_seconds,
+        )
 
     def close(self) -> None:
         """Hang up."""
@@ -57,7 +63,9 @@ class KubernetesRollout:
         """What the Deployment of a model says about an image, and what its pods say when that is not healthy."""
         name = f"server-{model}"
         try:
-            deployment = self._ask(f"deployment {name}", self._apps.read_namespaced_deployment, name, self._namespace)
+            deployment = self._ask(
+                f"deployment {name}", self._apps.read_namespaced_deployment, name, self._namespace
+            )
         except _NotFound:
             return RolloutStatus("absent", f"the cluster has no Deployment {name} yet")
         found = rollout_of(deployment, image)
@@ -72,7 +80,9 @@ class KubernetesRollout:
             return ""
         selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         try:
-            pods = self._ask("pods", self._core.list_namespaced_pod, self._namespace, label_selector=selector)
+            pods = self._ask(
+                "pods", self._core.list_namespaced_pod, self._namespace, label_selector=selector
+            )
         except (ClusterRefused, ClusterUnavailable, _NotFound):
             return ""  # the reason is for people; the state stands without it
         return why_pods_wait(pods.get("items") or (), image)
@@ -80,22 +90,36 @@ class KubernetesRollout:
     def _ask(self, what: str, ask: Ask, *place: str, **more: str) -> dict[str, Any]:
         asked = f"asked the cluster ({self._place}) for {what} in namespace {self._namespace}"
         try:
-            answer = ask(*place, **more, _preload_content=False, _request_timeout=self._timeout_seconds)
+            answer = ask(
+                *place, **more, _preload_content=False, _request_timeout=self._timeout_seconds
+            )
             body = json.loads(answer.data)
         except ApiException as refusal:
             raise _refusal(refusal, asked) from refusal
-        except AttributeError as fault:  # the client trips over its own report of a TLS failure, which has no body
+        except (
+            AttributeError
+        ) as fault:  # the client trips over its own report of a TLS failure, which has no body
             raise ClusterUnavailable(
                 f"{asked}: no trusted connection ({getattr(fault.__context__, 'reason', fault)}). Is PROMOTE_CLUSTER_URL right?"
             ) from fault
-        except ValueError as error:  # not its words: they hold the token, when that is no HTTP header
+        except (
+            ValueError
+        ) as error:  # not its words: they hold the token, when that is no HTTP header
             raise ClusterUnavailable(
                 f"{asked}: no answer that can be read ({type(error).__name__}). Look at PROMOTE_CLUSTER_URL and its credentials."
             ) from None
-        except (HTTPError, ConfigException, OSError) as error:  # a token that is renewed is read from its file
-            raise ClusterUnavailable(f"{asked}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?") from error
+        except (
+            HTTPError,
+            ConfigException,
+            OSError,
+        ) as error:  # a token that is renewed is read from its file
+            raise ClusterUnavailable(
+                f"{asked}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?"
+            ) from error
         if not isinstance(body, dict):
-            raise ClusterUnavailable(f"{asked}: it answered something else than an object. Is PROMOTE_CLUSTER_URL right?")
+            raise ClusterUnavailable(
+                f"{asked}: it answered something else than an object. Is PROMOTE_CLUSTER_URL right?"
+            )
         return body
 
 
@@ -112,8 +136,16 @@ def _configuration(url: str) -> Any:
             config.load_kube_config(context=named[1], client_configuration=settings)
         else:
             settings.host = url.rstrip("/")
-    except (ConfigException, OSError, TypeError, ValueError, YAMLError) as problem:  # TypeError: a kubeconfig that is no mapping
-        raise ClusterRefused(f"PROMOTE_CLUSTER_URL is {url!r}, and its configuration cannot be used: {problem}") from problem
+    except (
+        ConfigException,
+        OSError,
+        TypeError,
+        ValueError,
+        YAMLError,
+    ) as problem:  # TypeError: a kubeconfig that is no mapping
+        raise ClusterRefused(
+            f"PROMOTE_CLUSTER_URL is {url!r}, and its configuration cannot be used: {problem}"
+        ) from problem
     return settings
 
 
@@ -127,10 +159,14 @@ def _refusal(refusal: ApiException, asked: str) -> Exception:
         return _NotFound(asked)
     if refusal.status in {401, 403, 404}:
         message = said.get("message", "no such page")
-        return ClusterRefused(f"{asked}: it answered {refusal.status}, {message}. Check PROMOTE_CLUSTER_URL and its credentials.")
+        return ClusterRefused(
+            f"{asked}: it answered {refusal.status}, {message}. Check PROMOTE_CLUSTER_URL and its credentials."
+        )
     return ClusterUnavailable(f"{asked}: it answered {refusal.status}. Promote asks again later.")
 
 
 def _runs(deployment: dict[str, Any], image: str) -> bool:
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
+    containers = (
+        deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
+    )
     return any(container.get("image") == image for container in containers)

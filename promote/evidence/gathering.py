@@ -40,7 +40,15 @@ class Contender:
     """What its run says it was trained on; compared with its card."""
 
 
-def gather(model: str, challenger: Contender, champion: Contender | None, policy: GatePolicy, *, had_release: bool, read: ReadSplit) -> Evidence:
+def gather(
+    model: str,
+    challenger: Contender,
+    champion: Contender | None,
+    policy: GatePolicy,
+    *,
+    had_release: bool,
+    read: ReadSplit,
+) -> Evidence:
     """Return what the gate needs to know about the challenger against the champion.
 
     Args:
@@ -53,20 +61,36 @@ def gather(model: str, challenger: Contender, champion: Contender | None, policy
     """
     known = _without_rows(model, challenger, champion)
     if champion is None and had_release:
-        return replace(known, faults=(f"main names no release of {model}, its history does: restore that release first",))
+        return replace(
+            known,
+            faults=(
+                f"main names no release of {model}, its history does: restore that release first",
+            ),
+        )
     try:
         new = _verified(model, "challenger", challenger)
         old = None if champion is None else _verified(model, "champion", champion)
-        known = replace(known, kind=_kind(new, old), schema_problems=schema_problems(old.card.io, new.card.io) if old else ())
+        known = replace(
+            known,
+            kind=_kind(new, old),
+            schema_problems=schema_problems(old.card.io, new.card.io) if old else (),
+        )
         rows = read(challenger.snapshot, "test", None)
         missing = () if old is None else _missing_columns(old, rows)
         if missing:
             return replace(known, missing_columns=missing)
         known = _with_rows(known, challenger.snapshot, policy, rows)
-        before = _training_rate(challenger.snapshot, read, rows.num_rows) if old is None else _scores("champion", old, rows)
+        before = (
+            _training_rate(challenger.snapshot, read, rows.num_rows)
+            if old is None
+            else _scores("champion", old, rows)
+        )
         contenders = [challenger] if champion is None else [challenger, champion]
         return replace(
-            known, challenger_scores=_scores("challenger", new, rows), champion_scores=before, seen_rows=_seen_rows(challenger.snapshot, rows, contenders, read)
+            known,
+            challenger_scores=_scores("challenger", new, rows),
+            champion_scores=before,
+            seen_rows=_seen_rows(challenger.snapshot, rows, contenders, read),
         )
     except UnusableModel as fault:
         return replace(known, faults=(str(fault),))
@@ -91,7 +115,9 @@ def _without_rows(model: str, challenger: Contender, champion: Contender | None)
 
 def _verified(model: str, role: str, contender: Contender) -> VerifiedModel:
     try:
-        verified = verified_model(contender.folder, model=model, model_digest=contender.model_digest)
+        verified = verified_model(
+            contender.folder, model=model, model_digest=contender.model_digest
+        )
     except UnusableModel as error:
         raise UnusableModel(f"the {role} v{contender.version}: {error}") from error
     if verified.card.snapshot_id != contender.snapshot.snapshot_id:
@@ -107,7 +133,9 @@ def _kind(challenger: VerifiedModel, champion: VerifiedModel | None) -> Kind:
 
 
 def _missing_columns(model: VerifiedModel, rows: pa.Table) -> tuple[str, ...]:
-    return tuple(feature.name for feature in model.card.io.features if feature.name not in rows.column_names)
+    return tuple(
+        feature.name for feature in model.card.io.features if feature.name not in rows.column_names
+    )
 
 
 def _with_rows(known: Evidence, snapshot: Snapshot, policy: GatePolicy, rows: pa.Table) -> Evidence:
@@ -123,7 +151,11 @@ def _with_rows(known: Evidence, snapshot: Snapshot, policy: GatePolicy, rows: pa
         labels=pc.fill_null(labels, float("nan")).to_numpy(),
         groups=groups,
         groups_are="days" if _are_days(set(groups.tolist())) else "groups",
-        slices={column: _objects(rows.column(column)) for column in policy.slices.by if column in rows.column_names},
+        slices={
+            column: _objects(rows.column(column))
+            for column in policy.slices.by
+            if column in rows.column_names
+        },
     )
 
 
@@ -136,7 +168,9 @@ def _are_days(groups: Iterable[str | None]) -> bool:
 
 def _scores(role: str, model: VerifiedModel, rows: pa.Table) -> NDArray[np.float64]:
     if missing := _missing_columns(model, rows):
-        raise UnusableModel(f"the {role} needs columns that its own snapshot lacks: {', '.join(missing)}")
+        raise UnusableModel(
+            f"the {role} needs columns that its own snapshot lacks: {', '.join(missing)}"
+        )
     try:
         return score(model, rows)
     except UnusableModel as error:
@@ -145,19 +179,28 @@ def _scores(role: str, model: VerifiedModel, rows: pa.Table) -> NDArray[np.float
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
     """Return, for each row, the share of true labels in training and validation: what one would answer without a model."""
-    labels = [_cast(read(snapshot, split, (snapshot.label,)), snapshot.label, pa.float64(), "label") for split in ("train", "validation")]
-    rate = pc.mean(pa.chunked_array([chunk for column in labels for chunk in column.chunks], pa.float64())).as_py()
+    labels = [
+        _cast(read(snapshot, split, (snapshot.label,)), snapshot.label, pa.float64(), "label")
+        for split in ("train", "validation")
+    ]
+    rate = pc.mean(
+        pa.chunked_array([chunk for column in labels for chunk in column.chunks], pa.float64())
+    ).as_py()
     return np.full(rows, np.nan if rate is None else rate)
 
 
-def _seen_rows(snapshot: Snapshot, rows: pa.Table, contenders: Iterable[Contender], read: ReadSplit) -> int:
+def _seen_rows(
+    snapshot: Snapshot, rows: pa.Table, contenders: Iterable[Contender], read: ReadSplit
+) -> int:
     """Return how many test rows are, by key, in training or validation of a contender."""
     keys = _key_texts(rows, snapshot.key)
     seen = np.zeros(rows.num_rows, dtype=bool)
     for contender in contenders:
         theirs = contender.snapshot.key
         if theirs != snapshot.key:
-            raise UnusableModel(f"v{contender.version} has rows keyed by {theirs}, the test rows by {snapshot.key}: unseen rows cannot be proven")
+            raise UnusableModel(
+                f"v{contender.version} has rows keyed by {theirs}, the test rows by {snapshot.key}: unseen rows cannot be proven"
+            )
         for split in ("train", "validation"):
             trained = _key_texts(read(contender.snapshot, split, (theirs,)), theirs)
             seen |= pc.is_in(keys, value_set=trained.combine_chunks()).to_numpy()

@@ -40,7 +40,14 @@ class Judged:
 class Judge(Protocol):
     """Judges a challenger against what main names."""
 
-    def __call__(self, challenger: ModelVersion, champion: Release | None, policy: GatePolicy, *, had_release: bool) -> Judged:
+    def __call__(
+        self,
+        challenger: ModelVersion,
+        champion: Release | None,
+        policy: GatePolicy,
+        *,
+        had_release: bool,
+    ) -> Judged:
         """Return the verdict; a fault of the evidence is one.
 
         Raises:
@@ -54,25 +61,51 @@ class EvidenceJudge:
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
 
-    def __call__(self, challenger: ModelVersion, champion: Release | None, policy: GatePolicy, *, had_release: bool) -> Judged:
+    def __call__(
+        self,
+        challenger: ModelVersion,
+        champion: Release | None,
+        policy: GatePolicy,
+        *,
+        had_release: bool,
+    ) -> Judged:
         """Return the verdict."""
         from promote.evidence import record  # noqa: PLC0415 - scipy, pyarrow and matplotlib take seconds
         from promote.gate.judge import judge  # noqa: PLC0415 - scipy, pyarrow and matplotlib take seconds
 
         with tempfile.TemporaryDirectory(prefix="ratchet-judge-") as folder:
-            evidence = self._evidence(Path(folder), challenger, champion, policy, had_release=had_release)
+            evidence = self._evidence(
+                Path(folder), challenger, champion, policy, had_release=had_release
+            )
         verdict = judge(evidence, policy)
-        files = {path.rpartition("/")[2]: content for path, content in record.record(evidence, verdict).items()}
+        files = {
+            path.rpartition("/")[2]: content
+            for path, content in record.record(evidence, verdict).items()
+        }
         return Judged(verdict, files, record.figures(verdict))
 
-    def _evidence(self, folder: Path, challenger: ModelVersion, champion: Release | None, policy: GatePolicy, *, had_release: bool) -> Any:
+    def _evidence(
+        self,
+        folder: Path,
+        challenger: ModelVersion,
+        champion: Release | None,
+        policy: GatePolicy,
+        *,
+        had_release: bool,
+    ) -> Any:
         from promote.evidence.gathering import gather  # noqa: PLC0415 - see above
 
         try:
-            new = self._contender(folder / "challenger", challenger, challenger.tags.get("model_digest", ""))
+            new = self._contender(
+                folder / "challenger", challenger, challenger.tags.get("model_digest", "")
+            )
             old = None
             if champion is not None:
-                old = self._contender(folder / "champion", self._registry.version(champion.model, champion.version), champion.model_digest)
+                old = self._contender(
+                    folder / "champion",
+                    self._registry.version(champion.model, champion.version),
+                    champion.model_digest,
+                )
         except (ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound) as fault:
             return _only_a_fault(challenger, champion, str(fault))
         return gather(challenger.model, new, old, policy, had_release=had_release, read=_read)
@@ -93,7 +126,9 @@ def _read(snapshot: Any, split: str, columns: tuple[str, ...] | None) -> Any:
     try:
         return read_split(snapshot, getattr(snapshot, split), columns)
     except (PartitionCorrupt, MissingColumn) as error:
-        raise UnusableModel(f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}: {error}") from error  # no retry mends bytes: it becomes a verdict
+        raise UnusableModel(
+            f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}: {error}"
+        ) from error  # no retry mends bytes: it becomes a verdict
     except (RetrainError, OSError) as error:
         raise _unreadable(snapshot.snapshot_id, split, error) from error
 

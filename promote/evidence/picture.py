@@ -20,9 +20,13 @@ def interval_plot(verdict: Verdict) -> bytes:
     panels = _panels(verdict)
     lines = sum(len(comparisons) for comparisons in panels.values())
     figure = Figure(figsize=(9, 1.6 + 0.32 * lines + 0.7 * len(panels)), layout="constrained")
-    figure.suptitle(f"{verdict.model} v{verdict.challenger}, {verdict.kind}: {OUTCOME_WORDS[verdict.outcome]}")
+    figure.suptitle(
+        f"{verdict.model} v{verdict.challenger}, {verdict.kind}: {OUTCOME_WORDS[verdict.outcome]}"
+    )
     heights = [len(comparisons) + 1 for comparisons in panels.values()]
-    axes = figure.subplots(max(1, len(panels)), 1, squeeze=False, height_ratios=heights or None)[:, 0]
+    axes = figure.subplots(max(1, len(panels)), 1, squeeze=False, height_ratios=heights or None)[
+        :, 0
+    ]
     if not panels:
         axes[0].text(0.5, 0.5, "no figure could be computed", ha="center", va="center")
         axes[0].set_axis_off()
@@ -35,7 +39,12 @@ def interval_plot(verdict: Verdict) -> bytes:
 
 def _panels(verdict: Verdict) -> dict[str, list[Comparison]]:
     panels: dict[str, list[Comparison]] = {}
-    worst_first = sorted(verdict.comparisons, key=lambda comparison: -math.inf if comparison.where == "all rows" else comparison.improvement.estimate)
+    worst_first = sorted(
+        verdict.comparisons,
+        key=lambda comparison: (
+            -math.inf if comparison.where == "all rows" else comparison.improvement.estimate
+        ),
+    )
     for comparison in worst_first[:MOST_LINES]:
         panels.setdefault(comparison.metric, []).append(comparison)
     return panels
@@ -45,11 +54,16 @@ def _draw(axis: Any, metric: str, comparisons: list[Comparison]) -> None:
     """Draw one line a comparison, from the top; right of the dashed line the challenger is better."""
     for height, comparison in enumerate(reversed(comparisons)):
         interval = comparison.improvement
-        colour = "tab:green" if interval.lower > 0 else "tab:red" if interval.upper < 0 else "tab:gray"
+        colour = (
+            "tab:green" if interval.lower > 0 else "tab:red" if interval.upper < 0 else "tab:gray"
+        )
         axis.plot([interval.lower, interval.upper], [height, height], color=colour, linewidth=2)
         axis.plot(interval.estimate, height, "o", color=colour)
     axis.axvline(0, color="black", linestyle="--", linewidth=0.8)
-    axis.set_yticks(range(len(comparisons)), [plain_label(f"{item.where} ({item.rows:,} rows)") for item in reversed(comparisons)])
+    axis.set_yticks(
+        range(len(comparisons)),
+        [plain_label(f"{item.where} ({item.rows:,} rows)") for item in reversed(comparisons)],
+    )
     axis.set_ylim(-0.7, len(comparisons) - 0.3)
     axis.set_xlabel(f"improvement in {metric_label(metric)} (above 0: the challenger is better)")
 
@@ -60,5 +74,7 @@ def plain_label(text: str) -> str:
     >>> plain_label("origin = $x$")
     'origin = \\$x\\$'
     """
-    drawable = "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in text[:60])
+    drawable = "".join(
+        letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in text[:60]
+    )
     return drawable.replace("$", r"\$")

@@ -27,8 +27,15 @@ def figures(verdict: Verdict) -> dict[str, float]:
         if comparison.where != "all rows" or f"gate_{comparison.metric}_challenger" in found:
             continue
         interval, name = comparison.improvement, f"gate_{comparison.metric}"
-        found |= {f"{name}_challenger": comparison.challenger, f"{name}_champion": comparison.champion}
-        found |= {f"{name}_improvement": interval.estimate, f"{name}_improvement_lower": interval.lower, f"{name}_improvement_upper": interval.upper}
+        found |= {
+            f"{name}_challenger": comparison.challenger,
+            f"{name}_champion": comparison.champion,
+        }
+        found |= {
+            f"{name}_improvement": interval.estimate,
+            f"{name}_improvement_lower": interval.lower,
+            f"{name}_improvement_upper": interval.upper,
+        }
     return found
 
 
@@ -80,13 +87,24 @@ def _groups(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     found = []
     for group in sorted(set(groups.tolist()), key=text_of):
         rows = groups == group
-        figures = {name: _both(name, labels[rows], champion[rows], challenger[rows]) for name in METRICS}
-        found.append({"group": text_of(group), "rows": int(rows.sum()), "figures": {name: both for name, both in figures.items() if both}})
+        figures = {
+            name: _both(name, labels[rows], champion[rows], challenger[rows]) for name in METRICS
+        }
+        found.append(
+            {
+                "group": text_of(group),
+                "rows": int(rows.sum()),
+                "figures": {name: both for name, both in figures.items() if both},
+            }
+        )
     return found
 
 
 def _both(metric: str, labels: Any, champion: Any, challenger: Any) -> dict[str, float] | None:
     try:
-        return {"champion": metric_value(metric, labels, champion), "challenger": metric_value(metric, labels, challenger)}
+        return {
+            "champion": metric_value(metric, labels, champion),
+            "challenger": metric_value(metric, labels, challenger),
+        }
     except NotComparable:
         return None

@@ -41,12 +41,16 @@ def verified_model(folder: Path, *, model: str, model_digest: str) -> VerifiedMo
     try:
         card = ModelCard.model_validate_json(content)
     except ValidationError as error:
-        raise UnusableModel(f"{CARD} is no model card: {error.error_count()} problems, the first is {error.errors()[0]['msg']!r}") from error
+        raise UnusableModel(
+            f"{CARD} is no model card: {error.error_count()} problems, the first is {error.errors()[0]['msg']!r}"
+        ) from error
     if card.model != model:
         raise UnusableModel(f"{CARD} is of the model {card.model!r}, expected was {model!r}")
     if NETWORK not in card.files:
         raise UnusableModel(f"{CARD} lists {sorted(card.files)} and no {NETWORK}")
-    contents = {name: _content(folder / _plain(name), digest) for name, digest in card.files.items()}
+    contents = {
+        name: _content(folder / _plain(name), digest) for name, digest in card.files.items()
+    }
     return VerifiedModel(card, contents[NETWORK])
 
 
@@ -64,13 +68,20 @@ def score(model: VerifiedModel, rows: pa.Table) -> NDArray[np.float64]:
     features = model.card.io.features
     inputs = {feature.name: network_column(feature, rows) for feature in features}
     try:
-        session = onnxruntime.InferenceSession(model.network, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.network, options, providers=["CPUExecutionProvider"]
+        )
         parts = [
-            session.run([PROBABILITIES], {name: column[start : start + CHUNK_ROWS] for name, column in inputs.items()})[0][:, 1]
+            session.run(
+                [PROBABILITIES],
+                {name: column[start : start + CHUNK_ROWS] for name, column in inputs.items()},
+            )[0][:, 1]
             for start in range(0, rows.num_rows, CHUNK_ROWS)
         ]
     except Exception as error:  # onnxruntime's errors share no public class
-        raise UnusableModel(f"{NETWORK} of {model.card.technique} has the right digest and cannot score the test rows: {error}") from error
+        raise UnusableModel(
+            f"{NETWORK} of {model.card.technique} has the right digest and cannot score the test rows: {error}"
+        ) from error
     return np.concatenate([np.empty(0), *parts]).astype(np.float64)
 
 

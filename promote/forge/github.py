@@ -68,7 +68,12 @@ class GitHubForge:
             base_url=url.rstrip("/"),
             timeout=max(1, round(timeout_seconds)),
             per_page=100,
-            retry=github.GithubRetry(total=3, backoff_factor=0.3, secondary_rate_wait=30, max_rate_limit_wait=_LONGEST_WAIT_SECONDS),
+            retry=github.GithubRetry(
+                total=3,
+                backoff_factor=0.3,
+                secondary_rate_wait=30,
+                max_rate_limit_wait=_LONGEST_WAIT_SECONDS,
+            ),
             seconds_between_requests=seconds_between_requests,
             seconds_between_writes=seconds_between_writes,
             lazy=True,
@@ -136,10 +141,15 @@ class GitHubForge:
             return known
         with self._asking(f"the commits of {self._branch}"):
             line = self._line(head, until=known_head)
-            if known_head is not None and known_head not in self._graph[line[-1]].parents[:1]:  # main was moved: it does not lead back to what we knew
+            if (
+                known_head is not None and known_head not in self._graph[line[-1]].parents[:1]
+            ):  # main was moved: it does not lead back to what we knew
                 line, known = self._line(head, until=None), ()
             touching = {commit.sha for commit in self._repository.get_commits(sha=head, path=path)}
-        found = (*changes(line, self._graph, touching, lambda commit: self.read_file(path, commit)), *known)
+        found = (
+            *changes(line, self._graph, touching, lambda commit: self.read_file(path, commit)),
+            *known,
+        )
         self._histories[path] = (head, found)
         return found
 
@@ -154,9 +164,13 @@ class GitHubForge:
     def _read_some(self, listed: Iterator[Any]) -> None:
         before = len(self._graph)
         for _, commit in zip(range(100), listed, strict=False):
-            self._graph[commit.sha] = GraphCommit(tuple(parent.sha for parent in commit.parents), commit.commit.committer.date)
+            self._graph[commit.sha] = GraphCommit(
+                tuple(parent.sha for parent in commit.parents), commit.commit.committer.date
+            )
         if len(self._graph) == before:
-            raise ForgeUnavailable(f"{self._url} listed commits of {self._name} that do not lead back to the first one; promote asks again.")
+            raise ForgeUnavailable(
+                f"{self._url} listed commits of {self._name} that do not lead back to the first one; promote asks again."
+            )
 
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
@@ -167,14 +181,25 @@ class GitHubForge:
                 newest.setdefault(found.context, _status(found))
             return tuple(status for _, status in sorted(newest.items()))
 
-    def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
+    def set_status(
+        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+    ) -> None:
         """Write a status; not again when the newest of the context says the same."""
-        text = description if len(description) <= _DESCRIPTION_LENGTH else description[: _DESCRIPTION_LENGTH - 1] + "…"
-        if any((status.context, status.state, status.description) == (context, state, text) for status in self.statuses(commit)):
+        text = (
+            description
+            if len(description) <= _DESCRIPTION_LENGTH
+            else description[: _DESCRIPTION_LENGTH - 1] + "…"
+        )
+        if any(
+            (status.context, status.state, status.description) == (context, state, text)
+            for status in self.statuses(commit)
+        ):
             return
         with self._asking(f"to set the status {context} of commit {commit[:12]}"):
             link = {"target_url": url} if url else {}
-            self._repository.get_commit(commit).create_status(state, description=text, context=context, **link)
+            self._repository.get_commit(commit).create_status(
+                state, description=text, context=context, **link
+            )
 
     def branch_commit(self, name: str) -> str | None:
         """The commit that a branch points at; None when there is no such branch."""
@@ -208,16 +233,26 @@ class GitHubForge:
             blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
             elements.append(InputGitTreeElement(path, "100644", "blob", sha=blob.sha))
         tree = self._repository.create_git_tree(elements, parent.tree)
-        author = github.InputGitAuthor(*_AUTHOR, date=parent.committer.date.strftime("%Y-%m-%dT%H:%M:%SZ"))
-        return str(self._repository.create_git_commit(branch.message, tree, [parent], author, author).sha)
+        author = github.InputGitAuthor(
+            *_AUTHOR, date=parent.committer.date.strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+        return str(
+            self._repository.create_git_commit(branch.message, tree, [parent], author, author).sha
+        )
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
         """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
         with self._asking("its pull requests"):
             # Open ones first: one that is closed in between is then seen twice, never not at all.
-            is_open = {pull.number: _pull_request(pull) for pull in self._repository.get_pulls(state="open", base=self._branch) if self._is_ours(pull)}
+            is_open = {
+                pull.number: _pull_request(pull)
+                for pull in self._repository.get_pulls(state="open", base=self._branch)
+                if self._is_ours(pull)
+            }
             seen_until = newest = self._closed_until or datetime.min.replace(tzinfo=UTC)
-            for pull in self._repository.get_pulls(state="closed", sort="updated", direction="desc", base=self._branch):
+            for pull in self._repository.get_pulls(
+                state="closed", sort="updated", direction="desc", base=self._branch
+            ):
                 updated_at = pull.updated_at or seen_until
                 if updated_at < seen_until:
                     break
@@ -226,7 +261,11 @@ class GitHubForge:
                     self._closed[pull.number] = _pull_request(pull)
             self._closed_until = newest
         found = {**self._closed, **is_open}
-        return tuple(found[number] for number in sorted(found, reverse=True) if found[number].branch.startswith(prefix))
+        return tuple(
+            found[number]
+            for number in sorted(found, reverse=True)
+            if found[number].branch.startswith(prefix)
+        )
 
     def _is_ours(self, pull: Any) -> bool:
         return pull.head.repo is not None and pull.head.repo.full_name.lower() == self._name.lower()
@@ -235,7 +274,9 @@ class GitHubForge:
         """What merging commit `head` into commit `base` changes; remembered, since commits do not change."""
         for name in (base, head):
             if not re.fullmatch("[0-9a-f]{40}", name):
-                raise ForgeRefused(f"promote compares commits by their full hashes, and was given {name!r}. Look up the commit first.")
+                raise ForgeRefused(
+                    f"promote compares commits by their full hashes, and was given {name!r}. Look up the commit first."
+                )
         known = self._differences.get((base, head))
         if known is None:
             with self._asking(f"what commit {head[:12]} changes in {base[:12]}"):
@@ -252,7 +293,9 @@ class GitHubForge:
             if existing is not None:
                 return existing
             try:
-                return _pull_request(self._repository.create_pull(self._branch, branch, title=title, body=body))
+                return _pull_request(
+                    self._repository.create_pull(self._branch, branch, title=title, body=body)
+                )
             except github.GithubException as error:
                 if error.status != 422:
                     raise
@@ -260,7 +303,9 @@ class GitHubForge:
 
     def _open_from(self, branch: str) -> PullRequest | None:
         owner = self._name.partition("/")[0]
-        found = self._repository.get_pulls(state="open", base=self._branch, head=f"{owner}:{branch}")
+        found = self._repository.get_pulls(
+            state="open", base=self._branch, head=f"{owner}:{branch}"
+        )
         return next((_pull_request(pull) for pull in found if pull.head.ref == branch), None)
 
     def comment(self, number: int, marker: str, body: str) -> None:
@@ -295,22 +340,32 @@ class GitHubForge:
             found = look()
             if found is not None:
                 return found
-            time.sleep(0.1 * 2**attempt)  # GitHub shows a write a moment later, and says nothing when it does
+            time.sleep(
+                0.1 * 2**attempt
+            )  # GitHub shows a write a moment later, and says nothing when it does
         raise error
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        asked = f"asked {self._url} for {what} of {self._name}" if not what.startswith("to ") else f"asked {self._url} {what} of {self._name}"
+        asked = (
+            f"asked {self._url} for {what} of {self._name}"
+            if not what.startswith("to ")
+            else f"asked {self._url} {what} of {self._name}"
+        )
         try:
             yield
         except PromoteError:
             raise
         except github.RateLimitExceededException as error:
-            raise ForgeUnavailable(f"{asked}: the rate limit is used up. Promote asks again later.") from error
+            raise ForgeUnavailable(
+                f"{asked}: the rate limit is used up. Promote asks again later."
+            ) from error
         except github.GithubException as error:
             raise _translated(asked, error) from error
         except requests.exceptions.RequestException as error:
-            raise ForgeUnavailable(f"{asked}: no answer ({error}). Is it running, and is PROMOTE_FORGE_URL right?") from error
+            raise ForgeUnavailable(
+                f"{asked}: no answer ({error}). Is it running, and is PROMOTE_FORGE_URL right?"
+            ) from error
         except Exception as error:  # PyGithub ends with any error, also AssertionError, on an answer of another shape
             raise ForgeUnavailable(
                 f"{asked}: the answer is not one of GitHub's ({type(error).__name__}). Promote asks again later. "
@@ -325,9 +380,13 @@ def _translated(asked: str, error: github.GithubException) -> ForgeRefused | For
     if error.status >= 500 or error.status == 429:
         return ForgeUnavailable(f"{found}. Promote asks again later.")
     if error.status == 403 and "too_large" in str(details):
-        return ForgeRefused(f"{asked}: the file is too large, the forge gives out no more than 100 MB. Make the file smaller, or remove it.")
+        return ForgeRefused(
+            f"{asked}: the file is too large, the forge gives out no more than 100 MB. Make the file smaller, or remove it."
+        )
     if error.status in {401, 403}:
-        return ForgeRefused(f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, pull requests, issues and commit statuses.")
+        return ForgeRefused(
+            f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, pull requests, issues and commit statuses."
+        )
     if error.status == 404:
         return ForgeRefused(
             f"{found}. Either it does not exist, or the token may not see it: check PROMOTE_REPOSITORY, PROMOTE_BRANCH and PROMOTE_FORGE_TOKEN."

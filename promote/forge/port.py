@@ -127,7 +127,9 @@ class Forge(Protocol):
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
 
-    def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
+    def set_status(
+        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+    ) -> None:
         """Write a status; not again when the newest of the context says the same. A description is cut at 140 characters."""
 
     def branch_commit(self, name: str) -> str | None:

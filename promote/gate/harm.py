@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from promote.contract import Reason
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, NotComparable, compare, p_value_of_harm
+from retrain.comparison.intervals import (
+    MIN_EFFECTIVE_GROUPS,
+    NotComparable,
+    compare,
+    p_value_of_harm,
+)
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 
@@ -29,9 +34,19 @@ class JudgedRows:
     groups: NDArray[Any]
     slices: Mapping[str, NDArray[Any]]
 
-    def compare(self, metric: str, *, confidence: float, where: str = "all rows", rows: Any = slice(None)) -> Comparison:
+    def compare(
+        self, metric: str, *, confidence: float, where: str = "all rows", rows: Any = slice(None)
+    ) -> Comparison:
         """Compare both models on some of the rows."""
-        return compare(metric, self.labels[rows], self.champion[rows], self.challenger[rows], self.groups[rows], confidence=confidence, where=where)
+        return compare(
+            metric,
+            self.labels[rows],
+            self.champion[rows],
+            self.challenger[rows],
+            self.groups[rows],
+            confidence=confidence,
+            where=where,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,9 +79,17 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy, groups_are: str = "days") -
     unknown: list[Reason] = []
     for metric, limit in policy.guardrails.items():
         try:
-            watched.append(_Watched(f"guardrail {metric}", rows.compare(metric, confidence=confidence), limit))
+            watched.append(
+                _Watched(f"guardrail {metric}", rows.compare(metric, confidence=confidence), limit)
+            )
         except NotComparable as error:
-            unknown.append(Reason(rule=f"guardrail {metric}", outcome="unknown", sentence=f"{metric_label(metric)} could not be judged: {error}."))
+            unknown.append(
+                Reason(
+                    rule=f"guardrail {metric}",
+                    outcome="unknown",
+                    sentence=f"{metric_label(metric)} could not be judged: {error}.",
+                )
+            )
     notes: list[Reason] = []
     for column in policy.slices.by:
         if column not in rows.slices:
@@ -78,7 +101,11 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy, groups_are: str = "days") -
     judged = _verdicts(watched, 1 - confidence)
     return Harm(
         comparisons=tuple(item.comparison for item in watched),
-        reasons=(*sorted(judged, key=lambda reason: ("block", "warn", "pass").index(reason.outcome)), *unknown, *notes),
+        reasons=(
+            *sorted(judged, key=lambda reason: ("block", "warn", "pass").index(reason.outcome)),
+            *unknown,
+            *notes,
+        ),
         is_blocking=any(reason.outcome == "block" for reason in judged),
         unjudged=tuple(unknown),
     )
@@ -115,9 +142,15 @@ def _reason(item: _Watched, *, is_blocked: bool, is_warned: bool) -> Reason:
     found = f"{difference(comparison)} {place} ({comparison.rows:,} rows)"
     limit = size(item.limit)
     if is_blocked:
-        return Reason(rule=item.rule, outcome="block", sentence=f"{found}: harm beyond {limit} is proven.")
+        return Reason(
+            rule=item.rule, outcome="block", sentence=f"{found}: harm beyond {limit} is proven."
+        )
     if is_warned:
-        return Reason(rule=item.rule, outcome="warn", sentence=f"{found}: harm is proven, harm beyond {limit} is not.")
+        return Reason(
+            rule=item.rule,
+            outcome="warn",
+            sentence=f"{found}: harm is proven, harm beyond {limit} is not.",
+        )
     return Reason(rule=item.rule, outcome="pass", sentence=f"{found}: no harm is proven.")
 
 
@@ -127,7 +160,9 @@ def _no_column(column: str) -> Reason:
     return Reason(rule=f"slice {column}", outcome="unknown", sentence=f"{missing}: {advice}.")
 
 
-def _slices(rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str) -> tuple[list[_Watched], list[Reason]]:
+def _slices(
+    rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str
+) -> tuple[list[_Watched], list[Reason]]:
     """Return the column's slices that are large enough, and how many there are."""
     rule, least = f"slice {column}", policy.slices.min_rows
     watched, unjudged = [], []
@@ -137,7 +172,17 @@ def _slices(rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str) 
             unjudged.append(value)
         else:
             watched.append(_Watched(rule, comparison, policy.slices.max_worsening))
-    notes = [Reason(rule=rule, outcome="pass", sentence=f"{len(watched)} of {len(watched) + len(unjudged)} values were judged.")] if watched else []
+    notes = (
+        [
+            Reason(
+                rule=rule,
+                outcome="pass",
+                sentence=f"{len(watched)} of {len(watched) + len(unjudged)} values were judged.",
+            )
+        ]
+        if watched
+        else []
+    )
     if unjudged:
         why = f"fewer than {least} rows or {MIN_EFFECTIVE_GROUPS} effective {groups_are}"
         sentence = f"{len(unjudged)} of {len(watched) + len(unjudged)} values were not judged, {why}: {names(map(quoted, unjudged))}."
@@ -145,12 +190,16 @@ def _slices(rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str) 
     return watched, notes
 
 
-def _slice_comparison(rows: JudgedRows, policy: GatePolicy, where: str, chosen: NDArray[np.intp]) -> Comparison | None:
+def _slice_comparison(
+    rows: JudgedRows, policy: GatePolicy, where: str, chosen: NDArray[np.intp]
+) -> Comparison | None:
     """Return None when too few rows or groups, or one class where the metric needs two, prove nothing."""
     if len(chosen) < policy.slices.min_rows:
         return None
     try:
-        comparison = rows.compare(policy.metric, confidence=policy.change.better_with_confidence, where=where, rows=chosen)
+        comparison = rows.compare(
+            policy.metric, confidence=policy.change.better_with_confidence, where=where, rows=chosen
+        )
     except NotComparable:
         return None
     return comparison if comparison.effective_groups >= MIN_EFFECTIVE_GROUPS else None
@@ -158,8 +207,12 @@ def _slice_comparison(rows: JudgedRows, policy: GatePolicy, where: str, chosen: 
 
 def _values(column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.intp]]]:
     """Yield each value's text and its rows, in the order of the texts; None and NaN are one value."""
-    texts = [MISSING if value is None or value != value else text_of(value) for value in column.tolist()]  # noqa: PLR0124 - only NaN differs from itself
+    missing = [value is None or value != value for value in column.tolist()]  # noqa: PLR0124 - NaN
+    values = zip(column.tolist(), missing, strict=True)
+    texts = [MISSING if is_missing else text_of(value) for value, is_missing in values]
     number_of = {text: code for code, text in enumerate(sorted(set(texts)))}
     codes = np.array([number_of[text] for text in texts], dtype=np.int64)
-    starts = np.searchsorted(codes[order := np.argsort(codes, kind="stable")], np.arange(1, len(number_of)))
+    starts = np.searchsorted(
+        codes[order := np.argsort(codes, kind="stable")], np.arange(1, len(number_of))
+    )
     yield from zip(number_of, np.split(order, starts), strict=True)

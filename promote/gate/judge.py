@@ -63,7 +63,10 @@ class Evidence:
 
 def judge(evidence: Evidence, policy: GatePolicy) -> Verdict:
     """Return the verdict of DESIGN.md section 6; its first reason is the one that decided."""
-    refused = tuple(Reason(rule="schema", outcome="block", sentence=f"{problem}.") for problem in evidence.schema_problems)
+    refused = tuple(
+        Reason(rule="schema", outcome="block", sentence=f"{problem}.")
+        for problem in evidence.schema_problems
+    )
     found = _rows(evidence)
     if not isinstance(found, JudgedRows):
         return _verdict(evidence, policy, "inconclusive", (), (*found, *refused))
@@ -71,7 +74,9 @@ def judge(evidence: Evidence, policy: GatePolicy) -> Verdict:
     try:
         main = rows.compare(policy.metric, confidence=confidence_of(evidence.kind, policy))
     except NotComparable as error:
-        return _verdict(evidence, policy, "inconclusive", (), (_unknown("evidence", f"{error}."), *refused))
+        return _verdict(
+            evidence, policy, "inconclusive", (), (_unknown("evidence", f"{error}."), *refused)
+        )
     too_small = _too_small(main, policy, evidence.groups_are)
     decision = decide(evidence.kind, main, policy, evidence.groups_are)
     harm = judge_harm(rows, policy, evidence.groups_are)
@@ -95,14 +100,22 @@ def schema_problems(champion: ModelSchema, challenger: ModelSchema) -> tuple[str
     """
     before = {feature.name: feature for feature in champion.features}
     after = {feature.name: feature for feature in challenger.features}
-    problems = [f"feature {name} is gone: callers of today send it, and it would be refused as unknown" for name in before if name not in after]
+    problems = [
+        f"feature {name} is gone: callers of today send it, and it would be refused as unknown"
+        for name in before
+        if name not in after
+    ]
     for name, feature in after.items():
         if name in before:
             problems.extend(_narrowings(before[name], feature))
         elif feature.required:
             problems.append(f"feature {name} is new and required: callers of today do not send it")
     answers = {output.name for output in challenger.outputs}
-    problems.extend(f"output {output.name} is gone: callers of today read it" for output in champion.outputs if output.name not in answers)
+    problems.extend(
+        f"output {output.name} is gone: callers of today read it"
+        for output in champion.outputs
+        if output.name not in answers
+    )
     return tuple(problems)
 
 
@@ -114,9 +127,13 @@ def _narrowings(before: Feature, after: Feature) -> list[str]:
     if after.required and not before.required:
         problems.append(f"feature {name} was optional and is required")
     if after.minimum is not None and (before.minimum is None or after.minimum > before.minimum):
-        problems.append(f"feature {name} had {_limit('minimum', before.minimum)} and has {_limit('minimum', after.minimum)}")
+        problems.append(
+            f"feature {name} had {_limit('minimum', before.minimum)} and has {_limit('minimum', after.minimum)}"
+        )
     if after.maximum is not None and (before.maximum is None or after.maximum < before.maximum):
-        problems.append(f"feature {name} had {_limit('maximum', before.maximum)} and has {_limit('maximum', after.maximum)}")
+        problems.append(
+            f"feature {name} had {_limit('maximum', before.maximum)} and has {_limit('maximum', after.maximum)}"
+        )
     return problems
 
 
@@ -126,7 +143,9 @@ def _limit(which: str, value: float | None) -> str:
 
 def _rows(evidence: Evidence) -> JudgedRows | tuple[Reason, ...]:
     """Return the test rows, or why no figure can be computed or trusted."""
-    if known := _known_faults(evidence):  # gathering stopped there: what else is missing follows from it
+    if known := _known_faults(
+        evidence
+    ):  # gathering stopped there: what else is missing follows from it
         return known
     columns: dict[str, NDArray[Any]] = {}
     odd = []
@@ -158,13 +177,27 @@ def _churn(evidence: Evidence, rows: JudgedRows) -> tuple[Reason, ...]:
     if evidence.kind == "first":
         return ()
     share = float(np.mean(says_true(rows.champion) != says_true(rows.challenger)))
-    return (Reason(rule="churn", outcome="pass", sentence=f"{100 * share:.1f} % of the test rows change sides of 0.5."),)
+    return (
+        Reason(
+            rule="churn",
+            outcome="pass",
+            sentence=f"{100 * share:.1f} % of the test rows change sides of 0.5.",
+        ),
+    )
 
 
 def _known_faults(evidence: Evidence) -> tuple[Reason, ...]:
-    found = [_unknown("evidence", fault if fault.endswith(".") else f"{fault}.") for fault in evidence.faults]
+    found = [
+        _unknown("evidence", fault if fault.endswith(".") else f"{fault}.")
+        for fault in evidence.faults
+    ]
     if evidence.missing_columns:
-        found.append(_unknown("evidence", f"the champion needs columns that the snapshot lacks: {names(evidence.missing_columns)}."))
+        found.append(
+            _unknown(
+                "evidence",
+                f"the champion needs columns that the snapshot lacks: {names(evidence.missing_columns)}.",
+            )
+        )
     return tuple(found)
 
 
@@ -181,23 +214,49 @@ def _faults(evidence: Evidence, columns: Mapping[str, NDArray[Any]]) -> tuple[Re
     keys = columns["keys"].tolist()
     distinct = {key for key in keys if key is not None and key == key}  # noqa: PLR0124 - only NaN differs from itself
     if len(distinct) != rows:
-        found.append(_unknown("evidence", f"the {rows:,} test rows have {len(distinct):,} different keys: some are missing or twice there."))
+        found.append(
+            _unknown(
+                "evidence",
+                f"the {rows:,} test rows have {len(distinct):,} different keys: some are missing or twice there.",
+            )
+        )
     if rows and len(set(columns["labels"].tolist())) == 1:
-        found.append(_unknown("evidence", f"all {rows:,} test labels are the same: nothing tells a good model from a bad one."))
+        found.append(
+            _unknown(
+                "evidence",
+                f"all {rows:,} test labels are the same: nothing tells a good model from a bad one.",
+            )
+        )
     return tuple(found)
 
 
 def _too_small(main: Comparison, policy: GatePolicy, groups_are: str) -> tuple[Reason, ...]:
     found = []
     if main.rows < policy.slices.min_rows:
-        found.append(_unknown("rows", f"{main.rows:,} test rows are too few to judge, the policy wants {policy.slices.min_rows:,}."))
+        found.append(
+            _unknown(
+                "rows",
+                f"{main.rows:,} test rows are too few to judge, the policy wants {policy.slices.min_rows:,}.",
+            )
+        )
     if main.effective_groups < MIN_EFFECTIVE_GROUPS:
         has = f"the {main.groups} {groups_are} of the test are worth {main.effective_groups:.1f} equal ones"
-        found.append(_unknown("rows", f"{has}, below {MIN_EFFECTIVE_GROUPS} nothing is proven: use more {groups_are}."))
+        found.append(
+            _unknown(
+                "rows",
+                f"{has}, below {MIN_EFFECTIVE_GROUPS} nothing is proven: use more {groups_are}.",
+            )
+        )
     return tuple(found)
 
 
-def _combined(outcome: Outcome, decided: Reason, refused: tuple[Reason, ...], too_small: tuple[Reason, ...], harm: Harm) -> tuple[Outcome, tuple[Reason, ...]]:
+def _combined(
+    outcome: Outcome,
+    decided: Reason,
+    refused: tuple[Reason, ...],
+    too_small: tuple[Reason, ...],
+    harm: Harm,
+) -> tuple[Outcome, tuple[Reason, ...]]:
     """Return the verdict's outcome and its reasons, the deciding ones first: too small, then blocked, then something unjudged, then the rule's."""
     if too_small:
         return "inconclusive", (*too_small, decided, *refused, *harm.reasons)
@@ -215,7 +274,13 @@ def _unknown(rule: str, sentence: str) -> Reason:
     return Reason(rule=rule, outcome="unknown", sentence=sentence)
 
 
-def _verdict(evidence: Evidence, policy: GatePolicy, outcome: Outcome, comparisons: tuple[Comparison, ...], reasons: tuple[Reason, ...]) -> Verdict:
+def _verdict(
+    evidence: Evidence,
+    policy: GatePolicy,
+    outcome: Outcome,
+    comparisons: tuple[Comparison, ...],
+    reasons: tuple[Reason, ...],
+) -> Verdict:
     return Verdict(
         outcome=outcome,
         kind=evidence.kind,

@@ -94,5 +94,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_nan():
         return None
     if value is not None and not isinstance(value, _PLAIN):
-        raise OddColumn(f"found values of the type {type(value).__name__}; use texts, numbers or dates")
+        raise OddColumn(
+            f"found values of the type {type(value).__name__}; use texts, numbers or dates"
+        )
     return value

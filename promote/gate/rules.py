@@ -30,16 +30,29 @@ def confidence_of(kind: Kind, policy: GatePolicy) -> float:
     return policy.refresh.confidence if kind == "refresh" else policy.change.better_with_confidence
 
 
-def decide(kind: Kind, comparison: Comparison, policy: GatePolicy, groups_are: str = "days") -> Decision:
+def decide(
+    kind: Kind, comparison: Comparison, policy: GatePolicy, groups_are: str = "days"
+) -> Decision:
     """Return what the first rule that matches says (DESIGN.md section 6); shares are of the champion's value."""
     share = policy.refresh.worse_by_at_most if kind == "refresh" else policy.worthwhile
     margin = share * abs(comparison.champion)
-    outcome, because = _refresh(comparison, margin, share) if kind == "refresh" else _change(kind, comparison, margin, share)
+    outcome, because = (
+        _refresh(comparison, margin, share)
+        if kind == "refresh"
+        else _change(kind, comparison, margin, share)
+    )
     if outcome == "inconclusive":
         because = f"{because} {what_would_settle_it(comparison, margin, groups_are)}"
-    found = f"{difference(comparison)} on {comparison.rows:,} rows of {comparison.groups} {groups_are}"
+    found = (
+        f"{difference(comparison)} on {comparison.rows:,} rows of {comparison.groups} {groups_are}"
+    )
     mark = {"promote": "pass", "keep": "block", "inconclusive": "unknown"}[outcome]
-    return Decision(outcome, Reason.model_validate({"rule": kind, "outcome": mark, "sentence": f"{_capital(found)}: {because}"}))
+    return Decision(
+        outcome,
+        Reason.model_validate(
+            {"rule": kind, "outcome": mark, "sentence": f"{_capital(found)}: {because}"}
+        ),
+    )
 
 
 def _refresh(comparison: Comparison, margin: float, share: float) -> tuple[Outcome, str]:
@@ -48,8 +61,14 @@ def _refresh(comparison: Comparison, margin: float, share: float) -> tuple[Outco
     if interval.upper < 0:
         return "keep", f"newer rows made it worse, proven at {percent(interval.confidence)}."
     if interval.lower > -margin:
-        return "promote", f"newer rows, and worse by less than {limit} at {percent(interval.confidence)}."
-    return "inconclusive", f"it may be worse by {limit} or more, and that it is worse is not proven."
+        return (
+            "promote",
+            f"newer rows, and worse by less than {limit} at {percent(interval.confidence)}.",
+        )
+    return (
+        "inconclusive",
+        f"it may be worse by {limit} or more, and that it is worse is not proven.",
+    )
 
 
 def _change(kind: Kind, comparison: Comparison, margin: float, share: float) -> tuple[Outcome, str]:
@@ -64,9 +83,15 @@ def _change(kind: Kind, comparison: Comparison, margin: float, share: float) -> 
     if interval.upper < 0:
         return "keep", f"worse{than}, {proven}."
     if interval.upper < margin and interval.lower > 0:
-        return "keep", f"better{than}, but by less than {worthwhile}, the least that is worthwhile, {proven}."
+        return (
+            "keep",
+            f"better{than}, but by less than {worthwhile}, the least that is worthwhile, {proven}.",
+        )
     if interval.upper < margin:
-        return "keep", f"a gain of {worthwhile}, the least that is worthwhile, is ruled out at {percent(interval.confidence)}."
+        return (
+            "keep",
+            f"a gain of {worthwhile}, the least that is worthwhile, is ruled out at {percent(interval.confidence)}.",
+        )
     if interval.lower > 0:
         return "promote", f"better{than}, {proven}."
     return "inconclusive", f"neither a gain is proven nor is one of {worthwhile} ruled out."
@@ -84,7 +109,11 @@ def more_groups_needed(comparison: Comparison, wanted: float) -> int | None:
     """Return how many more groups like these would show a difference of `wanted`: 0 when these can; None when not even a year's would."""
     if smallest_difference(comparison) <= wanted:
         return 0
-    enough = (groups for groups in range(comparison.groups + 1, LONGEST_TEST_GROUPS + 1) if smallest_difference(comparison, groups=groups) <= wanted)
+    enough = (
+        groups
+        for groups in range(comparison.groups + 1, LONGEST_TEST_GROUPS + 1)
+        if smallest_difference(comparison, groups=groups) <= wanted
+    )
     found = next(enough, None)
     return None if found is None else found - comparison.groups
 

@@ -34,7 +34,12 @@ def difference(comparison: Comparison) -> str:
     if interval.estimate >= 0:
         verb, estimate, lower, upper = "improves", interval.estimate, interval.lower, interval.upper
     else:
-        verb, estimate, lower, upper = "worsens", -interval.estimate, -interval.upper, -interval.lower
+        verb, estimate, lower, upper = (
+            "worsens",
+            -interval.estimate,
+            -interval.upper,
+            -interval.lower,
+        )
     return f"{label} {verb} by {number(estimate, digits)} [{number(lower, digits)}, {number(upper, digits)}]"
 
 
@@ -104,7 +109,9 @@ def table(verdict: Verdict) -> str:
 def _table_row(comparison: Comparison) -> str:
     interval, digits = comparison.improvement, decimals(comparison)
     cells = (
-        comparison.where if comparison.where == "all rows" else quoted(comparison.where).replace("|", "\\|"),
+        comparison.where
+        if comparison.where == "all rows"
+        else quoted(comparison.where).replace("|", "\\|"),
         metric_label(comparison.metric),
         number(comparison.champion, max(4, digits)),
         number(comparison.challenger, max(4, digits)),
@@ -129,7 +136,10 @@ def quoted(text: str) -> str:
 
 def reasons(verdict: Verdict) -> str:
     """Return every reason as a Markdown list, in the verdict's order."""
-    return "\n".join(f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}" for reason in verdict.reasons)
+    return "\n".join(
+        f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}"
+        for reason in verdict.reasons
+    )
 
 
 def _rule(reason: Reason) -> str:
@@ -142,4 +152,16 @@ def explanation(verdict: Verdict) -> str:
         "An improvement above 0 means that the challenger is better, whatever the metric's direction. "
         "Each bound holds with the confidence given, leaving out one group (day) at a time; slices and guardrails are judged together (Holm)."
     )
-    return "\n\n".join(part for part in (sentence(verdict), table(verdict), reasons(verdict), how if verdict.comparisons else "") if part) + "\n"
+    return (
+        "\n\n".join(
+            part
+            for part in (
+                sentence(verdict),
+                table(verdict),
+                reasons(verdict),
+                how if verdict.comparisons else "",
+            )
+            if part
+        )
+        + "\n"
+    )

@@ -11,8 +11,15 @@ from promote.images.image import MANIFEST_TYPE, BaseImage, read_object
 from promote.images.names import check_digest, is_digest
 from promote.images.session import RegistrySession
 
-_INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-ACCEPT = {"Accept": ", ".join((MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json", *_INDEX_TYPES))}
+_INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+ACCEPT = {
+    "Accept": ", ".join(
+        (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json", *_INDEX_TYPES)
+    )
+}
 """All that a tag may name: a registry may convert what is not accepted, and then the digest is another."""
 
 
@@ -40,11 +47,15 @@ def fetch_base(base: BaseSource) -> BaseImage:
         entries = [entry for entry in listed if isinstance(entry, dict)]
         fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
         if not fitting:
-            raise InvalidImage(f"{what} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
+            raise InvalidImage(
+                f"{what} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE."
+            )
         content = _read_manifest_bytes(base.session, base.name, check_digest(fitting[0]))
     config = read_blob(base.session, base.name, _image_manifest(content, what)["config"]["digest"])
     if not _is_ours(read_object(config, what)):
-        raise InvalidImage(f"{what} is not for linux/amd64. Name another one in PROMOTE_BASE_IMAGE.")
+        raise InvalidImage(
+            f"{what} is not for linux/amd64. Name another one in PROMOTE_BASE_IMAGE."
+        )
     return BaseImage(content, config)
 
 
@@ -54,7 +65,9 @@ def read_manifest(session: RegistrySession, name: str, digest: str) -> dict[str,
     Raises:
         InvalidImage: It is not there, or not one image's.
     """
-    return _image_manifest(_read_manifest_bytes(session, name, digest), f"{digest} of {session.host}/{name}")
+    return _image_manifest(
+        _read_manifest_bytes(session, name, digest), f"{digest} of {session.host}/{name}"
+    )
 
 
 def read_blob(session: RegistrySession, name: str, digest: str) -> bytes:
@@ -71,17 +84,28 @@ def _read_manifest_bytes(session: RegistrySession, name: str, digest: str) -> by
     return _checked(session, f"/v2/{name}/manifests/{digest}", digest, headers=ACCEPT)
 
 
-def _checked(session: RegistrySession, path: str, digest: str, *, headers: dict[str, str] | None = None, into: BinaryIO | None = None) -> bytes:
+def _checked(
+    session: RegistrySession,
+    path: str,
+    digest: str,
+    *,
+    headers: dict[str, str] | None = None,
+    into: BinaryIO | None = None,
+) -> bytes:
     answer = session.send("GET", path, answers={200, 404}, headers=headers, into=into)
     if answer.status_code == 404:
-        raise InvalidImage(f"{session.host}{path} is not there. A model's image is pushed again by promote reconcile --once; a base is PROMOTE_BASE_IMAGE's.")
+        raise InvalidImage(
+            f"{session.host}{path} is not there. A model's image is pushed again by promote reconcile --once; a base is PROMOTE_BASE_IMAGE's."
+        )
     found = hashlib.sha256(answer.content if into is None else b"")
     if into is not None:
         into.seek(0)
         while part := into.read(2**20):
             found.update(part)
     if f"sha256:{found.hexdigest()}" != digest:
-        raise InvalidImage(f"{session.host}{path} should be {digest} and is sha256:{found.hexdigest()}: what stores or carries it is damaged.")
+        raise InvalidImage(
+            f"{session.host}{path} should be {digest} and is sha256:{found.hexdigest()}: what stores or carries it is damaged."
+        )
     return answer.content if into is None else b""
 
 
@@ -95,4 +119,7 @@ def _image_manifest(content: bytes, what: str) -> dict[str, Any]:
 
 
 def _is_ours(platform: object) -> bool:
-    return isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64")
+    return isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == (
+        "linux",
+        "amd64",
+    )

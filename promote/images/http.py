@@ -15,7 +15,14 @@ from typing import BinaryIO, cast
 import httpx2
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.images.content import ACCEPT, BaseSource, copy_blob, fetch_base, read_blob, read_manifest
+from promote.images.content import (
+    ACCEPT,
+    BaseSource,
+    copy_blob,
+    fetch_base,
+    read_blob,
+    read_manifest,
+)
 from promote.images.image import MANIFEST_TYPE, BaseImage, Image, read_model_layer
 from promote.images.names import check_digest, check_repository, check_tag, is_digest
 from promote.images.session import RegistrySession
@@ -38,7 +45,13 @@ class HttpRegistry:
         chunk_bytes: int | None = 8 * 2**20,
     ) -> None:
         """`chunk_bytes` None sends each blob at once; `before_push` is told each repository."""
-        self._session, self._prefix, self._base, self._before_push, self._chunk_bytes = session, prefix, base, before_push, chunk_bytes
+        self._session, self._prefix, self._base, self._before_push, self._chunk_bytes = (
+            session,
+            prefix,
+            base,
+            before_push,
+            chunk_bytes,
+        )
         self._pull_host = pull_host or session.host
         self._whole: set[tuple[str, str]] = set()
         self._base_image: BaseImage | None = None
@@ -79,7 +92,9 @@ class HttpRegistry:
                 if not left or "MANIFEST_BLOB_UNKNOWN" not in str(refusal):
                     raise
         if self._refuse_another(name, tag, image) != image.digest:
-            raise ImageRegistryUnavailable(f"{self._session.host} took {tag} of {name} and does not have it; promote pushes it again.")
+            raise ImageRegistryUnavailable(
+                f"{self._session.host} took {tag} of {name} and does not have it; promote pushes it again."
+            )
         read_manifest(self._session, name, image.digest)
         return image.digest
 
@@ -95,13 +110,17 @@ class HttpRegistry:
         return self._prefix + check_repository(repository)
 
     def _tagged(self, name: str, tag: str) -> str | None:
-        answer = self._session.send("HEAD", f"/v2/{name}/manifests/{tag}", answers={200, 404}, headers=ACCEPT)
+        answer = self._session.send(
+            "HEAD", f"/v2/{name}/manifests/{tag}", answers={200, 404}, headers=ACCEPT
+        )
         if answer.status_code == 404:
             self._check_is_registry()
             return None
         digest = answer.headers.get("docker-content-digest", "")
         if not is_digest(digest):  # the header is optional
-            content = self._session.send("GET", f"/v2/{name}/manifests/{tag}", answers={200}, headers=ACCEPT).content
+            content = self._session.send(
+                "GET", f"/v2/{name}/manifests/{tag}", answers={200}, headers=ACCEPT
+            ).content
             digest = "sha256:" + hashlib.sha256(content).hexdigest()
         return digest
 
@@ -123,7 +142,10 @@ class HttpRegistry:
         """True when the manifest's bytes are right and its blobs are there; looked at once, since neither can change."""
         if (name, digest) not in self._whole:
             manifest = read_manifest(self._session, name, digest)
-            if not all(self._has_blob(name, part["digest"]) for part in (manifest["config"], *manifest["layers"])):
+            if not all(
+                self._has_blob(name, part["digest"])
+                for part in (manifest["config"], *manifest["layers"])
+            ):
                 return False
             self._whole.add((name, digest))
         return True
@@ -141,7 +163,13 @@ class HttpRegistry:
         """Name the image; a registry where nothing can be changed refuses what is there, which is well if it is ours."""
         headers = {"Content-Type": MANIFEST_TYPE}
         try:
-            self._session.send("PUT", f"/v2/{name}/manifests/{reference}", answers={201}, content=image.manifest.content, headers=headers)
+            self._session.send(
+                "PUT",
+                f"/v2/{name}/manifests/{reference}",
+                answers={201},
+                content=image.manifest.content,
+                headers=headers,
+            )
         except ImageRegistryRefused:
             if self._refuse_another(name, reference, image) != image.digest:
                 raise
@@ -151,7 +179,9 @@ class HttpRegistry:
             return
         base = self._base
         if base is None:
-            raise ImageRegistryRefused(f"{self._session.host}/{name} lacks layer {digest} of the base image. Name the base in PROMOTE_BASE_IMAGE.")
+            raise ImageRegistryRefused(
+                f"{self._session.host}/{name} lacks layer {digest} of the base image. Name the base in PROMOTE_BASE_IMAGE."
+            )
         if base.session is self._session and self._is_mounted(name, digest, base.name):
             return
         with tempfile.TemporaryFile() as file:
@@ -160,10 +190,18 @@ class HttpRegistry:
             self._put_blob(name, digest, content)
 
     def _is_mounted(self, name: str, digest: str, other: str) -> bool:
-        return self._session.send("POST", f"/v2/{name}/blobs/uploads/?mount={digest}&from={other}", answers={201, 202}).status_code == 201
+        return (
+            self._session.send(
+                "POST", f"/v2/{name}/blobs/uploads/?mount={digest}&from={other}", answers={201, 202}
+            ).status_code
+            == 201
+        )
 
     def _has_blob(self, name: str, digest: str) -> bool:
-        return self._session.send("HEAD", f"/v2/{name}/blobs/{digest}", answers={200, 404}).status_code == 200
+        return (
+            self._session.send("HEAD", f"/v2/{name}/blobs/{digest}", answers={200, 404}).status_code
+            == 200
+        )
 
     def _put_blob(self, name: str, digest: str, content: BinaryIO) -> None:
         """Send a blob unless it is there; whether it arrived is asked, since the last answer may be lost."""
@@ -171,12 +209,23 @@ class HttpRegistry:
             if self._has_blob(name, digest):
                 return
             uploads = f"/v2/{name}/blobs/uploads/"
-            location = self._upload_at_once(uploads, content) if self._chunk_bytes is None else self._upload(uploads, content, self._chunk_bytes)
+            location = (
+                self._upload_at_once(uploads, content)
+                if self._chunk_bytes is None
+                else self._upload(uploads, content, self._chunk_bytes)
+            )
             closing = str(httpx2.URL(location).copy_merge_params({"digest": digest}))
-            if self._session.send("PUT", closing, answers={201, 400, 404, 416}, headers={"Content-Type": _OCTETS}).status_code == 201:
+            if (
+                self._session.send(
+                    "PUT", closing, answers={201, 400, 404, 416}, headers={"Content-Type": _OCTETS}
+                ).status_code
+                == 201
+            ):
                 return
         if not self._has_blob(name, digest):
-            raise ImageRegistryUnavailable(f"{self._session.host} took all of {digest} for {name} {_ROUNDS} times and does not have it.")
+            raise ImageRegistryUnavailable(
+                f"{self._session.host} took all of {digest} for {name} {_ROUNDS} times and does not have it."
+            )
 
     def _upload(self, uploads: str, content: BinaryIO, chunk_bytes: int) -> str:
         """Send all bytes in chunks, going on after a cut where the registry says it is; return the upload's address."""
@@ -185,14 +234,28 @@ class HttpRegistry:
         while start < size:
             content.seek(start)
             chunk = content.read(chunk_bytes)
-            headers = {"Content-Type": _OCTETS, "Content-Range": f"{start}-{start + len(chunk) - 1}"}
+            headers = {
+                "Content-Type": _OCTETS,
+                "Content-Range": f"{start}-{start + len(chunk) - 1}",
+            }
             try:
-                answer = self._session.send("PATCH", location, answers={202, 404, 416}, content=chunk, headers=headers, cut_is_final=True)
-                reached = _next_byte(answer, start + len(chunk)) if answer.status_code == 202 else start
+                answer = self._session.send(
+                    "PATCH",
+                    location,
+                    answers={202, 404, 416},
+                    content=chunk,
+                    headers=headers,
+                    cut_is_final=True,
+                )
+                reached = (
+                    _next_byte(answer, start + len(chunk)) if answer.status_code == 202 else start
+                )
                 if reached > start:
                     location, start = _location(answer), reached
                     continue
-                raise ImageRegistryUnavailable(f"{self._session.host} lost an upload at byte {start} of {size}.")
+                raise ImageRegistryUnavailable(
+                    f"{self._session.host} lost an upload at byte {start} of {size}."
+                )
             except ImageRegistryUnavailable:
                 failures += 1
                 if failures >= self._session.tries:
@@ -204,7 +267,14 @@ class HttpRegistry:
         """Send all bytes in one request and return the upload's address; after a cut promote's next pass begins anew."""
         location, _ = self._begin(uploads)
         content.seek(0)
-        answer = self._session.send("PATCH", location, answers={201, 202}, content=content.read(), headers={"Content-Type": _OCTETS}, cut_is_final=True)
+        answer = self._session.send(
+            "PATCH",
+            location,
+            answers={201, 202},
+            content=content.read(),
+            headers={"Content-Type": _OCTETS},
+            cut_is_final=True,
+        )
         return _location(answer)
 
     def _begin(self, uploads: str) -> tuple[str, int]:
@@ -214,15 +284,23 @@ class HttpRegistry:
         """Return where an upload goes on; from the start when the registry gave it up (distribution 2.8 does after a cut inside a chunk)."""
         answer = self._session.send("GET", location, answers={204, 400, 404, 416})
         start = _next_byte(answer, 0)
-        return (str(answer.headers.get("location", location)), start) if answer.status_code == 204 and start else self._begin(uploads)
+        return (
+            (str(answer.headers.get("location", location)), start)
+            if answer.status_code == 204 and start
+            else self._begin(uploads)
+        )
 
 
 def _location(answer: httpx2.Response) -> str:
     if "location" not in answer.headers:
-        raise ImageRegistryRefused(f"{answer.request.url.host} began an upload and did not say where. See that PROMOTE_IMAGES names a registry.")
+        raise ImageRegistryRefused(
+            f"{answer.request.url.host} began an upload and did not say where. See that PROMOTE_IMAGES names a registry."
+        )
     return str(answer.headers["location"])
 
 
 def _next_byte(answer: httpx2.Response, otherwise: int) -> int:
     found = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("range", ""))
-    return int(found[1]) + 1 if found and found[1] != "0" else otherwise  # `0-0` says nothing: distribution writes it for no byte and for one
+    return (
+        int(found[1]) + 1 if found and found[1] != "0" else otherwise
+    )  # `0-0` says nothing: distribution writes it for no byte and for one

@@ -94,7 +94,9 @@ def build_image(folder: Mapping[str, bytes], *, base: BaseImage | None = None) -
     model_layer = Blob(LAYER_TYPE, _stored_gzip(tar))
     manifest, config = _empty_base() if base is None else _read_base(base)
     config["rootfs"]["diff_ids"].append(_digest(tar))
-    config.setdefault("history", []).append({"created": _EPOCH, "created_by": "ratchet: the model folder at /model"})
+    config.setdefault("history", []).append(
+        {"created": _EPOCH, "created_by": "ratchet: the model folder at /model"}
+    )
     labels = {MODEL_DIGEST_LABEL: _digest(folder["model.json"]), SNAPSHOT_LABEL: snapshot_id}
     settings = config["config"] = config.get("config") or {}
     settings["Labels"] = {**(settings.get("Labels") or {}), **labels}
@@ -106,7 +108,9 @@ def build_image(folder: Mapping[str, bytes], *, base: BaseImage | None = None) -
         "config": config_blob.descriptor,
         "layers": [*base_layers, model_layer.descriptor],
     }
-    return Image(Blob(MANIFEST_TYPE, _canonical_json(content)), config_blob, model_layer, base_layers)
+    return Image(
+        Blob(MANIFEST_TYPE, _canonical_json(content)), config_blob, model_layer, base_layers
+    )
 
 
 def read_model_layer(layer: bytes) -> dict[str, bytes]:
@@ -124,10 +128,14 @@ def read_model_layer(layer: bytes) -> dict[str, bytes]:
                 parent, _, name = member.name.rpartition("/")
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None or parent != _MODEL_FOLDER or name in folder:
-                    raise InvalidImage(f"the model layer holds {member.name!r}; it may hold plain files directly below /model only. Build the image again.")
+                    raise InvalidImage(
+                        f"the model layer holds {member.name!r}; it may hold plain files directly below /model only. Build the image again."
+                    )
                 folder[name] = content.read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise InvalidImage(f"the model layer is not a gzipped tar ({error}). Build the image again.") from error
+        raise InvalidImage(
+            f"the model layer is not a gzipped tar ({error}). Build the image again."
+        ) from error
     _check_model_folder(folder)
     return folder
 
@@ -140,11 +148,17 @@ def _check_model_folder(folder: Mapping[str, bytes]) -> str:
         if name == "model.json" and name not in files:
             continue
         if name not in folder:
-            raise InvalidImage(f"the model folder lacks {name}, which model.json lists. Download the folder again.")
+            raise InvalidImage(
+                f"the model folder lacks {name}, which model.json lists. Download the folder again."
+            )
         if name not in files:
-            raise InvalidImage(f"the model folder holds {name}, which model.json does not list: only what was judged may ship. Leave it out.")
+            raise InvalidImage(
+                f"the model folder holds {name}, which model.json does not list: only what was judged may ship. Leave it out."
+            )
         if files[name] != (found := _digest(folder[name])):
-            raise InvalidImage(f"{name} of the model folder should be {files[name]} and is {found}. Download the folder again.")
+            raise InvalidImage(
+                f"{name} of the model folder should be {files[name]} and is {found}. Download the folder again."
+            )
     return snapshot_id
 
 
@@ -153,33 +167,57 @@ def _read_card(folder: Mapping[str, bytes]) -> tuple[Mapping[str, Any], str]:
         raise InvalidImage(f"the model folder has no model.json; it holds {sorted(folder)}.")
     card = read_object(folder["model.json"], "model.json")
     files, snapshot_id = card.get("files"), card.get("snapshot_id")
-    if not isinstance(files, dict) or not isinstance(snapshot_id, str) or not is_digest(snapshot_id):
-        raise InvalidImage("model.json should have `files` with a digest for each name, and `snapshot_id`, a sha256. Was it written by retrain?")
+    if (
+        not isinstance(files, dict)
+        or not isinstance(snapshot_id, str)
+        or not is_digest(snapshot_id)
+    ):
+        raise InvalidImage(
+            "model.json should have `files` with a digest for each name, and `snapshot_id`, a sha256. Was it written by retrain?"
+        )
     return files, snapshot_id
 
 
 def _empty_base() -> tuple[dict[str, Any], dict[str, Any]]:
     # A platform is required; nothing in the image depends on it.
-    config = {"architecture": "amd64", "os": "linux", "created": _EPOCH, "config": {}, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": _EPOCH,
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "history": [],
+    }
     return {"layers": []}, config
 
 
 def _read_base(base: BaseImage) -> tuple[dict[str, Any], dict[str, Any]]:
-    manifest, config = read_object(base.manifest, "the base's manifest"), read_object(base.config, "the base's configuration")
+    manifest, config = (
+        read_object(base.manifest, "the base's manifest"),
+        read_object(base.config, "the base's configuration"),
+    )
     layers, named = manifest.get("layers"), manifest.get("config")
     if not isinstance(layers, list) or not isinstance(named, dict) or "digest" not in named:
-        raise InvalidImage("the base image is not one platform's manifest (an index of several?). Name one platform's digest in PROMOTE_BASE_IMAGE.")
+        raise InvalidImage(
+            "the base image is not one platform's manifest (an index of several?). Name one platform's digest in PROMOTE_BASE_IMAGE."
+        )
     if named["digest"] != (found := _digest(base.config)):
-        raise InvalidImage(f"the base's configuration should be {named['digest']} and is {found}. Read the base again.")
+        raise InvalidImage(
+            f"the base's configuration should be {named['digest']} and is {found}. Read the base again."
+        )
     if len(layers) != len(config.get("rootfs", {}).get("diff_ids", ())):
-        raise InvalidImage(f"the base's manifest has {len(layers)} layers and its configuration another number. Use an image that a builder wrote.")
+        raise InvalidImage(
+            f"the base's manifest has {len(layers)} layers and its configuration another number. Use an image that a builder wrote."
+        )
     return manifest, config
 
 
 def _oci_layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     known = _OCI_LAYER_TYPES.get(layer.get("mediaType", ""))
     if known is None or not {"digest", "size"} <= layer.keys():
-        raise InvalidImage(f"the base has a layer that may not be copied between registries: {layer}. Choose another base.")
+        raise InvalidImage(
+            f"the base has a layer that may not be copied between registries: {layer}. Choose another base."
+        )
     return {"mediaType": known, "digest": layer["digest"], "size": layer["size"]}
 
 
@@ -203,7 +241,9 @@ def _stored_gzip(content: bytes) -> bytes:
     >>> gzip.decompress(_stored_gzip(b"model"))
     b'model'
     """
-    parts = [b"\x1f\x8b\x08\x00" + b"\0\0\0\0" + b"\x00\xff"]  # deflate, no flags; no time; no level, unknown system
+    parts = [
+        b"\x1f\x8b\x08\x00" + b"\0\0\0\0" + b"\x00\xff"
+    ]  # deflate, no flags; no time; no level, unknown system
     starts = range(0, max(len(content), 1), _STORED_BLOCK_BYTES)
     for start in starts:
         block = content[start : start + _STORED_BLOCK_BYTES]
@@ -225,7 +265,12 @@ def read_object(content: bytes, what: str) -> dict[str, Any]:
 
 def _canonical_json(content: object) -> bytes:
     # The same encoding as retrain.contract's, which needs pydantic; a plain interpreter must be able to run this file.
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return (
+        json.dumps(
+            content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+        + b"\n"
+    )
 
 
 def _digest(content: bytes) -> str:

@@ -17,9 +17,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from promote.errors import ImageFolderFull, ImageFolderUnwritable, ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
+from promote.errors import (
+    ImageFolderFull,
+    ImageFolderUnwritable,
+    ImageRegistryRefused,
+    ImageRegistryUnavailable,
+    InvalidImage,
+)
 from promote.images.image import MANIFEST_TYPE, Blob, Image, read_model_layer
-from promote.images.names import check_digest, check_repository, check_tag, image_reference, is_digest
+from promote.images.names import (
+    check_digest,
+    check_repository,
+    check_tag,
+    image_reference,
+    is_digest,
+)
 
 _INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 _TAG_ANNOTATION = "org.opencontainers.image.ref.name"
@@ -74,10 +86,14 @@ def _push(layout: Path, image: Image, tag: str) -> None:
         leftover.unlink()  # of a killed push: whoever writes holds the lock
     present = _find_whole(layout, tag)
     if present not in (None, image.digest):
-        raise ImageRegistryRefused(f"tag {tag} in {layout} names {present} already, not {image.digest}; tags are written once. Release another version.")
+        raise ImageRegistryRefused(
+            f"tag {tag} in {layout} names {present} already, not {image.digest}; tags are written once. Release another version."
+        )
     for layer in image.base_layers:
         if not _has_blob(layout, layer["digest"]):
-            raise ImageRegistryRefused(f"{layout} lacks layer {layer['digest']} of the base image. Copy the base there first: skopeo copy … oci:{layout}:base")
+            raise ImageRegistryRefused(
+                f"{layout} lacks layer {layer['digest']} of the base image. Copy the base there first: skopeo copy … oci:{layout}:base"
+            )
     for blob in (image.model_layer, image.config, image.manifest):
         _put_blob(layout, blob)
     _sync_folder(layout / "blobs")
@@ -106,7 +122,9 @@ def _find_whole(layout: Path, tag: str) -> str | None:
         manifest = _read_manifest(layout, named[-1])
     except InvalidImage:
         return None
-    whole = all(_has_blob(layout, part["digest"]) for part in (manifest["config"], *manifest["layers"]))
+    whole = all(
+        _has_blob(layout, part["digest"]) for part in (manifest["config"], *manifest["layers"])
+    )
     return str(named[-1]) if whole else None
 
 
@@ -121,9 +139,17 @@ def _read_index(layout: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": []}
     except ValueError as error:
-        raise InvalidImage(f"{path} is not JSON ({error}). Remove the file: the next push writes it again.") from error
-    if not isinstance(index, dict) or not isinstance(index.get("manifests"), list) or not all(_is_descriptor(entry) for entry in index["manifests"]):
-        raise InvalidImage(f"{path} is not the index of an OCI layout. Remove the file: the next push writes it again.")
+        raise InvalidImage(
+            f"{path} is not JSON ({error}). Remove the file: the next push writes it again."
+        ) from error
+    if (
+        not isinstance(index, dict)
+        or not isinstance(index.get("manifests"), list)
+        or not all(_is_descriptor(entry) for entry in index["manifests"])
+    ):
+        raise InvalidImage(
+            f"{path} is not the index of an OCI layout. Remove the file: the next push writes it again."
+        )
     return index
 
 
@@ -133,7 +159,9 @@ def _read_manifest(layout: Path, digest: str) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidImage(f"{digest} in {layout} is not a manifest ({error}).") from error
     whole = isinstance(manifest, dict) and isinstance(manifest.get("layers"), list)
-    if not whole or not all(_is_descriptor(part) for part in (manifest.get("config"), *manifest["layers"])):
+    if not whole or not all(
+        _is_descriptor(part) for part in (manifest.get("config"), *manifest["layers"])
+    ):
         raise InvalidImage(f"{digest} in {layout} is not an image manifest ({MANIFEST_TYPE}).")
     return dict(manifest)
 
@@ -147,9 +175,13 @@ def _read_blob(layout: Path, digest: str) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise InvalidImage(f"{layout} has no blob {digest}. Push the image again: promote reconcile --once") from error
+        raise InvalidImage(
+            f"{layout} has no blob {digest}. Push the image again: promote reconcile --once"
+        ) from error
     if "sha256:" + hashlib.sha256(content).hexdigest() != digest:
-        raise InvalidImage(f"{path} is damaged: its content has another digest. Push the image again: promote reconcile --once")
+        raise InvalidImage(
+            f"{path} is damaged: its content has another digest. Push the image again: promote reconcile --once"
+        )
     return content
 
 
@@ -177,7 +209,9 @@ def _write(path: Path, content: bytes) -> None:
     descriptor, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=layout)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o644)  # mkstemp's 0600 would hide the image from a cluster run by another user
+            os.fchmod(
+                descriptor, 0o644
+            )  # mkstemp's 0600 would hide the image from a cluster run by another user
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -204,7 +238,9 @@ def _locked(layout: Path, timeout_seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + timeout_seconds
         while not _try_lock(descriptor):
             if time.monotonic() >= deadline:
-                raise ImageRegistryUnavailable(f"another process has been writing {layout} for over {timeout_seconds:g} s. See which: fuser -v {layout}")
+                raise ImageRegistryUnavailable(
+                    f"another process has been writing {layout} for over {timeout_seconds:g} s. See which: fuser -v {layout}"
+                )
             time.sleep(0.02)  # flock has no timeout of its own
         yield
     finally:
@@ -224,7 +260,9 @@ def _reading(layout: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ImageRegistryUnavailable(f"cannot read the images in {layout}: {error.strerror}. See that PROMOTE_IMAGES names a readable folder.") from error
+        raise ImageRegistryUnavailable(
+            f"cannot read the images in {layout}: {error.strerror}. See that PROMOTE_IMAGES names a readable folder."
+        ) from error
 
 
 @contextmanager
@@ -233,7 +271,9 @@ def _writing(layout: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ImageFolderFull(f"cannot write an image to {layout}: {error.strerror}. Free space there; the push then goes on by itself.") from error
+            raise ImageFolderFull(
+                f"cannot write an image to {layout}: {error.strerror}. Free space there; the push then goes on by itself."
+            ) from error
         raise ImageFolderUnwritable(
             f"cannot write an image to {layout}: {error.strerror} ({error.filename}). Give this user write access, or set PROMOTE_IMAGES to another folder."
         ) from error

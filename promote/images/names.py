@@ -50,8 +50,14 @@ def check_repository(repository: str) -> str:
     Raises:
         InvalidName: Not what registries accept; or a part is `blobs`, which an OCI layout folder has for itself.
     """
-    if not _REPOSITORY.fullmatch(repository) or len(repository) > 255 or "blobs" in repository.split("/"):
-        raise InvalidName(f"{repository!r} is no image repository: lower-case letters and digits, single . _ - between them, parts divided by /.")
+    if (
+        not _REPOSITORY.fullmatch(repository)
+        or len(repository) > 255
+        or "blobs" in repository.split("/")
+    ):
+        raise InvalidName(
+            f"{repository!r} is no image repository: lower-case letters and digits, single . _ - between them, parts divided by /."
+        )
     return repository
 
 
@@ -62,7 +68,9 @@ def check_tag(tag: str) -> str:
         InvalidName: Not what registries accept.
     """
     if not _TAG.fullmatch(tag):
-        raise InvalidName(f"{tag!r} is no image tag: 1 to 128 letters, digits, dots, dashes and underscores, no dot or dash first.")
+        raise InvalidName(
+            f"{tag!r} is no image tag: 1 to 128 letters, digits, dots, dashes and underscores, no dot or dash first."
+        )
     return tag
 
 
@@ -89,5 +97,7 @@ def check_file_name(name: str) -> str:
         InvalidName: It could leave the folder, or be taken for something else.
     """
     if not _FILE.fullmatch(name):
-        raise InvalidName(f"{name!r} is no name for a file of a model folder: use 1 to 80 of A-Z a-z 0-9 . _ -, a letter or digit first, and no folders.")
+        raise InvalidName(
+            f"{name!r} is no name for a file of a model folder: use 1 to 80 of A-Z a-z 0-9 . _ -, a letter or digit first, and no folders."
+        )
     return name

@@ -86,22 +86,36 @@ def open_image_registry(
     if scheme == "ecr":
         return _ecr(rest, base_image, pull_host, transport)
     if scheme in ("http", "https"):
-        session, prefix = _session(url, credentials=(lambda: (user, password)) if user else None, transport=transport)
-        return HttpRegistry(session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host)
+        session, prefix = _session(
+            url, credentials=(lambda: (user, password)) if user else None, transport=transport
+        )
+        return HttpRegistry(
+            session, prefix=_prefix(prefix), base=_base(base_image, session), pull_host=pull_host
+        )
     if scheme != "oci-layout":  # nothing of it in a message: it may carry a password
-        raise UnsupportedRegistry("PROMOTE_IMAGES is of no kind that promote knows. Set it to oci-layout:/an/absolute/folder, https://<host> or ecr:<host>.")
+        raise UnsupportedRegistry(
+            "PROMOTE_IMAGES is of no kind that promote knows. Set it to oci-layout:/an/absolute/folder, https://<host> or ecr:<host>."
+        )
     root = Path(rest)
     if not root.is_absolute() or ".." in root.parts or "\0" in url:
-        raise UnsupportedRegistry("PROMOTE_IMAGES is no folder; write oci-layout: and an absolute path without `..`, such as oci-layout:/srv/images.")
+        raise UnsupportedRegistry(
+            "PROMOTE_IMAGES is no folder; write oci-layout: and an absolute path without `..`, such as oci-layout:/srv/images."
+        )
     if base_image:
-        raise UnsupportedRegistry("PROMOTE_BASE_IMAGE is set; a folder of images has the empty base only. Leave it unset.")
+        raise UnsupportedRegistry(
+            "PROMOTE_BASE_IMAGE is set; a folder of images has the empty base only. Leave it unset."
+        )
     return LayoutRegistry(root, lock_timeout_seconds=lock_timeout_seconds)
 
 
-def _ecr(rest: str, base_image: str, pull_host: str, transport: httpx2.BaseTransport | None) -> HttpRegistry:
+def _ecr(
+    rest: str, base_image: str, pull_host: str, transport: httpx2.BaseTransport | None
+) -> HttpRegistry:
     host, _, prefix = rest.partition("/")
     account = EcrAccount(host)
-    session = RegistrySession(f"https://{host}", credentials=account.credentials, transport=transport)
+    session = RegistrySession(
+        f"https://{host}", credentials=account.credentials, transport=transport
+    )
     return HttpRegistry(
         session,
         prefix=_prefix(prefix),
@@ -112,17 +126,30 @@ def _ecr(rest: str, base_image: str, pull_host: str, transport: httpx2.BaseTrans
     )
 
 
-def _session(url: str, *, credentials: Credentials | None = None, transport: httpx2.BaseTransport | None = None) -> tuple[RegistrySession, str]:
+def _session(
+    url: str,
+    *,
+    credentials: Credentials | None = None,
+    transport: httpx2.BaseTransport | None = None,
+) -> tuple[RegistrySession, str]:
     """Return a session with the registry of a URL, and the URL's path."""
     try:
         parts = httpx2.URL(url)
     except httpx2.InvalidURL as error:
-        raise UnsupportedRegistry("a registry's URL cannot be read; write https://<host> or https://<host>:<port>, and perhaps /prefix.") from error
+        raise UnsupportedRegistry(
+            "a registry's URL cannot be read; write https://<host> or https://<host>:<port>, and perhaps /prefix."
+        ) from error
     if not parts.host or parts.userinfo or parts.query or parts.fragment:
-        raise UnsupportedRegistry("a registry's URL is https://<host> and perhaps /prefix; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD.")
+        raise UnsupportedRegistry(
+            "a registry's URL is https://<host> and perhaps /prefix; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD."
+        )
     if credentials and parts.scheme == "http" and parts.host not in _LOOPBACK:
-        raise UnsupportedRegistry(f"PROMOTE_IMAGES would send a password to {parts.host} in the clear. Use https://.")
-    return RegistrySession(str(parts.copy_with(path="/")), credentials=credentials, transport=transport), parts.path
+        raise UnsupportedRegistry(
+            f"PROMOTE_IMAGES would send a password to {parts.host} in the clear. Use https://."
+        )
+    return RegistrySession(
+        str(parts.copy_with(path="/")), credentials=credentials, transport=transport
+    ), parts.path
 
 
 def _prefix(path: str) -> str:

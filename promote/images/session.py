@@ -15,7 +15,12 @@ from typing import Any, BinaryIO
 
 import httpx2
 
-from promote.errors import ImageRegistryBusy, ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable
+from promote.errors import (
+    ImageRegistryBusy,
+    ImageRegistryLoginRefused,
+    ImageRegistryRefused,
+    ImageRegistryUnavailable,
+)
 
 Credentials = Callable[[], tuple[str, str]]
 """Returns user and password as they are now; asked anew for every login."""
@@ -42,7 +47,11 @@ class RegistrySession:
         self._url, self._credentials, self._sleep = httpx2.URL(url), credentials, sleep
         self._token, self._is_basic = "", False
         self.tries = tries
-        self._client = httpx2.Client(transport=transport, timeout=timeout_seconds, headers={"Accept-Encoding": "identity", "User-Agent": "ratchet-promote"})
+        self._client = httpx2.Client(
+            transport=transport,
+            timeout=timeout_seconds,
+            headers={"Accept-Encoding": "identity", "User-Agent": "ratchet-promote"},
+        )
 
     @property
     def host(self) -> str:
@@ -78,10 +87,14 @@ class RegistrySession:
         while True:
             left -= 1
             try:
-                response = self._authorized(method, self._url.join(path), content, headers or {}, into)
+                response = self._authorized(
+                    method, self._url.join(path), content, headers or {}, into
+                )
             except (httpx2.RequestError, httpx2.InvalidURL) as error:
                 if cut_is_final or not left:
-                    raise ImageRegistryUnavailable(f"{self._url} did not answer {method} {path[:200]}: {error or type(error).__name__}.") from error
+                    raise ImageRegistryUnavailable(
+                        f"{self._url} did not answer {method} {path[:200]}: {error or type(error).__name__}."
+                    ) from error
                 asked_seconds = 0.0
             else:
                 if response.status_code in answers:
@@ -94,9 +107,13 @@ class RegistrySession:
         """Return the seconds to wait before another try; raise when there is none."""
         said = f"{self._url} answered {response.request.method} {response.request.url.path} with {response.status_code}: {_words(response)}"
         if response.status_code == 401:
-            raise ImageRegistryLoginRefused(f"{said} See PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD, and that they may push.")
+            raise ImageRegistryLoginRefused(
+                f"{said} See PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD, and that they may push."
+            )
         if response.status_code not in _TRANSIENT:
-            raise ImageRegistryRefused(f"{said} See that the login may do this, and that PROMOTE_IMAGES names a registry.")
+            raise ImageRegistryRefused(
+                f"{said} See that the login may do this, and that PROMOTE_IMAGES names a registry."
+            )
         seconds = _retry_after(response.headers.get("retry-after", ""))
         if response.status_code == 429 and (is_last or seconds > _LONGEST_WAIT_SECONDS):
             raise ImageRegistryBusy(f"{said} It asks for {seconds:.0f} s of patience.")
@@ -104,16 +121,37 @@ class RegistrySession:
             raise ImageRegistryUnavailable(said)
         return min(seconds, _LONGEST_WAIT_SECONDS)
 
-    def _authorized(self, method: str, url: httpx2.URL, content: bytes, headers: Mapping[str, str], into: BinaryIO | None) -> httpx2.Response:
+    def _authorized(
+        self,
+        method: str,
+        url: httpx2.URL,
+        content: bytes,
+        headers: Mapping[str, str],
+        into: BinaryIO | None,
+    ) -> httpx2.Response:
         response = self._once(method, url, content, headers, into)
         if response.status_code == 401 and self._is_ours(url) and self._log_in(response):
             return self._once(method, url, content, headers, into)
         return response
 
-    def _once(self, method: str, url: httpx2.URL, content: bytes, headers: Mapping[str, str], into: BinaryIO | None) -> httpx2.Response:
+    def _once(
+        self,
+        method: str,
+        url: httpx2.URL,
+        content: bytes,
+        headers: Mapping[str, str],
+        into: BinaryIO | None,
+    ) -> httpx2.Response:
         login = (self._basic() if self._is_basic else self._token) if self._is_ours(url) else ""
-        request = self._client.build_request(method, url, content=content or None, headers={**headers, **({"Authorization": login} if login else {})})
-        response = self._client.send(request, stream=True, follow_redirects=method in ("GET", "HEAD"))  # blobs may lie elsewhere; httpx2 keeps the login back
+        request = self._client.build_request(
+            method,
+            url,
+            content=content or None,
+            headers={**headers, **({"Authorization": login} if login else {})},
+        )
+        response = self._client.send(
+            request, stream=True, follow_redirects=method in ("GET", "HEAD")
+        )  # blobs may lie elsewhere; httpx2 keeps the login back
         try:
             if into is None or response.status_code != 200:
                 response.read()
@@ -127,7 +165,11 @@ class RegistrySession:
         return response
 
     def _is_ours(self, url: httpx2.URL) -> bool:
-        return (url.scheme, url.host, url.port) == (self._url.scheme, self._url.host, self._url.port)
+        return (url.scheme, url.host, url.port) == (
+            self._url.scheme,
+            self._url.host,
+            self._url.port,
+        )
 
     def _log_in(self, response: httpx2.Response) -> bool:
         """Answer a challenge; False when we have nothing to say to it."""
@@ -136,23 +178,41 @@ class RegistrySession:
         if scheme.lower() == "bearer":
             self._token = "Bearer " + self._fetch_token(dict(_PARAMETER.findall(rest)))
             return True
-        return self._is_basic and self._basic() not in ("", response.request.headers.get("authorization"))
+        return self._is_basic and self._basic() not in (
+            "",
+            response.request.headers.get("authorization"),
+        )
 
     def _basic(self) -> str:
-        return "Basic " + base64.b64encode(":".join(self._credentials()).encode()).decode() if self._credentials else ""
+        return (
+            "Basic " + base64.b64encode(":".join(self._credentials()).encode()).decode()
+            if self._credentials
+            else ""
+        )
 
     def _fetch_token(self, challenge: Mapping[str, str]) -> str:
         realm = httpx2.URL(challenge.get("realm", ""))
         if realm.scheme != "https" and (realm.scheme, self._url.scheme) != ("http", "http"):
-            raise ImageRegistryLoginRefused(f"{self._url} sends us to {realm} for a token; a login goes over https only.")
-        query = httpx2.QueryParams({"service": challenge.get("service", ""), "scope": challenge.get("scope", "").split()})
+            raise ImageRegistryLoginRefused(
+                f"{self._url} sends us to {realm} for a token; a login goes over https only."
+            )
+        query = httpx2.QueryParams(
+            {"service": challenge.get("service", ""), "scope": challenge.get("scope", "").split()}
+        )
         login = self._basic()
-        answer = self._client.get(realm.copy_merge_params(query), headers={"Authorization": login} if login else {})
+        answer = self._client.get(
+            realm.copy_merge_params(query), headers={"Authorization": login} if login else {}
+        )
         if answer.status_code in _TRANSIENT:
-            raise httpx2.ReadError(f"the token server {realm.host} answered {answer.status_code}", request=answer.request)
+            raise httpx2.ReadError(
+                f"the token server {realm.host} answered {answer.status_code}",
+                request=answer.request,
+            )
         token = _object(answer).get("token") or _object(answer).get("access_token")
         if answer.status_code != 200 or not isinstance(token, str):
-            raise ImageRegistryLoginRefused(f"the token server {realm} answered {answer.status_code}: {_words(answer)} See PROMOTE_IMAGES_USER and …_PASSWORD.")
+            raise ImageRegistryLoginRefused(
+                f"the token server {realm} answered {answer.status_code}: {_words(answer)} See PROMOTE_IMAGES_USER and …_PASSWORD."
+            )
         return token
 
 
@@ -160,7 +220,14 @@ def _words(response: httpx2.Response) -> str:
     """Return what a registry says about an error, short; registries answer HTML too."""
     errors = _object(response).get("errors")
     if isinstance(errors, list):
-        return "; ".join(f"{error.get('code')} {error.get('message')}" for error in errors if isinstance(error, dict))[:500] + "."
+        return (
+            "; ".join(
+                f"{error.get('code')} {error.get('message')}"
+                for error in errors
+                if isinstance(error, dict)
+            )[:500]
+            + "."
+        )
     return f"{response.text[:200]!r}."
 
 

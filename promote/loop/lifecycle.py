@@ -152,7 +152,9 @@ class Observation:
     @property
     def is_healthy(self) -> bool:
         """What main names runs, all of it."""
-        return self.named is not None and self.rollout is not None and self.rollout.state == "healthy"
+        return (
+            self.named is not None and self.rollout is not None and self.rollout.state == "healthy"
+        )
 
     @property
     def has_failed(self) -> bool:
@@ -219,7 +221,9 @@ def decide(seen: Observation) -> Step:
         return replace(held, reason=_first_failed(seen), since=_rollout_at(seen, ()))
     if step.waits_for is None and seen.open:
         numbers = ", ".join(f"#{one.pull.number}" for one in seen.open)
-        return replace(step, waits_for="reviewer", reason=f"{step.reason} {numbers} waits for a review.")
+        return replace(
+            step, waits_for="reviewer", reason=f"{step.reason} {numbers} waits for a review."
+        )
     return step
 
 
@@ -236,7 +240,11 @@ def _blind(seen: Observation) -> str:
 
 def _champion_behind(seen: Observation) -> bool:
     served = last_served(seen.history)
-    return served is not None and served.release is not None and served.release.version != seen.champion
+    return (
+        served is not None
+        and served.release is not None
+        and served.release.version != seen.champion
+    )
 
 
 def _unrecognised(seen: Observation) -> bool:
@@ -333,7 +341,9 @@ def _left_behind(seen: Observation) -> bool:
 
 def _no_challenger(seen: Observation) -> bool:
     named = seen.named.release if seen.named else None
-    return seen.challenger is None or (named is not None and named.version == seen.challenger.version)
+    return seen.challenger is None or (
+        named is not None and named.version == seen.challenger.version
+    )
 
 
 def _had_its_turn(seen: Observation) -> bool:
@@ -366,7 +376,9 @@ def _version(seen: Observation) -> str:
 
 
 def _challenger_is(text: str) -> Says:
-    return lambda seen: text.format(f"Version {seen.challenger.version if seen.challenger else '?'}")
+    return lambda seen: text.format(
+        f"Version {seen.challenger.version if seen.challenger else '?'}"
+    )
 
 
 def _rolling_says(seen: Observation) -> str:
@@ -445,13 +457,48 @@ _UNGATED = "{} waits for the status ratchet/gate, which promote sets next."
 
 TABLE: tuple[Row, ...] = (
     Row("blind", lambda seen: seen.forge_failure, "wait", "outage", _blind, _nothing),
-    Row("return ungated", _ungated_returns, "gate", "promote", _numbered(_UNGATED, _ungated_returns), _pulls_at),
-    Row("failed", _revert_needed, "open revert", "promote", _says("The rollout failed. Promote opens the pull request that goes back."), _rollout_at),
+    Row(
+        "return ungated",
+        _ungated_returns,
+        "gate",
+        "promote",
+        _numbered(_UNGATED, _ungated_returns),
+        _pulls_at,
+    ),
+    Row(
+        "failed",
+        _revert_needed,
+        "open revert",
+        "promote",
+        _says("The rollout failed. Promote opens the pull request that goes back."),
+        _rollout_at,
+    ),
     Row("blind", lambda seen: seen.failures, "wait", "outage", _blind, _nothing),
-    Row("alias behind", _champion_behind, "set champion", "promote", _says("Alias champion follows what was last seen healthy."), _rollout_at),
+    Row(
+        "alias behind",
+        _champion_behind,
+        "set champion",
+        "promote",
+        _says("Alias champion follows what was last seen healthy."),
+        _rollout_at,
+    ),
     Row("unrecognised", _unrecognised, "wait", "person", _unrecognised_says, _named_at),
-    Row("unrecorded", _unrecorded, "record success", "promote", _says("The release is healthy. Promote writes it down."), _named_at),
-    Row("obsolete", _obsolete, "close", "promote", _numbered("{} is no longer needed. Promote closes it.", _obsolete), _pulls_at),
+    Row(
+        "unrecorded",
+        _unrecorded,
+        "record success",
+        "promote",
+        _says("The release is healthy. Promote writes it down."),
+        _named_at,
+    ),
+    Row(
+        "obsolete",
+        _obsolete,
+        "close",
+        "promote",
+        _numbered("{} is no longer needed. Promote closes it.", _obsolete),
+        _pulls_at,
+    ),
     Row(
         "failed unrecorded",
         lambda seen: seen.has_failed and _rolling(seen),
@@ -470,7 +517,14 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("rolling out", _rolling, "wait", "rollout", _rolling_says, _named_at),
     Row("failed, held", _failed, "wait", "person", _held, _rollout_at),
-    Row("closing", _closing, "close", "promote", _numbered("{} was superseded. Promote closes it.", _closing), _pulls_at),
+    Row(
+        "closing",
+        _closing,
+        "close",
+        "promote",
+        _numbered("{} was superseded. Promote closes it.", _closing),
+        _pulls_at,
+    ),
     Row("edited", _unflagged, "flag", "promote", _numbered(_EDITED, _unflagged), _pulls_at),
     Row("edited", _edited, "wait", "person", _numbered(_EDITED, _edited), _pulls_at),
     Row(
@@ -478,11 +532,28 @@ TABLE: tuple[Row, ...] = (
         _stale,
         "close",
         "promote",
-        _numbered("{} was judged against another release or by another policy than main's. Promote closes it and judges again.", _stale),
+        _numbered(
+            "{} was judged against another release or by another policy than main's. Promote closes it and judges again.",
+            _stale,
+        ),
         _pulls_at,
     ),
-    Row("superseded", _superseded, "label", "promote", _numbered("{} has a newer proposal beside it.", _superseded), _pulls_at),
-    Row("ungated", lambda seen: _ungated(seen) and seen.policy_problem, "wait", "person", _policy_says, _nothing),
+    Row(
+        "superseded",
+        _superseded,
+        "label",
+        "promote",
+        _numbered("{} has a newer proposal beside it.", _superseded),
+        _pulls_at,
+    ),
+    Row(
+        "ungated",
+        lambda seen: _ungated(seen) and seen.policy_problem,
+        "wait",
+        "person",
+        _policy_says,
+        _nothing,
+    ),
     Row("ungated", _ungated, "gate", "promote", _numbered(_UNGATED, _ungated), _pulls_at),
     Row(
         "left behind",
@@ -493,14 +564,77 @@ TABLE: tuple[Row, ...] = (
         _registered_at,
     ),
     Row("no challenger", _no_challenger, "wait", None, _no_challenger_says, _rollout_at),
-    Row("had its turn", _had_its_turn, "wait", None, _challenger_is("{} was released before. It is not proposed again."), _rollout_at),
-    Row("proposed", _proposed, "wait", "reviewer", _numbered("{} waits for a review.", _proposed), _pulls_at),
-    Row("rejected", _rejected, "wait", None, _numbered("A person closed {} without merging it.", _rejected), _closed_at),
-    Row("unjudged", lambda seen: seen.verdict is None and seen.policy_problem, "wait", "person", _policy_says, _registered_at),
-    Row("unjudged", lambda seen: seen.verdict is None, "judge", "promote", _challenger_is("{} is judged next."), _registered_at),
+    Row(
+        "had its turn",
+        _had_its_turn,
+        "wait",
+        None,
+        _challenger_is("{} was released before. It is not proposed again."),
+        _rollout_at,
+    ),
+    Row(
+        "proposed",
+        _proposed,
+        "wait",
+        "reviewer",
+        _numbered("{} waits for a review.", _proposed),
+        _pulls_at,
+    ),
+    Row(
+        "rejected",
+        _rejected,
+        "wait",
+        None,
+        _numbered("A person closed {} without merging it.", _rejected),
+        _closed_at,
+    ),
+    Row(
+        "unjudged",
+        lambda seen: seen.verdict is None and seen.policy_problem,
+        "wait",
+        "person",
+        _policy_says,
+        _registered_at,
+    ),
+    Row(
+        "unjudged",
+        lambda seen: seen.verdict is None,
+        "judge",
+        "promote",
+        _challenger_is("{} is judged next."),
+        _registered_at,
+    ),
     Row("kept", lambda seen: seen.outcome == "keep", "wait", None, _verdict_says, _judged_at),
-    Row("inconclusive", lambda seen: seen.outcome == "inconclusive", "wait", None, _verdict_says, _judged_at),
-    Row("unbuilt", lambda seen: seen.image is None, "build", "promote", _challenger_is("The image of {} is built next."), _judged_at),
-    Row("unbranched", lambda seen: seen.branch is None, "branch", "promote", _challenger_is("{} gets its branch next."), _judged_at),
-    Row("unopened", lambda _: True, "open", "promote", _challenger_is("{} gets its pull request next."), _judged_at),
+    Row(
+        "inconclusive",
+        lambda seen: seen.outcome == "inconclusive",
+        "wait",
+        None,
+        _verdict_says,
+        _judged_at,
+    ),
+    Row(
+        "unbuilt",
+        lambda seen: seen.image is None,
+        "build",
+        "promote",
+        _challenger_is("The image of {} is built next."),
+        _judged_at,
+    ),
+    Row(
+        "unbranched",
+        lambda seen: seen.branch is None,
+        "branch",
+        "promote",
+        _challenger_is("{} gets its branch next."),
+        _judged_at,
+    ),
+    Row(
+        "unopened",
+        lambda _: True,
+        "open",
+        "promote",
+        _challenger_is("{} gets its pull request next."),
+        _judged_at,
+    ),
 )

@@ -15,7 +15,14 @@ from pydantic import ValidationError
 
 from promote.cluster.port import Rollout
 from promote.contract import Release, Verdict
-from promote.errors import ArtifactNotFound, InvalidArtifact, NoPolicy, PromoteError, Unavailable, VersionNotFound
+from promote.errors import (
+    ArtifactNotFound,
+    InvalidArtifact,
+    NoPolicy,
+    PromoteError,
+    Unavailable,
+    VersionNotFound,
+)
 from promote.forge.port import Forge, PullRequest, blob_id
 from promote.images.names import image_tag
 from promote.images.port import ImageRegistry
@@ -75,7 +82,9 @@ class ForgeObserver:
             pulls = self._forge.pull_requests(branch_prefix(model, self._environment))
             main = self._forge.head()
             history = self._history.read(model, main)
-            seen = tuple(found for pull in pulls if (found := self._pull(model, pull, main, history)))
+            seen = tuple(
+                found for pull in pulls if (found := self._pull(model, pull, main, history))
+            )
         except PromoteError as error:
             return Observation(model, self._environment, at, forge_failure=failure_of(error))
         return Observation(model, self._environment, at, main=main, history=history, pulls=seen)
@@ -91,7 +100,9 @@ class ForgeObserver:
         proposed = {path: blob_id(content) for path, content in files.items()}
         return difference.is_complete and dict(difference.files) == proposed
 
-    def _pull(self, model: str, pull: PullRequest, main: str, history: History) -> ObservedPull | None:
+    def _pull(
+        self, model: str, pull: PullRequest, main: str, history: History
+    ) -> ObservedPull | None:
         branch = parse_branch(pull.branch, model, self._environment)
         if branch is None:
             return None  # a person's branch under our prefix: not ours to touch
@@ -108,7 +119,11 @@ class ForgeObserver:
         path = release_path(model, self._environment)
         content = self._forge.read_file(path, seen.pull.head)
         served = any(
-            named.served and named.content == content and named.release is not None and named.release.version == seen.branch.version for named in history
+            named.served
+            and named.content == content
+            and named.release is not None
+            and named.release.version == seen.branch.version
+            for named in history
         )
         if content is None or not served:
             return False
@@ -151,7 +166,9 @@ class Observer:
             seen,
             is_recognised=self._is_recognised(seen),
             champion=champion.version if champion else None,
-            challenger=Challenger(challenger.version, challenger.created_at) if challenger else None,
+            challenger=Challenger(challenger.version, challenger.created_at)
+            if challenger
+            else None,
             policy_problem=problem,
             policy=short_policy(spec.gate.policy_digest) if spec else None,
             pulls=tuple(self._examined(pull, seen, named, spec) for pull in seen.pulls),
@@ -184,19 +201,27 @@ class Observer:
         if digest not in self._verdicts:
             fix = f"Delete the tags `verdict.…` of version {version.version} of {version.model} in MLflow to have it judged again."
             try:
-                content = self._parts.registry.read_evidence(version, evidence_name(digest), "verdict.json")
+                content = self._parts.registry.read_evidence(
+                    version, evidence_name(digest), "verdict.json"
+                )
                 verdict = Verdict.model_validate_json(content)
             except (ArtifactNotFound, ValidationError) as error:
-                raise InvalidArtifact(f"The verdict {digest} of version {version.version} of {version.model} cannot be read: {error}. {fix}") from error
+                raise InvalidArtifact(
+                    f"The verdict {digest} of version {version.version} of {version.model} cannot be read: {error}. {fix}"
+                ) from error
             if (found := verdict_digest(verdict)) != digest:
-                raise InvalidArtifact(f"verdict.json of version {version.version} of {version.model} should be {digest} and is {found}. {fix}")
+                raise InvalidArtifact(
+                    f"verdict.json of version {version.version} of {version.model} should be {digest} and is {found}. {fix}"
+                )
             self._verdicts[digest] = verdict
         return self._verdicts[digest]
 
     def image_of(self, version: ModelVersion) -> str | None:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
-        digest = self._parts.images.find(repository, image_tag(version.version, version.tags.get("model_digest", "")))
+        digest = self._parts.images.find(
+            repository, image_tag(version.version, version.tags.get("model_digest", ""))
+        )
         return None if digest is None else self._parts.images.reference(repository, digest)
 
     def _is_recognised(self, seen: Observation) -> bool:
@@ -226,12 +251,25 @@ class Observer:
             version = self._parts.registry.version(release.model, release.version)
         except VersionNotFound:
             return frozenset()
-        tags = {name: tag_value(value) for name, value in version.tags.items() if name.startswith("verdict.")}
-        fits = frozenset(name for name, value in tags.items() if value.get("digest") == release.verdict_digest and value.get("outcome") == "promote")
-        is_same = version.tags.get("model_digest") == release.model_digest and self.image_of(version) == release.image
+        tags = {
+            name: tag_value(value)
+            for name, value in version.tags.items()
+            if name.startswith("verdict.")
+        }
+        fits = frozenset(
+            name
+            for name, value in tags.items()
+            if value.get("digest") == release.verdict_digest and value.get("outcome") == "promote"
+        )
+        is_same = (
+            version.tags.get("model_digest") == release.model_digest
+            and self.image_of(version) == release.image
+        )
         return fits if is_same else frozenset()
 
-    def _examined(self, seen: ObservedPull, look: Observation, named: Release | None, spec: ModelSpec | None) -> ObservedPull:
+    def _examined(
+        self, seen: ObservedPull, look: Observation, named: Release | None, spec: ModelSpec | None
+    ) -> ObservedPull:
         """Return a pull request with what its head holds; only an open promotion is not examined yet."""
         if seen.is_return or not seen.is_open:
             return seen
@@ -247,7 +285,9 @@ class Observer:
             return replace(seen, as_proposed=False)
         if spec is None:
             return seen
-        judged = verdict_name(release.model_digest, named.model_digest if named else None, spec.gate.policy_digest)
+        judged = verdict_name(
+            release.model_digest, named.model_digest if named else None, spec.gate.policy_digest
+        )
         return replace(seen, is_current=judged in tags)
 
     def _first_files(self, seen: ObservedPull, look: Observation) -> dict[str, bytes]:
@@ -261,7 +301,11 @@ class Observer:
         except NoPolicy:
             return {}
         files = first_files(look.model, look.environment, replicas=replicas)
-        return {path: content for path, content in files.items() if forge.read_file(path, start) != content}
+        return {
+            path: content
+            for path, content in files.items()
+            if forge.read_file(path, start) != content
+        }
 
 
 def failure_of(error: PromoteError) -> Failure:
@@ -271,7 +315,11 @@ def failure_of(error: PromoteError) -> Failure:
 
 def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
     """Return the tag's name for the verdict of a challenger over what main names, by main's policy."""
-    return verdict_name(challenger.tags.get("model_digest", ""), champion.model_digest if champion else None, spec.gate.policy_digest)
+    return verdict_name(
+        challenger.tags.get("model_digest", ""),
+        champion.model_digest if champion else None,
+        spec.gate.policy_digest,
+    )
 
 
 def tag_value(tag: str) -> dict[str, str]:

@@ -21,7 +21,11 @@ def models_on_main(forge: Forge, main: str) -> dict[str, str]:
     """Return the models that main describes, by name, with their YAML's path."""
     found: dict[str, str] = {}
     for path in forge.list_folder(FOLDER, main):
-        name = _NAME.search(forge.read_file(path, main) or b"") if path.endswith((".yaml", ".yml")) else None
+        name = (
+            _NAME.search(forge.read_file(path, main) or b"")
+            if path.endswith((".yaml", ".yml"))
+            else None
+        )
         if name:
             found.setdefault(name[1].decode(), path)
     return found
@@ -42,14 +46,18 @@ def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:
     """
     path = models_on_main(forge, main).get(model)
     if path is None:
-        raise NoPolicy(f"main has no YAML under {FOLDER} that says `name: {model}`, so there is no policy to judge by; merge one")
+        raise NoPolicy(
+            f"main has no YAML under {FOLDER} that says `name: {model}`, so there is no policy to judge by; merge one"
+        )
     content = forge.read_file(path, main) or b""
     query = _QUERY.search(content)
     query_text = forge.read_file(f"{FOLDER}/{query[1].decode()}", main) if query else None
     try:
         return _spec(content.decode(), path, None if query_text is None else query_text.decode())
     except (InvalidSpec, UnicodeDecodeError) as error:
-        raise NoPolicy(f"the policy of {model} on main cannot be read: {error}; merge a correction") from error
+        raise NoPolicy(
+            f"the policy of {model} on main cannot be read: {error}; merge a correction"
+        ) from error
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,17 @@ from promote.forge.port import NewBranch
 from promote.loop.lifecycle import Observation
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import Named
-from promote.release.manifest import BranchName, body, evidence_name, first_files, release_path, render, rollback_body, title, verdict_digest
+from promote.release.manifest import (
+    BranchName,
+    body,
+    evidence_name,
+    first_files,
+    release_path,
+    render,
+    rollback_body,
+    title,
+    verdict_digest,
+)
 from retrain.contract import utc_text
 from retrain.spec.model_file import ModelSpec
 
@@ -24,22 +34,45 @@ class Proposal:
     body: str
 
 
-def promotion(seen: Observation, challenger: ModelVersion, verdict: Verdict, image: str, *, registry: ModelRegistry, spec: ModelSpec) -> Proposal:
+def promotion(
+    seen: Observation,
+    challenger: ModelVersion,
+    verdict: Verdict,
+    image: str,
+    *,
+    registry: ModelRegistry,
+    spec: ModelSpec,
+) -> Proposal:
     """Return the proposal of a challenger over what main names."""
     release = Release(
-        model=seen.model, version=challenger.version, image=image, model_digest=challenger.tags["model_digest"], verdict_digest=verdict_digest(verdict)
+        model=seen.model,
+        version=challenger.version,
+        image=image,
+        model_digest=challenger.tags["model_digest"],
+        verdict_digest=verdict_digest(verdict),
     )
     files = {release_path(seen.model, seen.environment): render(release)}
     if seen.over is None:
         files |= first_files(seen.model, seen.environment, replicas=spec.serving.replicas)
-    name = BranchName("promotion", challenger.version, seen.over, seen.policy).text(seen.model, seen.environment)
-    champion = registry.version(seen.model, seen.named.release.version) if seen.named and seen.named.release else None
-    recipe, links = _recipe(challenger, champion, registry), _links(challenger, champion, verdict, registry)
+    name = BranchName("promotion", challenger.version, seen.over, seen.policy).text(
+        seen.model, seen.environment
+    )
+    champion = (
+        registry.version(seen.model, seen.named.release.version)
+        if seen.named and seen.named.release
+        else None
+    )
+    recipe, links = (
+        _recipe(challenger, champion, registry),
+        _links(challenger, champion, verdict, registry),
+    )
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
     return Proposal(NewBranch(name, seen.main, files, title(verdict) + "\n"), title(verdict), text)
 
 
-def going_back(seen: Observation, target: Named, *, purpose: Literal["rollback", "revert"], reason: str) -> Proposal:
+def going_back(
+    seen: Observation, target: Named, *, purpose: Literal["rollback", "revert"], reason: str
+) -> Proposal:
     """Return the proposal to release again what served before; byte for byte.
 
     Args:
@@ -51,26 +84,45 @@ def going_back(seen: Observation, target: Named, *, purpose: Literal["rollback",
     if target.release is None or target.content is None or target.rollout is None:
         raise ValueError(f"commit {target.commit} names no release that served")
     now = seen.named.release.version if seen.named and seen.named.release else None
-    name = BranchName(purpose, target.release.version, seen.history[0].commit).text(seen.model, seen.environment)
+    name = BranchName(purpose, target.release.version, seen.history[0].commit).text(
+        seen.model, seen.environment
+    )
     heading = f"{seen.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
-    text = rollback_body(model=seen.model, now=now, to=target.release, reason=reason, served=f"at {utc_text(target.rollout.at)}")
+    text = rollback_body(
+        model=seen.model,
+        now=now,
+        to=target.release,
+        reason=reason,
+        served=f"at {utc_text(target.rollout.at)}",
+    )
     files = {release_path(seen.model, seen.environment): target.content}
     return Proposal(NewBranch(name, seen.main, files, f"{heading}\n\n{reason}\n"), heading, text)
 
 
-def _recipe(challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry) -> str:
+def _recipe(
+    challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry
+) -> str:
     if champion is None:
         return f"the first release; technique {challenger.tags.get('technique', 'unknown')}"
     if challenger.tags.get("recipe_digest") == champion.tags.get("recipe_digest"):
         return f"unchanged since v{champion.version}; newer rows only"
-    techniques = " to ".join(dict.fromkeys(version.tags.get("technique", "unknown") for version in (champion, challenger)))
+    techniques = " to ".join(
+        dict.fromkeys(
+            version.tags.get("technique", "unknown") for version in (champion, challenger)
+        )
+    )
     return (
         f"changed since v{champion.version} (technique {techniques}): [compare their parameters]({registry.comparison_url(champion, challenger)}); "
         "the figures there are of each run's own weeks and say nothing about which is better"
     )
 
 
-def _links(challenger: ModelVersion, champion: ModelVersion | None, verdict: Verdict, registry: ModelRegistry) -> list[tuple[str, str]]:
+def _links(
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    verdict: Verdict,
+    registry: ModelRegistry,
+) -> list[tuple[str, str]]:
     """Return the pages for a reviewer, the gate's own first.
 
     MLflow's page that compares runs is not among them: it begins with each run's figure on its own
@@ -82,4 +134,6 @@ def _links(challenger: ModelVersion, champion: ModelVersion | None, verdict: Ver
         ("intervals as a picture", registry.evidence_url(challenger, folder, "intervals.png")),
         (f"run of v{challenger.version}", registry.run_url(challenger)),
     ]
-    return [*pages, (f"run of v{champion.version}", registry.run_url(champion))] if champion else pages
+    return (
+        [*pages, (f"run of v{champion.version}", registry.run_url(champion))] if champion else pages
+    )

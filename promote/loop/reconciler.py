@@ -60,7 +60,9 @@ class Reconciler:
             "open": self._open,
         }
 
-    def reconcile(self, model: str, tell: Callable[[Promotion], None] = lambda _: None) -> Promotion:
+    def reconcile(
+        self, model: str, tell: Callable[[Promotion], None] = lambda _: None
+    ) -> Promotion:
         """Return where a model stands once there is only waiting left, or `MOST_ACTS` were done.
 
         Args:
@@ -82,7 +84,14 @@ class Reconciler:
                 self._acts[step.act](seen, step)
             except PromoteError as error:
                 return self._stuck(standing, error)
-            log.info("model=%s state=%r act=%r version=%s pulls=%s", model, step.state, step.act, standing.version, [p.pull.number for p in step.pulls])
+            log.info(
+                "model=%s state=%r act=%r version=%s pulls=%s",
+                model,
+                step.state,
+                step.act,
+                standing.version,
+                [p.pull.number for p in step.pulls],
+            )
             before = step
         return standing
 
@@ -105,7 +114,9 @@ class Reconciler:
     def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
         log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
         is_outage = isinstance(error, Unavailable | ActNotSeen)
-        return standing.model_copy(update={"waits_for": "outage" if is_outage else "person", "reason": str(error)})
+        return standing.model_copy(
+            update={"waits_for": "outage" if is_outage else "person", "reason": str(error)}
+        )
 
     def _set_champion(self, seen: Observation, _: Step) -> None:
         served = last_served(seen.history)
@@ -122,11 +133,19 @@ class Reconciler:
             self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "pending", text)
 
     def _record_success(self, seen: Observation, _: Step) -> None:
-        self._record(seen, "success", f"version {_version(seen.named)} is healthy: {seen.rollout.reason if seen.rollout else ''}")
+        self._record(
+            seen,
+            "success",
+            f"version {_version(seen.named)} is healthy: {seen.rollout.reason if seen.rollout else ''}",
+        )
 
     def _record_failure(self, seen: Observation, _: Step) -> None:
         reason = seen.rollout.reason if seen.rollout else ""
-        late = "" if seen.rollout and seen.rollout.state == "failed" else f"not healthy {seen.deadline.total_seconds():.0f} s after it was first seen; "
+        late = (
+            ""
+            if seen.rollout and seen.rollout.state == "failed"
+            else f"not healthy {seen.deadline.total_seconds():.0f} s after it was first seen; "
+        )
         self._record(seen, "failure", f"version {_version(seen.named)} failed: {late}{reason}")
 
     def _record(self, seen: Observation, state: str, text: str) -> None:
@@ -134,24 +153,40 @@ class Reconciler:
         if seen.named is None:
             return
         statuses = self._parts.forge.statuses(seen.named.commit)
-        has_ended = any(status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses)
+        has_ended = any(
+            status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses
+        )
         if state == "failure" and has_ended:
             return  # another replica saw how it ended; a late failure must not hide a success
         for observed in seen.pulls:
             if observed.pull.merge_commit == seen.named.commit:
-                self._parts.forge.comment(observed.pull.number, f"rollout-{state}-{seen.named.commit[:12]}", f"Rollout: {text}.")
-        self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "success" if state == "success" else "failure", text)
+                self._parts.forge.comment(
+                    observed.pull.number,
+                    f"rollout-{state}-{seen.named.commit[:12]}",
+                    f"Rollout: {text}.",
+                )
+        self._parts.forge.set_status(
+            seen.named.commit, ROLLOUT_CONTEXT, "success" if state == "success" else "failure", text
+        )
 
     def _open_revert(self, seen: Observation, _: Step) -> None:
         target = return_target(seen.history)
         if target:
-            reason = seen.named.rollout.description if seen.named and seen.named.rollout else "the rollout failed"
-            open_proposal(self._parts.forge, going_back(seen, target, purpose="revert", reason=reason))
+            reason = (
+                seen.named.rollout.description
+                if seen.named and seen.named.rollout
+                else "the rollout failed"
+            )
+            open_proposal(
+                self._parts.forge, going_back(seen, target, purpose="revert", reason=reason)
+            )
 
     def _close(self, seen: Observation, step: Step) -> None:
         now = f"main names {_version(seen.named)} (commit {seen.over or 'none'})"
         for observed in step.pulls:
-            close_superseded(self._parts.forge, observed.pull.number, f"{_CLOSINGS[step.state]}; {now}")
+            close_superseded(
+                self._parts.forge, observed.pull.number, f"{_CLOSINGS[step.state]}; {now}"
+            )
 
     def _label(self, _: Observation, step: Step) -> None:
         for observed in step.pulls:
@@ -159,12 +194,26 @@ class Reconciler:
 
     def _flag(self, _: Observation, step: Step) -> None:
         for observed in step.pulls:
-            self._parts.forge.set_status(observed.pull.head, GATE_CONTEXT, "failure", "not what promote proposed; restore the branch or close the pull request")
+            self._parts.forge.set_status(
+                observed.pull.head,
+                GATE_CONTEXT,
+                "failure",
+                "not what promote proposed; restore the branch or close the pull request",
+            )
 
     def _gate(self, _: Observation, step: Step) -> None:
         for observed in step.pulls:
-            what = "judged and built by promote" if observed.branch.purpose == "promotion" else "was released before, and served"
-            self._parts.forge.set_status(observed.pull.head, GATE_CONTEXT, "success", f"version {observed.branch.version}: {what}")
+            what = (
+                "judged and built by promote"
+                if observed.branch.purpose == "promotion"
+                else "was released before, and served"
+            )
+            self._parts.forge.set_status(
+                observed.pull.head,
+                GATE_CONTEXT,
+                "success",
+                f"version {observed.branch.version}: {what}",
+            )
 
     def _keep_verdict(self, seen: Observation, _: Step) -> None:
         """Evidence to the run first; the tag with the digest is the commit point."""
@@ -172,11 +221,24 @@ class Reconciler:
         champion = seen.named.release if seen.named else None
         spec = read_policy(self._parts.forge, seen.model, seen.main)
         judged = self._judge(challenger, champion, spec.gate, had_release=has_served(seen.history))
-        digest, why = verdict_digest(judged.verdict), judged.verdict.reasons[0].sentence if judged.verdict.reasons else ""
+        digest, why = (
+            verdict_digest(judged.verdict),
+            judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
+        )
         self._parts.registry.log_metrics(challenger, judged.figures)
         self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        value = {"digest": digest, "outcome": judged.verdict.outcome, "sentence": why[:1000], "at": utc_text(self._parts.clock())}
-        self._parts.registry.tag(seen.model, challenger.version, verdict_key(challenger, champion, spec), json.dumps(value, sort_keys=True))
+        value = {
+            "digest": digest,
+            "outcome": judged.verdict.outcome,
+            "sentence": why[:1000],
+            "at": utc_text(self._parts.clock()),
+        }
+        self._parts.registry.tag(
+            seen.model,
+            challenger.version,
+            verdict_key(challenger, champion, spec),
+            json.dumps(value, sort_keys=True),
+        )
 
     def _build(self, seen: Observation, _: Step) -> None:
         challenger = self._parts.registry.version(seen.model, _number(seen))
@@ -187,7 +249,11 @@ class Reconciler:
                 f"model.json of version {challenger.version} of {seen.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
-        self._parts.images.push(self._parts.repository(seen.model), image, tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")))
+        self._parts.images.push(
+            self._parts.repository(seen.model),
+            image,
+            tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
+        )
 
     def _branch(self, seen: Observation, _: Step) -> None:
         self._parts.forge.create_branch(self._promotion(seen).branch)
@@ -203,7 +269,9 @@ class Reconciler:
         if seen.verdict is None or seen.image is None:
             raise ActNotSeen("the verdict or the image is gone since it was seen")
         spec = read_policy(self._parts.forge, seen.model, seen.main)
-        return promotion(seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec)
+        return promotion(
+            seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec
+        )
 
 
 def _number(seen: Observation) -> int:

@@ -57,7 +57,11 @@ class WayBack:
         target = self._target(seen, version)
         proposal = going_back(seen, target, purpose="rollback", reason=reason)
         same = [one for one in _ways_back(seen) if self._is_same(seen, one, target)]
-        if edited := [one.pull for one in _ways_back(seen) if one.pull.branch == proposal.branch.name and one not in same]:
+        if edited := [
+            one.pull
+            for one in _ways_back(seen)
+            if one.pull.branch == proposal.branch.name and one not in same
+        ]:
             raise ForgeRefused(
                 f"Asked to open a pull request from {edited[0].branch}. Pull request {edited[0].number} is open from that "
                 "branch, and somebody changed the branch. Close the pull request, delete the branch and ask again."
@@ -65,12 +69,18 @@ class WayBack:
         others = [one.pull.number for one in _ways_back(seen) if one not in same[:1]]
         pull = self._named(same[0], reason) if same else open_proposal(self._forge, proposal)
         for number in others:
-            close_superseded(self._forge, number, f"#{pull.number} goes back to v{_number(target)} instead: {reason}")
+            close_superseded(
+                self._forge,
+                number,
+                f"#{pull.number} goes back to v{_number(target)} instead: {reason}",
+            )
         return AskedRollback(pull, not same, tuple(others))
 
     def _target(self, seen: Observation, version: int | None) -> Named:
         asked = [one for one in _ways_back(seen) if one.branch.over == seen.over]
-        wanted = version or next((one.branch.version for one in asked if one.branch.purpose == "rollback"), None)
+        wanted = version or next(
+            (one.branch.version for one in asked if one.branch.purpose == "rollback"), None
+        )
         target = return_target(seen.history, version=wanted)
         if target is not None:
             return target
@@ -84,12 +94,18 @@ class WayBack:
         )
 
     def _is_same(self, seen: Observation, one: ObservedPull, target: Named) -> bool:
-        return one.branch.over == seen.over and one.branch.version == _number(target) and one.as_proposed
+        return (
+            one.branch.over == seen.over
+            and one.branch.version == _number(target)
+            and one.as_proposed
+        )
 
     def _named(self, one: ObservedPull, reason: str) -> PullRequest:
         """Return the open pull request; a reason that it does not have yet becomes a comment."""
         marker = f"reason-{digest_of_bytes(reason.encode())[7:19]}"
-        self._forge.comment(one.pull.number, marker, f"This rollback was asked for again. **Reason**: {reason}")
+        self._forge.comment(
+            one.pull.number, marker, f"This rollback was asked for again. **Reason**: {reason}"
+        )
         return one.pull
 
 

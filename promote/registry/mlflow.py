@@ -20,7 +20,14 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
-from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryRefused, ModelRegistryUnavailable, PromoteError, VersionNotFound
+from promote.errors import (
+    ArtifactNotFound,
+    InvalidArtifact,
+    ModelRegistryRefused,
+    ModelRegistryUnavailable,
+    PromoteError,
+    VersionNotFound,
+)
 from promote.images.names import check_file_name
 from promote.registry.port import ModelVersion, no_version
 from promote.release.manifest import check_model
@@ -102,9 +109,15 @@ class MlflowModelRegistry:
         try:
             card = ModelCard.model_validate_json(content)
         except ValidationError as error:
-            raise InvalidArtifact(f"model.json of version {version.version} of {version.model} is no model card: {error}") from error
+            raise InvalidArtifact(
+                f"model.json of version {version.version} of {version.model} is no model card: {error}"
+            ) from error
         names = [check_file_name(name) for name in sorted(card.files)]
-        return {"model.json": content} | {name: self._download(source, name, destination) for name in names if name != "model.json"}
+        return {"model.json": content} | {
+            name: self._download(source, name, destination)
+            for name in names
+            if name != "model.json"
+        }
 
     def snapshot(self, version: ModelVersion) -> Snapshot:
         """What the run saw."""
@@ -114,7 +127,9 @@ class MlflowModelRegistry:
         try:
             return Snapshot.model_validate_json(content)
         except ValidationError as error:
-            raise InvalidArtifact(f"snapshot.json of run {version.run_id} is no snapshot: {error}") from error
+            raise InvalidArtifact(
+                f"snapshot.json of run {version.run_id} is no snapshot: {error}"
+            ) from error
 
     def log_evidence(self, version: ModelVersion, name: str, files: Mapping[str, bytes]) -> None:
         """What the gate saw."""
@@ -122,11 +137,15 @@ class MlflowModelRegistry:
             for file_name, content in files.items():
                 (Path(folder) / check_file_name(file_name)).write_bytes(content)
             with _asking(f"evidence {name} of run {version.run_id}"):
-                self._client.log_artifacts(version.run_id, folder, f"evidence/{check_file_name(name)}")
+                self._client.log_artifacts(
+                    version.run_id, folder, f"evidence/{check_file_name(name)}"
+                )
 
     def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
         """One file of what the gate saw."""
-        folder = f"{str(self._run(version).artifact_uri).rstrip('/')}/evidence/{check_file_name(name)}"
+        folder = (
+            f"{str(self._run(version).artifact_uri).rstrip('/')}/evidence/{check_file_name(name)}"
+        )
         with tempfile.TemporaryDirectory(prefix="ratchet-") as destination:
             return self._download(folder, check_file_name(file_name), Path(destination))
 
@@ -134,7 +153,10 @@ class MlflowModelRegistry:
         """Figures, dated as the version: so a repeated call writes what is there already."""
         moment = round(version.created_at.timestamp() * 1000)
         with _asking(f"{len(metrics)} metrics of run {version.run_id}"):
-            self._client.log_batch(version.run_id, metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()])
+            self._client.log_batch(
+                version.run_id,
+                metrics=[Metric(name, value, moment, 0) for name, value in metrics.items()],
+            )
 
     def run_url(self, version: ModelVersion) -> str:
         """The run's page."""
@@ -148,7 +170,9 @@ class MlflowModelRegistry:
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Both runs side by side."""
         runs = _quoted([first.run_id, second.run_id])
-        experiments = _quoted(sorted({str(self._run(version).experiment_id) for version in (first, second)}))
+        experiments = _quoted(
+            sorted({str(self._run(version).experiment_id) for version in (first, second)})
+        )
         return f"{self._public_url}/#/compare-runs?runs={runs}&experiments={experiments}&{MODEL_TRAINING}"
 
     def _run_page(self, version: ModelVersion) -> str:
@@ -173,8 +197,14 @@ class MlflowModelRegistry:
     def _source(self, version: ModelVersion) -> str:
         """Return where the model folder lies; never outside the run's artifacts, whatever somebody registered."""
         artifacts = str(self._run(version).artifact_uri).rstrip("/")
-        inside = version.source.removeprefix(f"runs:/{version.run_id}/").removeprefix(f"{artifacts}/").strip("/")
-        if inside == version.source.strip("/") or any(not part.replace(".", "") for part in inside.split("/")):
+        inside = (
+            version.source.removeprefix(f"runs:/{version.run_id}/")
+            .removeprefix(f"{artifacts}/")
+            .strip("/")
+        )
+        if inside == version.source.strip("/") or any(
+            not part.replace(".", "") for part in inside.split("/")
+        ):
             raise ModelRegistryRefused(
                 f"version {version.version} of {version.model} has its source at {version.source}, which is not below its run's artifacts ({artifacts}). "
                 "Register it again with `retrain run`."
@@ -186,22 +216,35 @@ class MlflowModelRegistry:
         with _asking(f"{name} in {folder}"):
             present = mlflow.artifacts.list_artifacts(artifact_uri=folder, tracking_uri=self._url)
         if name not in {str(file.path).rpartition("/")[2] for file in present if not file.is_dir}:
-            raise ArtifactNotFound(f"{folder} has no {name}. Was the run ended before it was written? Run `retrain run` for its window again.")
+            raise ArtifactNotFound(
+                f"{folder} has no {name}. Was the run ended before it was written? Run `retrain run` for its window again."
+            )
         with _asking(f"{name} in {folder}"):
-            path = mlflow.artifacts.download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=str(destination), tracking_uri=self._url)
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{folder}/{name}", dst_path=str(destination), tracking_uri=self._url
+            )
         return Path(path).read_bytes()
 
 
 def _version(found: Any, model: str) -> ModelVersion:
     _check_answer(found.name, model)
     created_at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    return ModelVersion(model, int(found.version), str(found.run_id), str(found.source), created_at, dict(found.tags))
+    return ModelVersion(
+        model,
+        int(found.version),
+        str(found.run_id),
+        str(found.source),
+        created_at,
+        dict(found.tags),
+    )
 
 
 def _check_answer(found: str, asked: str) -> None:
     """Raise when the answer is about something else: the client takes an empty body for an empty object."""
     if found != asked:
-        raise ModelRegistryUnavailable(f"asked about {asked!r}, the answer was about {found!r}. Is PROMOTE_TRACKING_URL the root of an MLflow server?")
+        raise ModelRegistryUnavailable(
+            f"asked about {asked!r}, the answer was about {found!r}. Is PROMOTE_TRACKING_URL the root of an MLflow server?"
+        )
 
 
 def _quoted(names: list[str]) -> str:
@@ -216,13 +259,21 @@ def _asking(question: str) -> Iterator[None]:
         raise _translated(question, error.error_code, str(error)) from error
     except OSError as error:  # artifacts come through requests, whose errors are OSErrors
         status = getattr(getattr(error, "response", None), "status_code", None)
-        raise _translated(question, "PERMISSION_DENIED" if status in (401, 403) else "", str(error)) from error
+        raise _translated(
+            question, "PERMISSION_DENIED" if status in (401, 403) else "", str(error)
+        ) from error
 
 
 def _translated(question: str, code: str, message: str) -> PromoteError:
     found = message.partition("\n")[0][:300]
     if code == "RESOURCE_DOES_NOT_EXIST":
-        return VersionNotFound(f"asked MLflow for {question}: {found}. See the model's page in MLflow.")
+        return VersionNotFound(
+            f"asked MLflow for {question}: {found}. See the model's page in MLflow."
+        )
     if code in _REFUSED_CODES:
-        return ModelRegistryRefused(f"asked MLflow for {question}, which it refused: {found}. See the request, or the rights of MLFLOW_TRACKING_USERNAME.")
-    return ModelRegistryUnavailable(f"asked MLflow for {question}, without an answer: {found}. See that it runs at PROMOTE_TRACKING_URL.")
+        return ModelRegistryRefused(
+            f"asked MLflow for {question}, which it refused: {found}. See the request, or the rights of MLFLOW_TRACKING_USERNAME."
+        )
+    return ModelRegistryUnavailable(
+        f"asked MLflow for {question}, without an answer: {found}. See that it runs at PROMOTE_TRACKING_URL."
+    )

@@ -141,7 +141,9 @@ def no_version(model: str, number: int, there_are: Iterable[int]) -> VersionNotF
     if not newest:
         advice = f"no version of {model} is registered. `retrain run {model}` registers one"
         return VersionNotFound(f"{model} has no version {number}: {advice}.")
-    return VersionNotFound(f"{model} has no version {number}. Its newest versions are {', '.join(newest)}.")
+    return VersionNotFound(
+        f"{model} has no version {number}. Its newest versions are {', '.join(newest)}."
+    )
 
 
 def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegistry:
@@ -156,11 +158,17 @@ def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegi
     """
     parts = urlsplit(tracking_url)
     if parts.username or parts.password:
-        raise ModelRegistryRefused("PROMOTE_TRACKING_URL carries a user or password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead.")
+        raise ModelRegistryRefused(
+            "PROMOTE_TRACKING_URL carries a user or password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelRegistryRefused("PROMOTE_TRACKING_URL should be the root of an MLflow server, such as http://127.0.0.1:5000.")
+        raise ModelRegistryRefused(
+            "PROMOTE_TRACKING_URL should be the root of an MLflow server, such as http://127.0.0.1:5000."
+        )
     for name, value in MLFLOW_CLIENT.items():
         os.environ.setdefault(name, value)
     from promote.registry.mlflow import MlflowModelRegistry  # noqa: PLC0415 - takes seconds, and reads the lines above
 
-    return MlflowModelRegistry(tracking_url.rstrip("/"), public_url=(public_url or tracking_url).rstrip("/"))
+    return MlflowModelRegistry(
+        tracking_url.rstrip("/"), public_url=(public_url or tracking_url).rstrip("/")
+    )

@@ -34,7 +34,11 @@ class Named:
     @property
     def served(self) -> bool:
         """Its release was seen healthy, so far as a status says."""
-        return self.release is not None and self.rollout is not None and self.rollout.state == "success"
+        return (
+            self.release is not None
+            and self.rollout is not None
+            and self.rollout.state == "success"
+        )
 
     @property
     def failed(self) -> bool:
@@ -101,7 +105,9 @@ def return_target(history: Sequence[Named], *, version: int | None = None) -> Na
     for named in history:
         if not named.served or named.content == now or named.release is None:
             continue
-        if named.release.version == version or (version is None and named.release.version not in left):
+        if named.release.version == version or (
+            version is None and named.release.version not in left
+        ):
             return named
     return None
 
@@ -113,25 +119,44 @@ def served_at(history: Sequence[Named], instant: datetime) -> ServedAt | None:
         history: Newest first, complete.
         instant: Aware.
     """
-    healthy = [named for named in history if named.served and named.rollout is not None and named.rollout.at <= instant]
-    removed_at = max((named.at for named in history if named.content is None and named.at <= instant), default=None)
+    healthy = [
+        named
+        for named in history
+        if named.served and named.rollout is not None and named.rollout.at <= instant
+    ]
+    removed_at = max(
+        (named.at for named in history if named.content is None and named.at <= instant),
+        default=None,
+    )
     if not healthy:
         return None
-    newest = max(healthy, key=lambda named: named.rollout.at if named.rollout else named.at)  # of equals the first, which main named later
-    if newest.release is None or newest.rollout is None or (removed_at is not None and removed_at >= newest.rollout.at):
+    newest = max(
+        healthy, key=lambda named: named.rollout.at if named.rollout else named.at
+    )  # of equals the first, which main named later
+    if (
+        newest.release is None
+        or newest.rollout is None
+        or (removed_at is not None and removed_at >= newest.rollout.at)
+    ):
         return None
-    return ServedAt(newest.release, newest.commit, newest.rollout.at, _why(newest, history, instant))
+    return ServedAt(
+        newest.release, newest.commit, newest.rollout.at, _why(newest, history, instant)
+    )
 
 
 def _why(newest: Named, history: Sequence[Named], instant: datetime) -> str:
-    tried = [named for named in history if newest.at < named.at <= instant and named.release is not None]
+    tried = [
+        named for named in history if newest.at < named.at <= instant and named.release is not None
+    ]
     again = any(named.content == newest.content and named.at < newest.at for named in history)
     sentence = f"main named it in commit {newest.commit[:12]}{' again, by a rollback' if again else ''}, and it was seen healthy"
     failed = [named for named in tried if named.failed]
     if failed:
         return f"{sentence}; version {_version(failed[0])}, named later, did not become healthy"
     if tried:
-        return f"{sentence}; version {_version(tried[0])} was named by then, and not yet seen healthy"
+        return (
+            f"{sentence}; version {_version(tried[0])} was named by then, and not yet seen healthy"
+        )
     return sentence
 
 
@@ -139,7 +164,9 @@ def _version(named: Named) -> str:
     return str(named.release.version) if named.release else "unknown"
 
 
-def first_parents(head: str, graph: Mapping[str, GraphCommit], *, until: str | None = None) -> list[str]:
+def first_parents(
+    head: str, graph: Mapping[str, GraphCommit], *, until: str | None = None
+) -> list[str]:
     """Return the first-parent commits from `head` back, newest first, without `until` and what is before it.
 
     Raises:
@@ -191,7 +218,9 @@ def changes(
     return found[::-1]
 
 
-def _brought_by(commit: str, graph: Mapping[str, GraphCommit], reached: set[str]) -> list[str] | None:
+def _brought_by(
+    commit: str, graph: Mapping[str, GraphCommit], reached: set[str]
+) -> list[str] | None:
     """Return the commits that came to the line with this one; None when the graph does not know them all. Adds them to `reached`."""
     brought, stack, complete = [], [commit], True
     while stack:

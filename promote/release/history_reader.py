@@ -19,7 +19,10 @@ class HistoryReader:
     def read(self, model: str, main: str) -> History:
         """Return what main named, newest first, with what came of it."""
         versions = self._forge.history(release_path(model, self._environment), main)
-        return tuple(self._named(model, version, is_newest=not place) for place, version in enumerate(versions))
+        return tuple(
+            self._named(model, version, is_newest=not place)
+            for place, version in enumerate(versions)
+        )
 
     def _named(self, model: str, version: FileVersion, *, is_newest: bool) -> Named:
         status = self._final.get(version.commit)
@@ -29,7 +32,13 @@ class HistoryReader:
             has_ended = status is not None and status.state != "pending"
             if status and has_ended and (status.state == "success" or not is_newest):
                 self._final[version.commit] = status
-        return Named(version.commit, version.at, version.content, read_release(version.content, model), status)
+        return Named(
+            version.commit,
+            version.at,
+            version.content,
+            read_release(version.content, model),
+            status,
+        )
 
 
 def read_release(content: bytes | None, model: str) -> Release | None:

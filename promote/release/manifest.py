@@ -13,7 +13,9 @@ from promote.errors import InvalidName, InvalidRelease
 from retrain.contract import digest_of_json, problem_with_model_name
 
 _MOST_LINES = 78
-_BRANCH = re.compile(r"(?:(rollback|revert)-to-)?v([1-9]\d*)-(?:over-([0-9a-f]{12})|first)(?:-by-([0-9a-f]{8}))?")
+_BRANCH = re.compile(
+    r"(?:(rollback|revert)-to-)?v([1-9]\d*)-(?:over-([0-9a-f]{12})|first)(?:-by-([0-9a-f]{8}))?"
+)
 
 _RELEASE = """\
 # Written by promote. Changed by pull requests only: what this file says on main is what runs.
@@ -88,7 +90,12 @@ def check_model(model: str) -> str:
 
 def render(release: Release) -> bytes:
     """Return the bytes of release.yaml; a function of the release."""
-    return _RELEASE.format(image=release.image, model_digest=release.model_digest, verdict=release.verdict_digest, version=release.version).encode()
+    return _RELEASE.format(
+        image=release.image,
+        model_digest=release.model_digest,
+        verdict=release.verdict_digest,
+        version=release.version,
+    ).encode()
 
 
 def parse(content: bytes, model: str) -> Release:
@@ -97,7 +104,13 @@ def parse(content: bytes, model: str) -> Release:
     Raises:
         InvalidRelease: Anything else.
     """
-    values = dict(re.findall(r'^  (image|model_digest|verdict|version): "([^"\n\\]*)"$', content.decode(errors="replace"), flags=re.MULTILINE))
+    values = dict(
+        re.findall(
+            r'^  (image|model_digest|verdict|version): "([^"\n\\]*)"$',
+            content.decode(errors="replace"),
+            flags=re.MULTILINE,
+        )
+    )
     try:
         release = Release(
             model=model,
@@ -107,17 +120,27 @@ def parse(content: bytes, model: str) -> Release:
             verdict_digest=values["verdict"],
         )
     except (KeyError, ValueError, ValidationError) as error:
-        raise InvalidRelease(f"release.yaml of {model} lacks, or has badly, one of image, model_digest, verdict, version. Revert the commit.") from error
-    if render(release) != content or not re.fullmatch(r"[\w./:-]+@sha256:[0-9a-f]{64}", release.image):
-        raise InvalidRelease(f"release.yaml of {model} is not in the form that promote writes. Revert the commit.")
+        raise InvalidRelease(
+            f"release.yaml of {model} lacks, or has badly, one of image, model_digest, verdict, version. Revert the commit."
+        ) from error
+    if render(release) != content or not re.fullmatch(
+        r"[\w./:-]+@sha256:[0-9a-f]{64}", release.image
+    ):
+        raise InvalidRelease(
+            f"release.yaml of {model} is not in the form that promote writes. Revert the commit."
+        )
     return release
 
 
 def first_files(model: str, environment: str, *, replicas: int = 2) -> dict[str, bytes]:
     """Return what the first pull request of a model adds beside release.yaml: its kustomization and its Flux object."""
     return {
-        f"gitops/models/{model}/{environment}/kustomization.yaml": _KUSTOMIZATION.format(model=model, replicas=replicas).encode(),
-        f"gitops/clusters/{environment}/{model}.yaml": _FLUX.format(model=model, environment=environment).encode(),
+        f"gitops/models/{model}/{environment}/kustomization.yaml": _KUSTOMIZATION.format(
+            model=model, replicas=replicas
+        ).encode(),
+        f"gitops/clusters/{environment}/{model}.yaml": _FLUX.format(
+            model=model, environment=environment
+        ).encode(),
     }
 
 
@@ -200,7 +223,9 @@ def title(verdict: Verdict) -> str:
     return f"{verdict.model} v{verdict.challenger}: {found}"
 
 
-def body(verdict: Verdict, *, owner: str, recipe: str, links: Sequence[tuple[str, str]], release: Release) -> str:
+def body(
+    verdict: Verdict, *, owner: str, recipe: str, links: Sequence[tuple[str, str]], release: Release
+) -> str:
     """Return a pull request's body, under 80 lines.
 
     Args:
@@ -224,7 +249,11 @@ def body(verdict: Verdict, *, owner: str, recipe: str, links: Sequence[tuple[str
     lines = explanation(verdict).rstrip().splitlines()
     room = _MOST_LINES - len(tail)
     if len(lines) > room:
-        lines = [*lines[: room - 2], "", f"… {len(lines) - room + 2} more lines: `promote explain {verdict.model} {verdict.challenger}`"]
+        lines = [
+            *lines[: room - 2],
+            "",
+            f"… {len(lines) - room + 2} more lines: `promote explain {verdict.model} {verdict.challenger}`",
+        ]
     return "\n".join([*lines, *tail]) + "\n"
 
 

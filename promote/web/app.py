@@ -51,7 +51,11 @@ class Loop:
             environment: Of this service.
             interval_seconds: Between passes when nobody nudges.
         """
-        self._reconciler, self._models, self._interval_seconds = reconciler, models, interval_seconds
+        self._reconciler, self._models, self._interval_seconds = (
+            reconciler,
+            models,
+            interval_seconds,
+        )
         self._is_model, self._environment = is_model, environment
         self._wake, self._stop = threading.Event(), threading.Event()
         self._nudged: set[str] = set()
@@ -105,19 +109,29 @@ class Loop:
             self.problem = f"the list of models: {type(error).__name__}: {error}"
             log.exception("state='defect'")
         nudged, self._nudged = self._nudged, set()
-        for model in sorted({*self._known, *self.promotions, *nudged}, key=lambda name: (name not in nudged, name)):
+        for model in sorted(
+            {*self._known, *self.promotions, *nudged}, key=lambda name: (name not in nudged, name)
+        ):
             if self._stop.is_set():
                 return
             try:
                 self._reconciler.reconcile(model, self._keep)
-            except Exception as error:  # the edge: one model's defect must not end the service for the others
+            except (
+                Exception
+            ) as error:  # the edge: one model's defect must not end the service for the others
                 self.problem = f"{model}: {type(error).__name__}: {error}"
                 log.exception("model=%s state='defect'", model)
 
     def _keep(self, promotion: Promotion) -> None:
         before = self.promotions.get(promotion.model)
         if before is None or (before.state, before.version) != (promotion.state, promotion.version):
-            said = (promotion.model, promotion.state, promotion.version, promotion.waits_for, promotion.reason)
+            said = (
+                promotion.model,
+                promotion.state,
+                promotion.version,
+                promotion.waits_for,
+                promotion.reason,
+            )
             log.info("model=%s state=%r version=%s waits_for=%s reason=%r", *said)
         self.promotions[promotion.model] = promotion
 
@@ -147,20 +161,29 @@ def create_app(loop: Loop) -> FastAPI:
     @app.get("/promotions")
     def promotions(model: str | None = None) -> list[Promotion]:
         """Return where every model stands, or one."""
-        return [promotion for name, promotion in sorted(loop.promotions.items()) if model in {None, name}]
+        return [
+            promotion
+            for name, promotion in sorted(loop.promotions.items())
+            if model in {None, name}
+        ]
 
     @app.get("/promotions/{model}")
     def promotion(model: str) -> Promotion:
         """Return where a model stands."""
         if check_model(model) not in loop.promotions:
-            raise HTTPException(404, f"Promote has not seen a model {model} yet. POST /nudge/{model} makes it look. Known: {sorted(loop.promotions)}.")
+            raise HTTPException(
+                404,
+                f"Promote has not seen a model {model} yet. POST /nudge/{model} makes it look. Known: {sorted(loop.promotions)}.",
+            )
         return loop.promotions[model]
 
     @app.get("/health")
     def health() -> JSONResponse:
         """Return 200 while passes are made; what the last one could not see is said, and no reason to restart."""
         status = "ok" if loop.is_alive else "the loop has ended"
-        return JSONResponse({"status": status, "problem": loop.problem}, 200 if loop.is_alive else 503)
+        return JSONResponse(
+            {"status": status, "problem": loop.problem}, 200 if loop.is_alive else 503
+        )
 
     return app
 
@@ -169,7 +192,12 @@ async def _problem(_: Request, error: Exception) -> JSONResponse:
     """Answer as RFC 9457 says."""
     detail = str(error.detail) if isinstance(error, HTTPException) else str(error)
     status = _status(error)
-    problem = {"type": "about:blank", "title": detail.partition(".")[0], "status": status, "detail": detail}
+    problem = {
+        "type": "about:blank",
+        "title": detail.partition(".")[0],
+        "status": status,
+        "detail": detail,
+    }
     return JSONResponse(problem, status, media_type="application/problem+json")
 
 

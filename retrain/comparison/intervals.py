@@ -106,7 +106,14 @@ def metric_value(metric: str, labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def compare(
-    metric: str, labels: ArrayLike, champion: ArrayLike, challenger: ArrayLike, groups: ArrayLike, *, confidence: float, where: str = "all rows"
+    metric: str,
+    labels: ArrayLike,
+    champion: ArrayLike,
+    challenger: ArrayLike,
+    groups: ArrayLike,
+    *,
+    confidence: float,
+    where: str = "all rows",
 ) -> Comparison:
     """Return both models' figures and the interval of the challenger's improvement, by leaving out one group at a time.
 
@@ -128,11 +135,16 @@ def compare(
     """
     chosen = _metric(metric)
     truth = _labels(labels)
-    old, new = _scores(chosen, champion, truth, "the champion's"), _scores(chosen, challenger, truth, "the challenger's")
+    old, new = (
+        _scores(chosen, champion, truth, "the champion's"),
+        _scores(chosen, challenger, truth, "the challenger's"),
+    )
     codes, sizes = group_codes(groups)
     _check_groups(codes, sizes, truth)
     rows = _Rows(truth, codes, sizes)
-    figures = _areas(rows, old, new) if chosen.row_values is None else _means(chosen, rows, old, new)
+    figures = (
+        _areas(rows, old, new) if chosen.row_values is None else _means(chosen, rows, old, new)
+    )
     effective = effective_groups(sizes)
     return Comparison(
         metric=metric,
@@ -159,7 +171,11 @@ def effective_groups(sizes: Counts) -> float:
 def standard_error(comparison: Comparison) -> float:
     """Return the jackknife's standard error of the improvement."""
     interval = comparison.improvement
-    return (interval.upper - interval.lower) / 2 / t_quantile(interval.confidence, comparison.effective_groups)
+    return (
+        (interval.upper - interval.lower)
+        / 2
+        / t_quantile(interval.confidence, comparison.effective_groups)
+    )
 
 
 def t_quantile(confidence: float, effective: float) -> float:
@@ -238,11 +254,21 @@ def _means(metric: Metric, rows: _Rows, old: Floats, new: Floats) -> _Figures:
 
 
 def _areas(rows: _Rows, old: Floats, new: Floats) -> _Figures:
-    before, after = (PairCounts.of(rows.labels, scores, rows.codes, len(rows.sizes)) for scores in (old, new))
+    before, after = (
+        PairCounts.of(rows.labels, scores, rows.codes, len(rows.sizes)) for scores in (old, new)
+    )
     _check_classes(before.pairs())
-    _check_classes(before.pairs_without_each().min(), " without any one group, and one group holds all rows of a class")
+    _check_classes(
+        before.pairs_without_each().min(),
+        " without any one group, and one group holds all rows of a class",
+    )
     improvement = after.auc() - before.auc()
-    return _Figures(before.auc(), after.auc(), improvement, after.auc_without_each() - before.auc_without_each() - improvement)
+    return _Figures(
+        before.auc(),
+        after.auc(),
+        improvement,
+        after.auc_without_each() - before.auc_without_each() - improvement,
+    )
 
 
 def _check_classes(pairs: int, found: str = ", and all labels are the same") -> None:
@@ -254,10 +280,17 @@ def _check_classes(pairs: int, found: str = ", and all labels are the same") -> 
 def _interval(figures: _Figures, effective: float, confidence: float) -> Interval:
     groups, quantile = len(figures.moves), t_quantile(confidence, effective)
     if not quantile < LARGEST_QUANTILE:
-        message = f"one group holds nearly all rows ({effective:.3f} effective groups): use more days"
+        message = (
+            f"one group holds nearly all rows ({effective:.3f} effective groups): use more days"
+        )
         raise NotComparable(message)
     half = quantile * math.sqrt((groups - 1) / groups * float(np.sum(figures.moves**2)))
-    return Interval(estimate=figures.improvement, lower=figures.improvement - half, upper=figures.improvement + half, confidence=confidence)
+    return Interval(
+        estimate=figures.improvement,
+        lower=figures.improvement - half,
+        upper=figures.improvement + half,
+        confidence=confidence,
+    )
 
 
 def _metric(name: str) -> Metric:
@@ -297,7 +330,11 @@ def _numbers(values: ArrayLike, whose: str) -> Floats:
 
 def _types_that_are_no_numbers(column: NDArray[Any]) -> list[str]:
     kinds = set(map(type, column.ravel().tolist()))
-    return sorted(kind.__name__ for kind in kinds if not issubclass(kind, _NUMBER_TYPES) or issubclass(kind, np.timedelta64))
+    return sorted(
+        kind.__name__
+        for kind in kinds
+        if not issubclass(kind, _NUMBER_TYPES) or issubclass(kind, np.timedelta64)
+    )
 
 
 def _labels(labels: ArrayLike) -> Flags:

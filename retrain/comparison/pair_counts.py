@@ -45,7 +45,9 @@ class PairCounts:
         above = labels.sum() - (middles - below)[~labels]
         with_negative = np.bincount(codes[~labels], weights=above, minlength=groups)
         within = _within_groups(labels, scores, codes, negatives)
-        return cls(float(with_positive.sum()), with_positive + with_negative - within, positives, negatives)
+        return cls(
+            float(with_positive.sum()), with_positive + with_negative - within, positives, negatives
+        )
 
     def pairs(self) -> int:
         """Return how many pairs there are; 0 when one class has no rows."""
@@ -53,7 +55,9 @@ class PairCounts:
 
     def pairs_without_each(self) -> Counts:
         """Return how many pairs are left without each group."""
-        left: Counts = (self.positives.sum() - self.positives) * (self.negatives.sum() - self.negatives)
+        left: Counts = (self.positives.sum() - self.positives) * (
+            self.negatives.sum() - self.negatives
+        )
         return left
 
     def auc(self) -> float:
@@ -76,7 +80,9 @@ def _middles(labels: Flags, changes: Flags) -> tuple[Floats, Floats]:
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1, [len(labels)]])
     lengths = np.diff(starts)
     negatives = np.concatenate([[0], np.cumsum(~labels)])[starts]
-    return np.repeat((starts[:-1] + starts[1:]) / 2, lengths), np.repeat((negatives[:-1] + negatives[1:]) / 2, lengths)
+    return np.repeat((starts[:-1] + starts[1:]) / 2, lengths), np.repeat(
+        (negatives[:-1] + negatives[1:]) / 2, lengths
+    )
 
 
 def _within_groups(labels: Flags, scores: Floats, codes: Codes, negatives: Counts) -> Floats:
@@ -86,5 +92,7 @@ def _within_groups(labels: Flags, scores: Floats, codes: Codes, negatives: Count
     _, below = _middles(labels, (scores[1:] != scores[:-1]) | (codes[1:] != codes[:-1]))
     of_earlier_groups = (np.cumsum(negatives) - negatives)[codes[labels]]
     right = below[labels] - of_earlier_groups
-    pairs: Floats = np.bincount(codes[labels], weights=right, minlength=len(negatives)).astype(np.float64)
+    pairs: Floats = np.bincount(codes[labels], weights=right, minlength=len(negatives)).astype(
+        np.float64
+    )
     return pairs

@@ -34,7 +34,9 @@ class Trained:
     notes: tuple[str, ...]
 
 
-def train(window: WindowRun, *, champion: str | None, workers: int, say: Callable[[str], None]) -> Trained:
+def train(
+    window: WindowRun, *, champion: str | None, workers: int, say: Callable[[str], None]
+) -> Trained:
     """Return the model that ships.
 
     Args:
@@ -49,23 +51,42 @@ def train(window: WindowRun, *, champion: str | None, workers: int, say: Callabl
     """
     spec, rows = window.spec, window.rows
     labels = {split: window.labels(split) for split in rows}
-    candidates = _timed(say, [_fit(window, name, rows["train"], rows["validation"]) for name in spec.techniques], workers)
+    candidates = _timed(
+        say,
+        [_fit(window, name, rows["train"], rows["validation"]) for name in spec.techniques],
+        workers,
+    )
     eligible = {one.name: one for one in candidates if isinstance(one, Fitted)}
-    refused = [f"{one.name} is not eligible: {one.reason}" for one in candidates if isinstance(one, Ineligible)]
+    refused = [
+        f"{one.name} is not eligible: {one.reason}"
+        for one in candidates
+        if isinstance(one, Ineligible)
+    ]
     if not eligible:
         raise TrainingError(f"no technique of {spec.name} may ship: {'; '.join(refused)}")
     groups = rows["validation"].column(spec.columns.groups).cast(pa.string()).to_pylist()
     scores = {name: one.scores for name, one in eligible.items()}
-    selection = select_technique(spec.gate.metric, labels["validation"], scores, groups, champion=champion, confidence=spec.gate.change.better_with_confidence)
+    selection = select_technique(
+        spec.gate.metric,
+        labels["validation"],
+        scores,
+        groups,
+        champion=champion,
+        confidence=spec.gate.change.better_with_confidence,
+    )
     winner, also_refused = _refit(window, selection.order, workers, say)
     test_scores = winner.scores[rows["validation"].num_rows :]
-    measured = figures("validation", labels["validation"], scores[winner.name]) | figures("test", labels["test"], test_scores)
+    measured = figures("validation", labels["validation"], scores[winner.name]) | figures(
+        "test", labels["test"], test_scores
+    )
     schema = model_schema(winner.features, _refit_rows(window), label=spec.columns.label)
     about = model_about(spec.title, winner.features, rows["test"])
     return Trained(
         candidates=tuple(candidates),
         winner=winner,
-        card=model_card(spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about=about),
+        card=model_card(
+            spec, winner.name, window.snapshot.snapshot_id, schema, winner.network, about=about
+        ),
         about=about,
         test_scores=test_scores,
         figures=measured,
@@ -74,7 +95,9 @@ def train(window: WindowRun, *, champion: str | None, workers: int, say: Callabl
     )
 
 
-def _refit(window: WindowRun, order: Sequence[str], workers: int, say: Callable[[str], None]) -> tuple[Fitted, list[str]]:
+def _refit(
+    window: WindowRun, order: Sequence[str], workers: int, say: Callable[[str], None]
+) -> tuple[Fitted, list[str]]:
     """The first technique whose refit exports exactly."""
     rows = window.rows
     fitted_on, held_out = _refit_rows(window), pa.concat_tables([rows["validation"], rows["test"]])
@@ -94,17 +117,28 @@ def _refit_rows(window: WindowRun) -> pa.Table:
 
 def _fit(window: WindowRun, name: str, rows: pa.Table, held_out: pa.Table) -> Fit:
     spec = window.spec
-    return Fit(name, spec.techniques[name], spec.features, spec.columns.label, rows, held_out, window.seed)
+    return Fit(
+        name, spec.techniques[name], spec.features, spec.columns.label, rows, held_out, window.seed
+    )
 
 
-def _timed(say: Callable[[str], None], tasks: Sequence[Fit], workers: int) -> list[Fitted | Ineligible]:
+def _timed(
+    say: Callable[[str], None], tasks: Sequence[Fit], workers: int
+) -> list[Fitted | Ineligible]:
     started = time.monotonic()
     outcomes = fit_all(tasks, workers=workers)
-    each = ", ".join(f"{one.name} {'is not eligible' if isinstance(one, Ineligible) else f'{one.seconds:.1f} s'}" for one in outcomes)
+    each = ", ".join(
+        f"{one.name} {'is not eligible' if isinstance(one, Ineligible) else f'{one.seconds:.1f} s'}"
+        for one in outcomes
+    )
     say(f"fitted on {tasks[0].train.num_rows:,} rows: {each} ({time.monotonic() - started:.1f} s)")
     return outcomes
 
 
 def _dropped(window: WindowRun, winner: Fitted) -> list[str]:
     kept = {feature.name for feature in winner.features}
-    return [f"{feature.name} has no value in the window: the model does not take it" for feature in window.spec.features if feature.name not in kept]
+    return [
+        f"{feature.name} has no value in the window: the model does not take it"
+        for feature in window.spec.features
+        if feature.name not in kept
+    ]

@@ -24,7 +24,9 @@ from retrain.fitting.frames import MISSING_CATEGORY, Columns, to_columns, to_fra
 from retrain.spec.model_file import ModelSpec
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline  # takes seconds to import, which only a worker that fits should pay
+    from sklearn.pipeline import (
+        Pipeline,
+    )  # takes seconds to import, which only a worker that fits should pay
 
 MODEL_FILE, CARD_FILE, ABOUT_FILE = "model.onnx", "model.json", "about.json"
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
@@ -60,12 +62,30 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
     from skl2onnx import to_onnx as convert  # noqa: PLC0415 - slow to import, and only a worker that exports needs it
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415 - as above
 
-    inputs = [(feature.name, StringTensorType([None, 1]) if feature.type == "category" else FloatTensorType([None, 1])) for feature in features]
+    inputs = [
+        (
+            feature.name,
+            StringTensorType([None, 1])
+            if feature.type == "category"
+            else FloatTensorType([None, 1]),
+        )
+        for feature in features
+    ]
     # the name is among the bytes: fixed here, for the exporter's own is random in some of its functions
     with warnings.catch_warnings():  # skl2onnx 1.20 writes booleans where protobuf 7 will take integers only: why protobuf stays below 7
-        warnings.filterwarnings("ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning)
-        network = convert(pipeline, name="model", initial_types=inputs, options={"zipmap": False}, target_opset=OPSETS)
-    opsets = sorted(network.opset_import, key=lambda opset: str(opset.domain))  # the exporter's order is a set's: another in each process
+        warnings.filterwarnings(
+            "ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning
+        )
+        network = convert(
+            pipeline,
+            name="model",
+            initial_types=inputs,
+            options={"zipmap": False},
+            target_opset=OPSETS,
+        )
+    opsets = sorted(
+        network.opset_import, key=lambda opset: str(opset.domain)
+    )  # the exporter's order is a set's: another in each process
     del network.opset_import[:]
     network.opset_import.extend(opsets)
     return bytes(network.SerializeToString(deterministic=True))
@@ -77,11 +97,16 @@ class Network:
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"]
+        )
 
     def answer(self, columns: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the labels and P(label is true), each of shape [N]."""
-        labels, probabilities = self._session.run(["label", "probabilities"], {name: values.reshape(-1, 1) for name, values in columns.items()})
+        labels, probabilities = self._session.run(
+            ["label", "probabilities"],
+            {name: values.reshape(-1, 1) for name, values in columns.items()},
+        )
         return labels, probabilities[:, 1].astype(np.float64)
 
     def score(self, columns: Columns) -> npt.NDArray[np.float64]:
@@ -89,7 +114,14 @@ class Network:
         return self.answer(columns)[1]
 
 
-def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Feature], rows: pa.Table, *, as_fitted: AsFitted = to_frame) -> Parity:
+def check_parity(
+    pipeline: Pipeline,
+    network: Network,
+    features: Sequence[Feature],
+    rows: pa.Table,
+    *,
+    as_fitted: AsFitted = to_frame,
+) -> Parity:
     """Compare both on `rows` and on rows of extreme, missing and unknown values made from the first of them.
 
     Args:
@@ -105,25 +137,43 @@ def check_parity(pipeline: Pipeline, network: Network, features: Sequence[Featur
     labels, scores = network.answer(to_columns(features, asked))
     differences = np.abs(scores - pipeline.predict_proba(frame)[:, 1])
     worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))
-    return Parity(rows=asked.num_rows, largest_difference=worst, flipped_labels=int(np.sum(labels != pipeline.predict(frame))))
+    return Parity(
+        rows=asked.num_rows,
+        largest_difference=worst,
+        flipped_labels=int(np.sum(labels != pipeline.predict(frame))),
+    )
 
 
 def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
     """Return the first row again and again, each time with one extreme value, and once with every value missing."""
     first = rows.slice(0, 1).to_pylist()[0]
-    changed = [{**first, feature.name: value} for feature in features for value in _extremes(feature)]
+    changed = [
+        {**first, feature.name: value} for feature in features for value in _extremes(feature)
+    ]
     changed.append({feature.name: None for feature in features})
     return pa.Table.from_pylist(changed, schema=rows.schema)
 
 
-def model_schema(features: Sequence[Feature], rows: pa.Table, *, label: str = "label") -> ModelSchema:
+def model_schema(
+    features: Sequence[Feature], rows: pa.Table, *, label: str = "label"
+) -> ModelSchema:
     """Return the input and output of a model fitted on `rows`, with the categories that it saw.
 
     `label` is the name of the label's column; the output's description names it.
     """
     return ModelSchema(
-        features=tuple(feature.model_copy(update={"known_categories": _known_categories(feature, rows)}) for feature in features),
-        outputs=(Output(name="probability", description=f"Probability that {label} is true", minimum=0, maximum=1),),
+        features=tuple(
+            feature.model_copy(update={"known_categories": _known_categories(feature, rows)})
+            for feature in features
+        ),
+        outputs=(
+            Output(
+                name="probability",
+                description=f"Probability that {label} is true",
+                minimum=0,
+                maximum=1,
+            ),
+        ),
     )
 
 
@@ -131,10 +181,20 @@ def model_about(title: str, features: Sequence[Feature], rows: pa.Table) -> Mode
     """Return title and example, which is the first of `rows` without its missing values."""
     row = rows.slice(0, 1).to_pylist()[0]
     example = {feature.name: _as_sent(feature, row[feature.name]) for feature in features}
-    return ModelAbout(title=title, example={name: value for name, value in example.items() if value is not None})
+    return ModelAbout(
+        title=title, example={name: value for name, value in example.items() if value is not None}
+    )
 
 
-def model_card(spec: ModelSpec, technique: str, snapshot_id: str, io: ModelSchema, network: bytes, *, about: ModelAbout) -> ModelCard:
+def model_card(
+    spec: ModelSpec,
+    technique: str,
+    snapshot_id: str,
+    io: ModelSchema,
+    network: bytes,
+    *,
+    about: ModelAbout,
+) -> ModelCard:
     """Return the card that names the model's content."""
     return ModelCard(
         model=spec.name,
@@ -176,7 +236,10 @@ def _extremes(feature: Feature) -> Sequence[float | str | None]:
 
 def _in_two_types(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
     types = [pa.string() if feature.type == "category" else pa.float64() for feature in features]
-    columns = [rows.column(feature.name).cast(kind, safe=False) for feature, kind in zip(features, types, strict=True)]
+    columns = [
+        rows.column(feature.name).cast(kind, safe=False)
+        for feature, kind in zip(features, types, strict=True)
+    ]
     return pa.table(columns, names=[feature.name for feature in features])
 
 

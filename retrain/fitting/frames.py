@@ -20,7 +20,9 @@ Columns = dict[str, Column]
 
 def usable_features(features: Sequence[Feature], rows: pa.Table) -> tuple[Feature, ...]:
     """Return the features that hold at least one value; a column without any cannot be fitted, nor exported."""
-    return tuple(feature for feature in features if rows.column(feature.name).null_count < rows.num_rows)
+    return tuple(
+        feature for feature in features if rows.column(feature.name).null_count < rows.num_rows
+    )
 
 
 def to_frame(features: Sequence[Feature], rows: pa.Table) -> pd.DataFrame:
@@ -32,7 +34,9 @@ def to_column(feature: Feature, rows: pa.Table) -> Column:
     """Return one feature's values as they enter the ONNX model, of shape [N]."""
     column = rows.column(feature.name)
     if feature.type == "category":
-        return np.asarray(pc.fill_null(column.cast(pa.string()), MISSING_CATEGORY).to_numpy(), dtype=object)
+        return np.asarray(
+            pc.fill_null(column.cast(pa.string()), MISSING_CATEGORY).to_numpy(), dtype=object
+        )
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float32)
 
 

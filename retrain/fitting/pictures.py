@@ -18,7 +18,15 @@ CALIBRATION_BINS = 10
 IMPORTANCE_REPEATS = 3
 
 
-def draw_pictures(folder: Path, *, title: str, labels: Labels, scores: Floats, importance: Mapping[str, float], metric: str) -> None:
+def draw_pictures(
+    folder: Path,
+    *,
+    title: str,
+    labels: Labels,
+    scores: Floats,
+    importance: Mapping[str, float],
+    metric: str,
+) -> None:
     """Write four PNG files; the same figures give the same bytes.
 
     Args:
@@ -34,8 +42,19 @@ def draw_pictures(folder: Path, *, title: str, labels: Labels, scores: Floats, i
     recall, precision = precision_recall_curve(labels, scores)
     predicted, observed = calibration_curve(labels, scores)
     area = metric_value("roc_auc", labels, scores)
-    _line(folder / "roc.png", f"{title}\nROC AUC {area:.3f}", ("false positive rate", false_rate), ("true positive rate", true_rate), diagonal=True)
-    _line(folder / "precision_recall.png", f"{title}\nprecision and recall", ("recall", recall), ("precision", precision))
+    _line(
+        folder / "roc.png",
+        f"{title}\nROC AUC {area:.3f}",
+        ("false positive rate", false_rate),
+        ("true positive rate", true_rate),
+        diagonal=True,
+    )
+    _line(
+        folder / "precision_recall.png",
+        f"{title}\nprecision and recall",
+        ("recall", recall),
+        ("precision", precision),
+    )
     _line(
         folder / "calibration.png",
         f"{title}\ncalibration in {CALIBRATION_BINS} bins of equal size",
@@ -43,7 +62,11 @@ def draw_pictures(folder: Path, *, title: str, labels: Labels, scores: Floats, i
         ("observed", observed),
         diagonal=True,
     )
-    _bars(folder / "permutation_importance.png", f"{title}\nhow much worse {METRICS[metric].label} gets when a feature is shuffled", importance)
+    _bars(
+        folder / "permutation_importance.png",
+        f"{title}\nhow much worse {METRICS[metric].label} gets when a feature is shuffled",
+        importance,
+    )
 
 
 def roc_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
@@ -60,11 +83,19 @@ def precision_recall_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floa
 
 def calibration_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
     """Return mean score and share of true labels of each bin; bins hold equally many rows."""
-    bins = [part for part in np.array_split(np.argsort(scores, kind="stable"), CALIBRATION_BINS) if len(part)]
-    return np.array([scores[part].mean() for part in bins]), np.array([labels[part].mean() for part in bins])
+    bins = [
+        part
+        for part in np.array_split(np.argsort(scores, kind="stable"), CALIBRATION_BINS)
+        if len(part)
+    ]
+    return np.array([scores[part].mean() for part in bins]), np.array(
+        [labels[part].mean() for part in bins]
+    )
 
 
-def permutation_importance(score: Callable[[Columns], Floats], columns: Columns, labels: Labels, *, metric: str, seed: int) -> dict[str, float]:
+def permutation_importance(
+    score: Callable[[Columns], Floats], columns: Columns, labels: Labels, *, metric: str, seed: int
+) -> dict[str, float]:
     """Return how much the metric worsens when a feature's values are shuffled, mean of 3 shuffles; best feature first.
 
     It tells what the model relies on, not what causes the label; features that say the same share their importance.
@@ -74,7 +105,10 @@ def permutation_importance(score: Callable[[Columns], Floats], columns: Columns,
     whole = metric_value(metric, labels, score(columns))
     drops = {}
     for name, values in columns.items():
-        shuffled = [metric_value(metric, labels, score({**columns, name: random.permutation(values)})) for _ in range(IMPORTANCE_REPEATS)]
+        shuffled = [
+            metric_value(metric, labels, score({**columns, name: random.permutation(values)}))
+            for _ in range(IMPORTANCE_REPEATS)
+        ]
         drops[name] = float(sign * (whole - np.mean(shuffled)))
     return dict(sorted(drops.items(), key=lambda item: -item[1]))
 
@@ -87,7 +121,9 @@ def _counts(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
     return hits.astype(np.float64), (last_of_score + 1 - hits).astype(np.float64)
 
 
-def _line(path: Path, title: str, x: tuple[str, Floats], y: tuple[str, Floats], *, diagonal: bool = False) -> None:
+def _line(
+    path: Path, title: str, x: tuple[str, Floats], y: tuple[str, Floats], *, diagonal: bool = False
+) -> None:
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel=x[0], ylabel=y[0], xlim=(0, 1), ylim=(0, 1))
     axes.set_title(title, fontsize="medium")

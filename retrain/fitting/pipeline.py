@@ -37,7 +37,12 @@ def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: in
     numbers = [feature.name for feature in features if feature.type != "category"]
     encode, prepare = _for_trees() if _is_tree(estimator) else _for_the_rest()
     columns = [("categories", encode, categories), ("numbers", prepare, numbers)]
-    return Pipeline([("columns", ColumnTransformer([part for part in columns if part[2]])), ("estimator", estimator)])
+    return Pipeline(
+        [
+            ("columns", ColumnTransformer([part for part in columns if part[2]])),
+            ("estimator", estimator),
+        ]
+    )
 
 
 def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
@@ -53,10 +58,17 @@ def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
     try:
         estimator = getattr(importlib.import_module(module), name)(**technique.params)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise TrainingError(f"{technique.estimator} with {technique.params} cannot be made: {error}") from error
+        raise TrainingError(
+            f"{technique.estimator} with {technique.params} cannot be made: {error}"
+        ) from error
     if not is_classifier(estimator):
-        raise TrainingError(f"{technique.estimator} is no classifier; name a class such as sklearn.linear_model.LogisticRegression")
-    ours = {"random_state": seed, "early_stopping": False}  # early stopping would hold out random rows, which share days with the others
+        raise TrainingError(
+            f"{technique.estimator} is no classifier; name a class such as sklearn.linear_model.LogisticRegression"
+        )
+    ours = {
+        "random_state": seed,
+        "early_stopping": False,
+    }  # early stopping would hold out random rows, which share days with the others
     known = estimator.get_params()
     return estimator.set_params(**{name: value for name, value in ours.items() if name in known})
 
@@ -66,9 +78,16 @@ def _is_tree(estimator: BaseEstimator) -> bool:
 
 
 def _for_trees() -> tuple[BaseEstimator, BaseEstimator | str]:
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN_CODE, encoded_missing_value=MISSING_CODE, dtype=np.float32)
+    codes = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=UNKNOWN_CODE,
+        encoded_missing_value=MISSING_CODE,
+        dtype=np.float32,
+    )
     return codes, "passthrough"
 
 
 def _for_the_rest() -> tuple[BaseEstimator, BaseEstimator | str]:
-    return OneHotEncoder(handle_unknown="ignore"), Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
+    return OneHotEncoder(handle_unknown="ignore"), Pipeline(
+        [("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())]
+    )

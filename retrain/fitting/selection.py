@@ -20,7 +20,13 @@ class Selection:
 
 
 def select_technique(
-    metric: str, labels: ArrayLike, scores: Mapping[str, ArrayLike], groups: ArrayLike, *, champion: str | None, confidence: float
+    metric: str,
+    labels: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    groups: ArrayLike,
+    *,
+    champion: str | None,
+    confidence: float,
 ) -> Selection:
     """Return the order in which techniques may ship.
 
@@ -38,16 +44,27 @@ def select_technique(
     values = {name: metric_value(metric, labels, given) for name, given in scores.items()}
     ranked = sorted(values, key=lambda name: (-METRICS[metric].sign * values[name], name))
     if champion is None or champion not in scores:
-        return Selection(tuple(ranked), f"{ranked[0]} has the best {METRICS[metric].label} on the validation rows: {_listed(ranked, values)}")
+        return Selection(
+            tuple(ranked),
+            f"{ranked[0]} has the best {METRICS[metric].label} on the validation rows: {_listed(ranked, values)}",
+        )
     for name in ranked[: ranked.index(champion)]:
         try:
-            gain = compare(metric, labels, scores[champion], scores[name], groups, confidence=confidence).improvement
+            gain = compare(
+                metric, labels, scores[champion], scores[name], groups, confidence=confidence
+            ).improvement
         except NotComparable as error:  # such as validation rows of a single group
-            return Selection(_first(champion, ranked), f"{champion} stays, as in production: no gain can be proven, {error}")
+            return Selection(
+                _first(champion, ranked),
+                f"{champion} stays, as in production: no gain can be proven, {error}",
+            )
         if gain.lower > 0:
             sentence = f"{name} takes over from {champion}: {METRICS[metric].label} improves by {gain.estimate:.4f} [{gain.lower:.4f}, {gain.upper:.4f}]"
             return Selection(_first(name, ranked), sentence)
-    return Selection(_first(champion, ranked), f"{champion} stays, as in production: no other technique's gain is proven ({_listed(ranked, values)})")
+    return Selection(
+        _first(champion, ranked),
+        f"{champion} stays, as in production: no other technique's gain is proven ({_listed(ranked, values)})",
+    )
 
 
 def _first(name: str, ranked: list[str]) -> tuple[str, ...]:

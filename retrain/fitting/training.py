@@ -73,7 +73,9 @@ def fit(task: Fit) -> Fitted | Ineligible:
     try:
         return _fit(task, started)
     except Exception as error:  # noqa: BLE001 - estimators and their exporters are foreign code: whatever they raise, this technique does not ship
-        return Ineligible(task.name, f"{type(error).__name__}: {error}", time.perf_counter() - started)
+        return Ineligible(
+            task.name, f"{type(error).__name__}: {error}", time.perf_counter() - started
+        )
 
 
 def _fit(task: Fit, started: float) -> Fitted | Ineligible:
@@ -84,15 +86,26 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
 
     features = usable_features(task.features, task.train)
     pipeline = make_pipeline(task.technique, features, seed=task.seed)
-    with threadpool_limits(1):  # sums in another order on another number of threads: other bytes, another digest
+    with threadpool_limits(
+        1
+    ):  # sums in another order on another number of threads: other bytes, another digest
         pipeline.fit(to_frame(features, task.train), true_or_false(task.train, task.label))
     content = to_onnx(pipeline, features)
     network = Network(content)
     parity = check_parity(pipeline, network, features, task.held_out)
     seconds = time.perf_counter() - started
     if not parity.is_exact:
-        return Ineligible(task.name, f"the ONNX export does not answer as scikit-learn does: {parity}", seconds)
-    return Fitted(task.name, features, content, network.score(to_columns(features, task.held_out)), parity.largest_difference, seconds)
+        return Ineligible(
+            task.name, f"the ONNX export does not answer as scikit-learn does: {parity}", seconds
+        )
+    return Fitted(
+        task.name,
+        features,
+        content,
+        network.score(to_columns(features, task.held_out)),
+        parity.largest_difference,
+        seconds,
+    )
 
 
 def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
@@ -109,10 +122,14 @@ def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels
     """
     column = rows.column(label)
     if column.null_count:
-        raise TrainingError(f"{column.null_count} of {rows.num_rows} {split} rows have no label ({label}); leave such rows out in the query")
+        raise TrainingError(
+            f"{column.null_count} of {rows.num_rows} {split} rows have no label ({label}); leave such rows out in the query"
+        )
     found = pc.unique(column.cast(pa.float64())).to_pylist()
     if not set(found) <= {0.0, 1.0}:
-        raise TrainingError(f"the label {label} must be true or false (1 or 0); found {sorted(found)[:5]}")
+        raise TrainingError(
+            f"the label {label} must be true or false (1 or 0); found {sorted(found)[:5]}"
+        )
     if len(found) < 2:
         raise OneClassLabel(
             f"all {rows.num_rows} {split} rows have {label} = {bool(sum(found))}; a classifier needs both: look at the query, or make the {split} split longer"
@@ -122,7 +139,14 @@ def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels
 
 def warm_up() -> None:
     """Start the process that workers are forked from; it loads the libraries while this process does other things."""
-    _CONTEXT.set_forkserver_preload(["retrain.fitting.pipeline", "retrain.fitting.export", "retrain.fitting.training", "skl2onnx"])
+    _CONTEXT.set_forkserver_preload(
+        [
+            "retrain.fitting.pipeline",
+            "retrain.fitting.export",
+            "retrain.fitting.training",
+            "skl2onnx",
+        ]
+    )
     forkserver.ensure_running()
 
 
@@ -137,8 +161,12 @@ def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
     if workers == 1:
         return [fit(task) for task in tasks]
     with _pool(min(workers, len(tasks))) as pool:
-        if not _outcome(pool.submit(_started)):  # before rows are sent: Python below 3.11.5 waits for ever for a process that dies while it is sent something
-            raise TrainingError("the processes that train cannot start: the reason is above, in their own words")
+        if not _outcome(
+            pool.submit(_started)
+        ):  # before rows are sent: Python below 3.11.5 waits for ever for a process that dies while it is sent something
+            raise TrainingError(
+                "the processes that train cannot start: the reason is above, in their own words"
+            )
         futures = [pool.submit(fit, task) for task in tasks]
         outcomes = [_outcome(future) for future in futures]
     return [outcome or _alone(task) for task, outcome in zip(tasks, outcomes, strict=True)]
@@ -161,7 +189,9 @@ def _outcome(future: Future[Result]) -> Result | None:
 
 def _alone(task: Fit) -> Fitted | Ineligible:
     with _pool(1) as pool:
-        return _outcome(pool.submit(fit, task)) or Ineligible(task.name, "its process died, twice: out of memory, or a crash in the estimator", 0.0)
+        return _outcome(pool.submit(fit, task)) or Ineligible(
+            task.name, "its process died, twice: out of memory, or a crash in the estimator", 0.0
+        )
 
 
 def _end_with_parent() -> None:

@@ -25,7 +25,11 @@ def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
 def _describe(folder: Path, window: WindowRun, trained: Trained) -> None:
     from retrain.runs.mlflow import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
 
-    first = window.rows["test"].slice(0, 1).select([feature.name for feature in trained.winner.features])
+    first = (
+        window.rows["test"]
+        .slice(0, 1)
+        .select([feature.name for feature in trained.winner.features])
+    )
     describe_for_mlflow(folder, trained.card.io, first.to_pylist()[0])
 
 
@@ -33,7 +37,14 @@ def _draw(folder: Path, window: WindowRun, trained: Trained) -> None:
     from retrain.fitting.pictures import draw_pictures  # noqa: PLC0415 - matplotlib, as above
 
     metric, labels = window.spec.gate.metric, window.labels("test")
-    draw_pictures(folder, title=window.run_name, labels=labels, scores=trained.test_scores, importance=_importance(window, trained), metric=metric)
+    draw_pictures(
+        folder,
+        title=window.run_name,
+        labels=labels,
+        scores=trained.test_scores,
+        importance=_importance(window, trained),
+        metric=metric,
+    )
 
 
 def _importance(window: WindowRun, trained: Trained) -> dict[str, float]:
@@ -44,4 +55,6 @@ def _importance(window: WindowRun, trained: Trained) -> dict[str, float]:
     if labels.min() == labels.max():  # a rare label: these few rows say nothing
         return {}
     score = Network(trained.winner.network).score
-    return permutation_importance(score, to_columns(trained.winner.features, rows), labels, metric=metric, seed=window.seed)
+    return permutation_importance(
+        score, to_columns(trained.winner.features, rows), labels, metric=metric, seed=window.seed
+    )

@@ -18,7 +18,15 @@ from pydantic import ValidationError
 
 from retrain.contract import ModelSchema, Snapshot
 from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
-from retrain.runs.record import NOTE, REQUIRED_TAGS, VERSION_TAGS, FinishedRun, Record, Registered, Rows
+from retrain.runs.record import (
+    NOTE,
+    REQUIRED_TAGS,
+    VERSION_TAGS,
+    FinishedRun,
+    Record,
+    Registered,
+    Rows,
+)
 
 for _name, _value in {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # mlflow's 7, at its pace, keep an outage secret for minutes; Airflow tries again
@@ -80,7 +88,10 @@ class Tracking:
             try:
                 champion = self._client.get_model_version_by_alias(self.model, CHAMPION)
             except MlflowException as error:
-                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # no such model; no such alias
+                if error.error_code in {
+                    "RESOURCE_DOES_NOT_EXIST",
+                    "INVALID_PARAMETER_VALUE",
+                }:  # no such model; no such alias
                     return None
                 raise
             technique: str | None = champion.tags.get("technique")
@@ -89,7 +100,9 @@ class Tracking:
     def finished_run(self, identity: str) -> FinishedRun | None:
         """Return the first run that finished with this identity and that can be registered; None when there is none."""
         with self._translated():
-            for run in self._runs(f"tags.run_identity = '{identity}' AND attributes.status = 'FINISHED'"):
+            for run in self._runs(
+                f"tags.run_identity = '{identity}' AND attributes.status = 'FINISHED'"
+            ):
                 tags = run.data.tags
                 if tags.keys() >= REQUIRED_TAGS:
                     return FinishedRun(run.info.run_id, tags["technique"], tags["model_digest"])
@@ -120,7 +133,9 @@ class Tracking:
         with self._translated():
             return next((version for version in self._versions() if version.run_id == run_id), None)
 
-    def record(self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path) -> str:
+    def record(
+        self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path
+    ) -> str:
         """Write a window's run with a child for each technique, and return its id; what earlier attempts left open is closed first.
 
         Args:
@@ -132,7 +147,10 @@ class Tracking:
         with self._translated():
             self._close_killed(parent.tags["run_identity"])
             run = self._open(parent, {})
-            datasets = [DatasetInput(_dataset(split), [InputTag("mlflow.data.context", split.context)]) for split in rows]
+            datasets = [
+                DatasetInput(_dataset(split), [InputTag("mlflow.data.context", split.context)])
+                for split in rows
+            ]
             self._client.log_inputs(run.info.run_id, datasets)
             for child in children:
                 self._close(self._open(child, {"mlflow.parentRunId": run.info.run_id}), child)
@@ -150,7 +168,9 @@ class Tracking:
         version = self.registered(run_id) or self._register(run_id, title)
         with self._translated():
             if version.version == max(other.version for other in self._versions()):
-                self._client.set_registered_model_alias(self.model, CHALLENGER, str(version.version))
+                self._client.set_registered_model_alias(
+                    self.model, CHALLENGER, str(version.version)
+                )
         return version
 
     def _register(self, run_id: str, title: str) -> Registered:
@@ -160,11 +180,18 @@ class Tracking:
             tags = {name: run.data.tags[name] for name in VERSION_TAGS}
             with _one_try():  # a second try after a lost answer would register a second version
                 self._client.create_model_version(
-                    self.model, f"{run.info.artifact_uri}/model", run_id, tags=tags, description=run.data.tags[NOTE], await_creation_for=0
+                    self.model,
+                    f"{run.info.artifact_uri}/model",
+                    run_id,
+                    tags=tags,
+                    description=run.data.tags[NOTE],
+                    await_creation_for=0,
                 )
         version = self.registered(run_id)
         if version is None:
-            raise TrackingUnavailable(f"MLflow at {self.url} took a version of {self.model} and does not show it; run again, it will be found")
+            raise TrackingUnavailable(
+                f"MLflow at {self.url} took a version of {self.model} and does not show it; run again, it will be found"
+            )
         return version
 
     def _create_model(self, title: str) -> None:
@@ -189,26 +216,53 @@ class Tracking:
             return None
         address = f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
         with tempfile.TemporaryDirectory() as folder:
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=folder, tracking_uri=self.url)).read_bytes()
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=address, dst_path=folder, tracking_uri=self.url
+                )
+            ).read_bytes()
 
     def _runs(self, query: str) -> list[Run]:
         experiment = self._client.get_experiment_by_name(self.model)
-        return list(self._client.search_runs([experiment.experiment_id], query, order_by=["attributes.start_time ASC"])) if experiment else []
+        return (
+            list(
+                self._client.search_runs(
+                    [experiment.experiment_id], query, order_by=["attributes.start_time ASC"]
+                )
+            )
+            if experiment
+            else []
+        )
 
     def _close_killed(self, identity: str) -> None:
-        for run in self._runs(f"tags.run_identity = '{identity}' AND attributes.status = 'RUNNING'"):
-            self._client.set_tag(run.info.run_id, NOTE, "Killed before it finished; a later run with the same identity took its place.")
+        for run in self._runs(
+            f"tags.run_identity = '{identity}' AND attributes.status = 'RUNNING'"
+        ):
+            self._client.set_tag(
+                run.info.run_id,
+                NOTE,
+                "Killed before it finished; a later run with the same identity took its place.",
+            )
             self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _open(self, record: Record, tags: Mapping[str, str]) -> Run:
-        return self._client.create_run(self._experiment(), start_time=record.started_ms, tags={**record.tags, **tags}, run_name=record.name)
+        return self._client.create_run(
+            self._experiment(),
+            start_time=record.started_ms,
+            tags={**record.tags, **tags},
+            run_name=record.name,
+        )
 
     def _close(self, run: Run, record: Record) -> None:
-        metrics = [Metric(name, value, record.ended_ms, 0) for name, value in record.metrics.items()]
+        metrics = [
+            Metric(name, value, record.ended_ms, 0) for name, value in record.metrics.items()
+        ]
         params = [Param(name, str(value)) for name, value in record.params.items()]
         tags = [RunTag("not_eligible", record.problem[:5000])] if record.problem else []
         self._client.log_batch(run.info.run_id, metrics, params, tags)
-        self._client.set_terminated(run.info.run_id, "FAILED" if record.problem else "FINISHED", record.ended_ms)
+        self._client.set_terminated(
+            run.info.run_id, "FAILED" if record.problem else "FINISHED", record.ended_ms
+        )
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(self.model)
@@ -223,19 +277,31 @@ class Tracking:
         except MlflowException as error:
             if isinstance(error.__context__, _OUR_MISTAKES):
                 advice = "correct RETRAIN_TRACKING_URL, or give this machine the certificate of its authority"
-                raise TrackingRefused(f"MLflow at {self.url} cannot be asked: {advice} ({error.message[:300]})") from error
+                raise TrackingRefused(
+                    f"MLflow at {self.url} cannot be asked: {advice} ({error.message[:300]})"
+                ) from error
             if error.error_code in _OUTAGES:
                 raise self._unavailable(error.message) from error
-            raise TrackingRefused(f"MLflow at {self.url} refused what was asked for {self.model}: {error.error_code}: {error.message[:500]}") from error
+            raise TrackingRefused(
+                f"MLflow at {self.url} refused what was asked for {self.model}: {error.error_code}: {error.message[:500]}"
+            ) from error
 
     def _artifact_error(self, error: RequestException) -> RetrainError:
         status = _status(error)
         if status == HTTPStatus.NOT_FOUND:
-            return TrackingRefused(f"MLflow at {self.url} has lost an artifact of {self.model}: {error}")
+            return TrackingRefused(
+                f"MLflow at {self.url} has lost an artifact of {self.model}: {error}"
+            )
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return TrackingRefused(f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it")
-        if isinstance(error, _OUR_MISTAKES) or (status is not None and status not in _WORTH_ANOTHER_TRY):
-            return TrackingRefused(f"MLflow at {self.url} does not take or give an artifact of {self.model}: {error}")
+            return TrackingRefused(
+                f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it"
+            )
+        if isinstance(error, _OUR_MISTAKES) or (
+            status is not None and status not in _WORTH_ANOTHER_TRY
+        ):
+            return TrackingRefused(
+                f"MLflow at {self.url} does not take or give an artifact of {self.model}: {error}"
+            )
         return self._unavailable(str(error))
 
     def _unavailable(self, why: str) -> TrackingUnavailable:
@@ -258,16 +324,39 @@ def _one_try() -> Iterator[None]:
 
 
 def _dataset(rows: Rows) -> Dataset:
-    return Dataset(name=rows.name, digest=rows.digest, source_type="ratchet_snapshot", source=rows.source, profile=rows.profile)
+    return Dataset(
+        name=rows.name,
+        digest=rows.digest,
+        source_type="ratchet_snapshot",
+        source=rows.source,
+        profile=rows.profile,
+    )
 
 
-def describe_for_mlflow(folder: Path, io: ModelSchema, example: Mapping[str, float | str | None]) -> None:
+def describe_for_mlflow(
+    folder: Path, io: ModelSchema, example: Mapping[str, float | str | None]
+) -> None:
     """Add what MLflow shows of a model to its folder: `MLmodel` with the signature, and an example of the input.
 
     Written by hand: `log_model` would take seconds to guess requirements, and nobody loads this model through MLflow.
     """
-    columns = [ColSpec("string" if feature.type == "category" else "float", feature.name, required=feature.required) for feature in io.features]
-    signature = ModelSignature(Schema(columns), Schema([ColSpec("double", output.name) for output in io.outputs]))
+    columns = [
+        ColSpec(
+            "string" if feature.type == "category" else "float",
+            feature.name,
+            required=feature.required,
+        )
+        for feature in io.features
+    ]
+    signature = ModelSignature(
+        Schema(columns), Schema([ColSpec("double", output.name) for output in io.outputs])
+    )
     saved = {"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"}
-    (folder / "input_example.json").write_text(json.dumps({"columns": list(example), "data": [list(example.values())]}))
-    Model(signature=signature, saved_input_example_info=saved, flavors={"onnx": {"data": "model.onnx"}}).save(str(folder / "MLmodel"))
+    (folder / "input_example.json").write_text(
+        json.dumps({"columns": list(example), "data": [list(example.values())]})
+    )
+    Model(
+        signature=signature,
+        saved_input_example_info=saved,
+        flavors={"onnx": {"data": "model.onnx"}},
+    ).save(str(folder / "MLmodel"))

@@ -101,7 +101,9 @@ class Runs(Protocol):
     def registered(self, run_id: str) -> Registered | None:
         """Return the version that this run's model is."""
 
-    def record(self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path) -> str:
+    def record(
+        self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path
+    ) -> str:
         """Write a window's run and return its id; finished is the last thing that it becomes."""
 
     def register(self, run_id: str, *, title: str) -> Registered:
@@ -130,7 +132,11 @@ class WindowRun:
     def run_name(self) -> str:
         """How people call the run, `flight-delay 2013-07-08`."""
         midnight = self.end.hour == self.end.minute == self.end.second == 0
-        return f"{self.spec.name} {self.end:%Y-%m-%d}" if midnight else f"{self.spec.name} {utc_text(self.end)}"
+        return (
+            f"{self.spec.name} {self.end:%Y-%m-%d}"
+            if midnight
+            else f"{self.spec.name} {utc_text(self.end)}"
+        )
 
     def labels(self, split: str) -> Labels:
         """Return a split's labels as 1 or 0."""
@@ -146,7 +152,16 @@ def figures(split: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float
     return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in METRICS}
 
 
-def window_record(window: WindowRun, card: ModelCard, winner: Fitted, measured: Mapping[str, float], why: str, *, started_ms: int, ended_ms: int) -> Record:
+def window_record(
+    window: WindowRun,
+    card: ModelCard,
+    winner: Fitted,
+    measured: Mapping[str, float],
+    why: str,
+    *,
+    started_ms: int,
+    ended_ms: int,
+) -> Record:
     """Return the parent run: the window, the technique that ships and its figures."""
     technique = window.spec.techniques[card.technique]
     tags = {
@@ -174,7 +189,12 @@ def window_record(window: WindowRun, card: ModelCard, winner: Fitted, measured: 
         "sample": window.sample or "all rows",
     }
     counts = {f"{split}_rows": float(rows.num_rows) for split, rows in window.rows.items()}
-    metrics = {**measured, **counts, "onnx_largest_difference": winner.largest_difference, "refit_seconds": winner.seconds}
+    metrics = {
+        **measured,
+        **counts,
+        "onnx_largest_difference": winner.largest_difference,
+        "refit_seconds": winner.seconds,
+    }
     return Record(window.run_name, tags, params, metrics, started_ms, ended_ms)
 
 
@@ -190,34 +210,59 @@ def behind_sentence(weeks: Sequence[str]) -> str:
 def technique_record(window: WindowRun, candidate: Fitted | Ineligible, *, ended_ms: int) -> Record:
     """Return one technique's child run: its parameters, and its figures on validation or why it may not ship."""
     technique = window.spec.techniques[candidate.name]
-    params = {"technique": candidate.name, "estimator": technique.estimator, **technique.params, "seed": window.seed}
+    params = {
+        "technique": candidate.name,
+        "estimator": technique.estimator,
+        **technique.params,
+        "seed": window.seed,
+    }
     tags = {"technique": candidate.name, "window_end": utc_text(window.end)}
     metrics = {"fit_seconds": candidate.seconds}
     problem = None
     if isinstance(candidate, Fitted):
-        metrics |= figures("validation", window.labels("validation"), candidate.scores) | {"onnx_largest_difference": candidate.largest_difference}
+        metrics |= figures("validation", window.labels("validation"), candidate.scores) | {
+            "onnx_largest_difference": candidate.largest_difference
+        }
     else:
         problem = candidate.reason
         tags[NOTE] = f"Not eligible: {problem}"
     started_ms = ended_ms - int(candidate.seconds * 1000)
-    return Record(f"{window.run_name} {candidate.name}", tags, params, metrics, started_ms, ended_ms, problem)
+    return Record(
+        f"{window.run_name} {candidate.name}", tags, params, metrics, started_ms, ended_ms, problem
+    )
 
 
 def rows_read(window: WindowRun) -> Iterator[Rows]:
     """Yield the three splits as the datasets that the run read."""
     snapshot = window.snapshot
-    for context, split in (("train", snapshot.train), ("validation", snapshot.validation), ("test", snapshot.test)):
+    for context, split in (
+        ("train", snapshot.train),
+        ("validation", snapshot.validation),
+        ("test", snapshot.test),
+    ):
         yield Rows(
             name=f"{window.spec.name} {context}",
             context=context,
             digest=digest_of_json([snapshot.snapshot_id, context])[7:23],
-            source=json.dumps({"snapshot_id": snapshot.snapshot_id, "partitions": _partitions_of(snapshot, split)}),
-            profile=json.dumps({"num_rows": split.rows, "groups": len(split.groups), "start": utc_text(split.start), "end": utc_text(split.end)}),
+            source=json.dumps(
+                {"snapshot_id": snapshot.snapshot_id, "partitions": _partitions_of(snapshot, split)}
+            ),
+            profile=json.dumps(
+                {
+                    "num_rows": split.rows,
+                    "groups": len(split.groups),
+                    "start": utc_text(split.start),
+                    "end": utc_text(split.end),
+                }
+            ),
         )
 
 
 def _partitions_of(snapshot: Snapshot, split: Split) -> Sequence[str]:
-    first, last = (f"{moment.isocalendar().year}-W{moment.isocalendar().week:02}" for moment in (split.start, split.end))
+    first, last = (
+        f"{moment.isocalendar().year}-W{moment.isocalendar().week:02}"
+        for moment in (split.start, split.end)
+    )
     return [partition.uri for partition in snapshot.partitions if first <= partition.week <= last]
 
 
@@ -225,5 +270,7 @@ def _sentence(window: WindowRun, technique: str, measured: Mapping[str, float], 
     metric = window.spec.gate.metric
     days = f"{window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}"
     figure = f"{METRICS[metric].label} {measured[f'test_{metric}']:.4f} on {window.rows['test'].num_rows:,} test rows"
-    behind = f" The {behind_sentence(window.weeks_without_rows)}." if window.weeks_without_rows else ""
+    behind = (
+        f" The {behind_sentence(window.weeks_without_rows)}." if window.weeks_without_rows else ""
+    )
     return f"{technique} on rows of {days}; {figure}. {why[0].upper()}{why[1:]}.{behind}"

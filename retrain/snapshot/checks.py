@@ -27,7 +27,13 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         BadColumn: A type, or a missing value where none may be.
     """
     columns = spec.columns
-    needed = [columns.key, columns.event_time, columns.label, columns.groups, *(feature.name for feature in spec.features)]
+    needed = [
+        columns.key,
+        columns.event_time,
+        columns.label,
+        columns.groups,
+        *(feature.name for feature in spec.features),
+    ]
     if missing := [name for name in needed if name not in table.column_names]:
         raise MissingColumn(
             f"{spec.query} does not return {', '.join(f'`{name}`' for name in missing)}, which the YAML names; it returns {', '.join(table.column_names)}"
@@ -43,7 +49,9 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         found = rows.column(name)
         if found.type not in types:
             known = " or ".join(str(kind) for kind in types)
-            raise BadColumn(f"{spec.query} returns `{name}` as {table.column(name).type}; as {part} it must be {known}: cast it in the query")
+            raise BadColumn(
+                f"{spec.query} returns `{name}` as {table.column(name).type}; as {part} it must be {known}: cast it in the query"
+            )
         if found.null_count:
             raise BadColumn(
                 f"{spec.query} returns {found.null_count} rows without `{name}`; as {part} it must have a value in every row: leave such rows out in the query"
@@ -54,9 +62,19 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
 def group_spans(rows: pa.Table, columns: Columns) -> tuple[GroupSpan, ...]:
     """Return each group's first and last moment and its number of rows, by name."""
     moment = columns.event_time
-    spans = rows.group_by(columns.groups).aggregate([(moment, "min"), (moment, "max"), (moment, "count")])
-    parts = (spans.column(columns.groups).cast(pa.string()), spans.column(f"{moment}_min"), spans.column(f"{moment}_max"), spans.column(f"{moment}_count"))
-    found = [GroupSpan(name=name, first=first, last=last, rows=count) for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)]
+    spans = rows.group_by(columns.groups).aggregate(
+        [(moment, "min"), (moment, "max"), (moment, "count")]
+    )
+    parts = (
+        spans.column(columns.groups).cast(pa.string()),
+        spans.column(f"{moment}_min"),
+        spans.column(f"{moment}_max"),
+        spans.column(f"{moment}_count"),
+    )
+    found = [
+        GroupSpan(name=name, first=first, last=last, rows=count)
+        for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)
+    ]
     return tuple(sorted(found, key=lambda span: span.name))
 
 
@@ -75,7 +93,9 @@ def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:
 
 
 def _moments64(moments: Iterable[datetime]) -> NDArray[np.datetime64]:
-    return np.asarray([moment.astimezone(UTC).replace(tzinfo=None) for moment in moments], dtype="datetime64[us]")
+    return np.asarray(
+        [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments], dtype="datetime64[us]"
+    )
 
 
 def prove_keys_distinct(spec: ModelSpec, weeks: Sequence[ReadWeek]) -> None:
@@ -83,7 +103,11 @@ def prove_keys_distinct(spec: ModelSpec, weeks: Sequence[ReadWeek]) -> None:
     ranges: list[tuple[Any, Any]] = sorted((week.lowest_key, week.highest_key) for week in weeks)
     if all(before[1] < after[0] for before, after in pairwise(ranges)):
         return
-    keys = pa.concat_tables([read_partition(week.partition, [spec.columns.key]) for week in weeks]).column(spec.columns.key)
+    keys = pa.concat_tables(
+        [read_partition(week.partition, [spec.columns.key]) for week in weeks]
+    ).column(spec.columns.key)
     repeated = len(keys) - pc.count_distinct(keys).as_py()
     if repeated:
-        raise DuplicateKeys(f"{repeated} rows of {spec.query} have a key `{spec.columns.key}` that a row of another week has; make it unique in the query")
+        raise DuplicateKeys(
+            f"{repeated} rows of {spec.query} have a key `{spec.columns.key}` that a row of another week has; make it unique in the query"
+        )

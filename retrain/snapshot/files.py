@@ -66,7 +66,9 @@ def files_of(uri: str) -> Files:
         from retrain.snapshot.files_s3 import S3Files, s3_client  # noqa: PLC0415 - boto3 takes a moment, and a laptop does without it
 
         return S3Files(s3_client())
-    raise StoreRefused(f"{uri} is no place of a snapshot store; it should start with file:// or s3://")
+    raise StoreRefused(
+        f"{uri} is no place of a snapshot store; it should start with file:// or s3://"
+    )
 
 
 def root_uri(place: Path | str) -> str:
@@ -76,7 +78,11 @@ def root_uri(place: Path | str) -> str:
     's3://acme-snapshots/weekly'
     """
     text = str(place)
-    return text.rstrip("/") if text.startswith(("s3://", "file://")) else Path(place).absolute().as_uri()
+    return (
+        text.rstrip("/")
+        if text.startswith(("s3://", "file://"))
+        else Path(place).absolute().as_uri()
+    )
 
 
 def place_of(uri: str) -> str:
@@ -125,7 +131,11 @@ class FolderFiles:
             writing.replace(path)
         except OSError as error:
             what_to_do = "Make room, or let this user write there, and run it again"
-            raise folder_error(f"{path} cannot be written", error, f"; nothing was left under that name. {what_to_do}") from error
+            raise folder_error(
+                f"{path} cannot be written",
+                error,
+                f"; nothing was left under that name. {what_to_do}",
+            ) from error
         finally:
             _remove(writing)
 

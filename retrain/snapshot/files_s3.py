@@ -56,7 +56,13 @@ _ADVICE = {
     "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set AWS_REGION",
 }
-_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError)
+_NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 _OUTAGES = (
     ChecksumError,  # of bytes on the way: S3 checks what it stores
     CredentialRetrievalError,
@@ -67,7 +73,15 @@ _OUTAGES = (
     NoConnection,
 )
 """What another try may mend; any other error of boto3 is one of our settings."""
-_PASSING = {"SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ConditionalRequestConflict", "429"}
+_PASSING = {
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "ConditionalRequestConflict",
+    "429",
+}
 _CLIENT_LOCK = threading.Lock()
 
 
@@ -84,7 +98,9 @@ def forget_client() -> None:
 
 @cache
 def _only_client() -> S3Client:
-    usual = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=60)
+    usual = Config(
+        retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=60
+    )
     try:
         return boto3.Session().client("s3", config=usual)
     except BotoCoreError as error:
@@ -132,7 +148,13 @@ class S3Files:
         checksum = base64.b64encode(hashlib.sha256(content.getbuffer()).digest()).decode()
         try:
             with _translated(uri):
-                self._client.put_object(Bucket=bucket, Key=key, Body=content.getvalue(), ChecksumSHA256=checksum, **condition)  # type: ignore[arg-type]  # one of two keywords
+                self._client.put_object(
+                    Bucket=bucket,
+                    Key=key,
+                    Body=content.getvalue(),
+                    ChecksumSHA256=checksum,
+                    **condition,
+                )  # type: ignore[arg-type]  # one of two keywords
         except _AnotherWasFaster:
             pass
 
@@ -161,9 +183,13 @@ def _translated(uri: str) -> Iterator[None]:
     except ClientError as error:
         raise _refusal(uri, error) from error
     except _NO_CREDENTIALS as error:
-        raise StoreRefused(f"{uri}: there are no AWS credentials to ask with ({error}): {_LOGIN}") from error
+        raise StoreRefused(
+            f"{uri}: there are no AWS credentials to ask with ({error}): {_LOGIN}"
+        ) from error
     except SSLError as error:
-        raise StoreRefused(f"{uri}: the certificate of S3 is not trusted here ({error}): set AWS_CA_BUNDLE, or correct the address") from error
+        raise StoreRefused(
+            f"{uri}: the certificate of S3 is not trusted here ({error}): set AWS_CA_BUNDLE, or correct the address"
+        ) from error
     except _OUTAGES as error:
         raise StoreUnavailable(f"{uri} cannot be reached: {error}") from error
     except BotoCoreError as error:
@@ -172,11 +198,16 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _refusal(uri: str, error: ClientError) -> SnapshotError | FileNotFoundError | _AnotherWasFaster:
     """An answer to HEAD has no body, so its code is the HTTP status alone."""
-    code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+    code, status = (
+        error.response["Error"]["Code"],
+        error.response["ResponseMetadata"]["HTTPStatusCode"],
+    )
     if code in {"NoSuchKey", "404"}:
         return FileNotFoundError(uri)
     if code in {"PreconditionFailed", "412"}:
         return _AnotherWasFaster(uri)
     if code in _PASSING or status >= 500:
         return StoreUnavailable(f"{uri} cannot be had now: {error}")
-    return StoreRefused(f"{uri}: {_ADVICE.get('AccessDenied' if code == '403' else code, 'S3 refuses')} ({error})")
+    return StoreRefused(
+        f"{uri}: {_ADVICE.get('AccessDenied' if code == '403' else code, 'S3 refuses')} ({error})"
+    )

@@ -70,7 +70,9 @@ class PartitionStore:
         digest = rows_digest(columns, rows.num_rows)
         uri = f"{self._root}/partitions/{week}/{digest.removeprefix('sha256:')}.parquet"
         partition = Partition(week=week, uri=uri, rows_digest=digest, rows=rows.num_rows)
-        if not (before and before.partition == partition and _is_as_written(before)) and not _is_whole(partition):
+        if not (
+            before and before.partition == partition and _is_as_written(before)
+        ) and not _is_whole(partition):
             described = rows.replace_schema_metadata({_COLUMNS_KEY: canonical_json(columns)})
             with self._files.appearing_whole(uri) as file:
                 pq.write_table(described, file, compression="lz4", write_statistics=False)
@@ -83,7 +85,9 @@ class PartitionStore:
             StoreUnavailable, StoreRefused: The place cannot be written.
         """
         content = canonical_json(read_week.model_dump(mode="json"))
-        with self._files.appearing_whole(self._index_file(reading, read_week.partition.week)) as file:
+        with self._files.appearing_whole(
+            self._index_file(reading, read_week.partition.week)
+        ) as file:
             file.write(digest_of_bytes(content).encode() + b"\n" + content)
 
     def recall(self, reading: Digest, week: str) -> ReadWeek | None:
@@ -105,7 +109,9 @@ class PartitionStore:
             read_week = ReadWeek.model_validate_json(content)
         except ValidationError:
             return None
-        return read_week if files_of(read_week.partition.uri).exists(read_week.partition.uri) else None
+        return (
+            read_week if files_of(read_week.partition.uri).exists(read_week.partition.uri) else None
+        )
 
     def _index_file(self, reading: Digest, week: str) -> str:
         return f"{self._root}/index/{reading.removeprefix('sha256:')}/{week}.json"
@@ -147,7 +153,10 @@ def read_partition(partition: Partition, columns: Sequence[str] | None = None) -
         StoreUnavailable, StoreRefused: The file cannot be opened.
     """
     try:
-        with files_of(partition.uri).opened(partition.uri) as opened, pq.ParquetFile(opened) as file:
+        with (
+            files_of(partition.uri).opened(partition.uri) as opened,
+            pq.ParquetFile(opened) as file,
+        ):
             said = _COLUMN_DIGESTS.validate_json((file.schema_arrow.metadata or {})[_COLUMNS_KEY])
             names = [name for name in file.schema_arrow.names if columns is None or name in columns]
             rows = file.read(names, use_threads=False).replace_schema_metadata(None)
@@ -161,7 +170,10 @@ def read_partition(partition: Partition, columns: Sequence[str] | None = None) -
 
 def _prove(partition: Partition, said: ColumnDigests, rows: pa.Table) -> None:
     """The digests in the file add up to the partition's name, and the columns read have those digests."""
-    if rows_digest(said, partition.rows) != partition.rows_digest or rows.num_rows != partition.rows:
+    if (
+        rows_digest(said, partition.rows) != partition.rows_digest
+        or rows.num_rows != partition.rows
+    ):
         raise _corrupt(partition, "it describes other rows")
     wrong = sorted(set(column_digests(rows)) - set(said))
     if wrong:
@@ -176,7 +188,9 @@ def _corrupt(partition: Partition, found: str) -> PartitionCorrupt:
 
 
 def _missing(partition: Partition) -> PartitionMissing:
-    return PartitionMissing(f"the snapshot names {place_of(partition.uri)}, which is not there; run the window again to read its rows from the source")
+    return PartitionMissing(
+        f"the snapshot names {place_of(partition.uri)}, which is not there; run the window again to read its rows from the source"
+    )
 
 
 def _is_as_written(read_week: ReadWeek) -> bool:

@@ -31,8 +31,22 @@ from retrain.contract import canonical_json, digest_of_bytes
 from retrain.errors import BadColumn, DuplicateKeys
 
 MOMENT = pa.timestamp("us", tz="UTC")
-TYPE_NAMES = {pa.string(): "text", pa.int64(): "integer", pa.float64(): "number", pa.bool_(): "boolean", MOMENT: "moment", pa.date32(): "date"}
-_ZEROS = {"text": "", "integer": 0, "number": 0.0, "boolean": False, "moment": datetime(1970, 1, 1, tzinfo=UTC), "date": date(1970, 1, 1)}
+TYPE_NAMES = {
+    pa.string(): "text",
+    pa.int64(): "integer",
+    pa.float64(): "number",
+    pa.bool_(): "boolean",
+    MOMENT: "moment",
+    pa.date32(): "date",
+}
+_ZEROS = {
+    "text": "",
+    "integer": 0,
+    "number": 0.0,
+    "boolean": False,
+    "moment": datetime(1970, 1, 1, tzinfo=UTC),
+    "date": date(1970, 1, 1),
+}
 
 ColumnDigests = tuple[tuple[str, str, str], ...]
 """Name, type and digest of each column, by name."""
@@ -44,7 +58,9 @@ def in_canonical_types(table: pa.Table) -> pa.Table:
     Raises:
         BadColumn: A column has another type, or a value that the canonical type cannot hold exactly (a number too large, a fraction of a microsecond).
     """
-    return pa.table({name: _in_canonical_type(name, table.column(name)) for name in table.column_names})
+    return pa.table(
+        {name: _in_canonical_type(name, table.column(name)) for name in table.column_names}
+    )
 
 
 def in_key_order(table: pa.Table, key: str) -> pa.Table:
@@ -59,21 +75,30 @@ def in_key_order(table: pa.Table, key: str) -> pa.Table:
         table = table.take(pc.sort_indices(values)).combine_chunks()
         values = table.column(key)
     if not _rises(values, strictly=True):
-        twice = pc.unique(values.slice(1).filter(pc.equal(values.slice(1), values.slice(0, len(values) - 1))))
+        twice = pc.unique(
+            values.slice(1).filter(pc.equal(values.slice(1), values.slice(0, len(values) - 1)))
+        )
         shown = ", ".join(repr(one) for one in twice[:3].to_pylist())
-        raise DuplicateKeys(f"{len(twice)} keys of the column `{key}` name more than one row, such as {shown}; make it unique in the query")
+        raise DuplicateKeys(
+            f"{len(twice)} keys of the column `{key}` name more than one row, such as {shown}; make it unique in the query"
+        )
     return table
 
 
 def column_digests(table: pa.Table, columns: Sequence[str] | None = None) -> ColumnDigests:
     """Return the digest of each column, or of those named; the table is in canonical types and order."""
     chosen = sorted(table.column_names if columns is None else columns)
-    return tuple((name, TYPE_NAMES[table.schema.field(name).type], _column_digest(table.column(name))) for name in chosen)
+    return tuple(
+        (name, TYPE_NAMES[table.schema.field(name).type], _column_digest(table.column(name)))
+        for name in chosen
+    )
 
 
 def rows_digest(columns: ColumnDigests, rows: int) -> str:
     """Return the one name of a partition's rows."""
-    return digest_of_bytes(canonical_json({"columns": [list(column) for column in columns], "rows": rows}))
+    return digest_of_bytes(
+        canonical_json({"columns": [list(column) for column in columns], "rows": rows})
+    )
 
 
 def _in_canonical_type(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -87,7 +112,9 @@ def _in_canonical_type(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         column = column.cast(target)
     except pa.ArrowInvalid as error:
-        raise BadColumn(f"the column `{name}` of type {column.type} has a value that {TYPE_NAMES[target]} cannot hold exactly: {error}") from error
+        raise BadColumn(
+            f"the column `{name}` of type {column.type} has a value that {TYPE_NAMES[target]} cannot hold exactly: {error}"
+        ) from error
     if target == pa.float64() and pc.any(pc.is_nan(column)).as_py():
         return pc.if_else(pc.is_nan(column), pa.scalar(float("nan")), column)
     return column
@@ -110,7 +137,9 @@ def _canonical_type(arrow: pa.DataType) -> pa.DataType | None:
 
 def _rises(values: pa.ChunkedArray, *, strictly: bool = False) -> bool:
     compare = pc.less if strictly else pc.less_equal
-    return len(values) < 2 or bool(pc.all(compare(values.slice(0, len(values) - 1), values.slice(1))).as_py())
+    return len(values) < 2 or bool(
+        pc.all(compare(values.slice(0, len(values) - 1), values.slice(1))).as_py()
+    )
 
 
 def _column_digest(column: pa.ChunkedArray) -> str:
@@ -127,11 +156,15 @@ def _column_digest(column: pa.ChunkedArray) -> str:
 def _value_bytes(values: pa.Array) -> Iterator[Any]:
     """Yield the bytes of a column without missing values, from Arrow's own buffers where these are the encoding already."""
     if values.type == pa.string():
-        offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+        offsets = np.frombuffer(values.buffers()[1], np.int32)[
+            values.offset : values.offset + len(values) + 1
+        ]
         yield np.diff(offsets)
         yield memoryview(values.buffers()[2] or b"")[offsets[0] : offsets[-1]]
     elif values.type == pa.bool_():
         yield pc.cast(values, pa.uint8()).to_numpy()
     else:
         width = values.type.bit_width // 8
-        yield memoryview(values.buffers()[1])[values.offset * width : (values.offset + len(values)) * width]
+        yield memoryview(values.buffers()[1])[
+            values.offset * width : (values.offset + len(values)) * width
+        ]

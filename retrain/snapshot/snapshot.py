@@ -13,7 +13,13 @@ import pyarrow.compute as pc
 from retrain.contract import Digest, Partition, Snapshot, Split, canonical_json, digest_of_json
 from retrain.errors import MissingColumn, WindowTooEmpty
 from retrain.snapshot.checks import checked_rows, group_spans, group_times, prove_keys_distinct
-from retrain.snapshot.partitions import PartitionStore, ReadWeek, file_digest, prove_file, read_partition
+from retrain.snapshot.partitions import (
+    PartitionStore,
+    ReadWeek,
+    file_digest,
+    prove_file,
+    read_partition,
+)
 from retrain.snapshot.rows import MOMENT, in_key_order
 from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, week_of, weeks_within
 from retrain.spec.model_file import ModelSpec
@@ -35,7 +41,9 @@ class RowSource(Protocol):
         """Return all columns of the query's rows whose event time lies in the window, in any order."""
 
 
-def build_snapshot(spec: ModelSpec, end: datetime, source: RowSource, store: PartitionStore) -> Snapshot:
+def build_snapshot(
+    spec: ModelSpec, end: datetime, source: RowSource, store: PartitionStore
+) -> Snapshot:
     """Return the snapshot of the window before `end`; reads only weeks that the store lacks or that may still have changed.
 
     Raises:
@@ -48,13 +56,25 @@ def build_snapshot(spec: ModelSpec, end: datetime, source: RowSource, store: Par
     kept = kept_weeks(spec, window, store)
     with ThreadPoolExecutor(_THREADS) as pool:
         proofs = pool.map(prove_file, kept)  # goes on while the source is read
-        read = [week for span in spans_to_read(window, kept) for week in _read_span(spec, span, source, store, window.end)]
+        read = [
+            week
+            for span in spans_to_read(window, kept)
+            for week in _read_span(spec, span, source, store, window.end)
+        ]
         list(proofs)
     weeks = sorted([*kept, *read], key=lambda week: week.partition.week)
     if not weeks:
-        raise WindowTooEmpty(f"the query {spec.query} returns no rows in the window {window}; load them, or choose another --end")
+        raise WindowTooEmpty(
+            f"the query {spec.query} returns no rows in the window {window}; load them, or choose another --end"
+        )
     prove_keys_distinct(spec, weeks)
-    splits = cut(window, group_times(weeks), label_delay=spec.label_delay, validation=spec.validation, test=spec.test)
+    splits = cut(
+        window,
+        group_times(weeks),
+        label_delay=spec.label_delay,
+        validation=spec.validation,
+        test=spec.test,
+    )
     return Snapshot(
         query_digest=spec.query_digest,
         **spec.columns.model_dump(),
@@ -71,7 +91,11 @@ def kept_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> list[R
     for week in weeks_within(_looked_at(window)):
         over = week_bounds(week).end
         read_week = store.recall(reading_digest(spec), week)
-        if read_week and over <= window.end and over + max(spec.late_rows, spec.label_delay) <= read_week.read_until:
+        if (
+            read_week
+            and over <= window.end
+            and over + max(spec.late_rows, spec.label_delay) <= read_week.read_until
+        ):
             kept.append(read_week)
     return kept
 
@@ -90,7 +114,9 @@ def spans_to_read(window: Window, kept: Sequence[ReadWeek]) -> list[Window]:
 
 def reading_digest(spec: ModelSpec) -> Digest:
     """Return the name of what is read and how its columns are used, under which the store's index remembers weeks."""
-    return digest_of_json({"source": spec.source, "query": spec.query_digest, "columns": spec.columns.model_dump()})
+    return digest_of_json(
+        {"source": spec.source, "query": spec.query_digest, "columns": spec.columns.model_dump()}
+    )
 
 
 def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None = None) -> pa.Table:
@@ -111,18 +137,31 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
     def rows_of(partition: Partition) -> pa.Table:
         rows = read_partition(partition, needed)
         if missing := sorted(set(needed or ()) - set(rows.column_names)):
-            raise MissingColumn(f"the snapshot has no column `{missing[0]}`; it has {', '.join(rows.column_names)}")
-        inside = pc.and_(_inside(rows.column(snapshot.event_time), Window(split.start, split.end)), _in_groups(rows.column(snapshot.groups), split.groups))
+            raise MissingColumn(
+                f"the snapshot has no column `{missing[0]}`; it has {', '.join(rows.column_names)}"
+            )
+        inside = pc.and_(
+            _inside(rows.column(snapshot.event_time), Window(split.start, split.end)),
+            _in_groups(rows.column(snapshot.groups), split.groups),
+        )
         return rows if pc.all(inside).as_py() else rows.filter(inside)
 
-    rows = pa.concat_tables(_side_by_side(rows_of, [partition for partition in snapshot.partitions if first <= partition.week <= last]))
+    rows = pa.concat_tables(
+        _side_by_side(
+            rows_of,
+            [partition for partition in snapshot.partitions if first <= partition.week <= last],
+        )
+    )
     return rows if columns is None else rows.select(list(columns))
 
 
 def is_unchanged(snapshot: Snapshot, last: Snapshot) -> bool:
     """True when every partition of the window is already in `last`, the snapshot of the last registered run of the same plan."""
     known = {(partition.week, partition.rows_digest) for partition in last.partitions}
-    return snapshot.query_digest == last.query_digest and {(partition.week, partition.rows_digest) for partition in snapshot.partitions} <= known
+    return (
+        snapshot.query_digest == last.query_digest
+        and {(partition.week, partition.rows_digest) for partition in snapshot.partitions} <= known
+    )
 
 
 def snapshot_to_bytes(snapshot: Snapshot) -> bytes:
@@ -139,19 +178,27 @@ def _looked_at(window: Window) -> Window:
     return Window(window.start - LOOK_BACK, window.end)
 
 
-def _read_span(spec: ModelSpec, span: Window, source: RowSource, store: PartitionStore, end: datetime) -> list[ReadWeek]:
+def _read_span(
+    spec: ModelSpec, span: Window, source: RowSource, store: PartitionStore, end: datetime
+) -> list[ReadWeek]:
     """Read a span at once and keep it by weeks; a week without rows has no partition."""
     table = checked_rows(spec, source.rows(spec, span))
     moments = table.column(spec.columns.event_time)
 
     def keep(week: str) -> ReadWeek | None:
         rows = table.filter(_inside(moments, week_bounds(week)))
-        return _keep(spec, week, in_key_order(rows, spec.columns.key), store, end) if rows.num_rows else None
+        return (
+            _keep(spec, week, in_key_order(rows, spec.columns.key), store, end)
+            if rows.num_rows
+            else None
+        )
 
     return [read_week for read_week in _side_by_side(keep, weeks_within(span)) if read_week]
 
 
-def _keep(spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end: datetime) -> ReadWeek:
+def _keep(
+    spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end: datetime
+) -> ReadWeek:
     reading = reading_digest(spec)
     partition = store.write(week, rows, before=store.recall(reading, week))
     keys = rows.column(spec.columns.key)
@@ -168,13 +215,18 @@ def _keep(spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end
 
 
 def _inside(moments: pa.ChunkedArray, span: Window) -> pa.ChunkedArray:
-    return pc.and_(pc.greater_equal(moments, pa.scalar(span.start, MOMENT)), pc.less(moments, pa.scalar(span.end, MOMENT)))
+    return pc.and_(
+        pc.greater_equal(moments, pa.scalar(span.start, MOMENT)),
+        pc.less(moments, pa.scalar(span.end, MOMENT)),
+    )
 
 
 def _in_groups(groups: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
     """Only the distinct groups are turned into text: a week has many rows and few groups."""
     distinct = pc.unique(groups)
-    chosen = distinct.filter(pc.is_in(distinct.cast(pa.string()), value_set=pa.array(names, pa.string())))
+    chosen = distinct.filter(
+        pc.is_in(distinct.cast(pa.string()), value_set=pa.array(names, pa.string()))
+    )
     return pc.is_in(groups, value_set=chosen)
 
 

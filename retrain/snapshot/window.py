@@ -62,7 +62,9 @@ def sliding_window(end: datetime, *, months: int) -> Window:
     '2026-02-28'
     """
     if end.tzinfo is None:
-        raise NaiveTimeError(f"a window's end must say its time zone, is {end.isoformat()}; add +00:00")
+        raise NaiveTimeError(
+            f"a window's end must say its time zone, is {end.isoformat()}; add +00:00"
+        )
     end = end.astimezone(UTC)
     year, month = divmod(end.year * 12 + end.month - 1 - months, 12)
     day = min(end.day, calendar.monthrange(year, month + 1)[1])
@@ -81,7 +83,9 @@ def check_not_in_future(end: datetime, *, now: datetime) -> None:
     """
     if end > now:
         found = f"{utc_text(end)} is in the future, for it is {utc_text(now)}"
-        raise WindowInFuture(f"the window's end {found}: its rows are not there yet. Choose an --end up to now")
+        raise WindowInFuture(
+            f"the window's end {found}: its rows are not there yet. Choose an --end up to now"
+        )
 
 
 def week_of(moment: datetime) -> str:
@@ -119,7 +123,9 @@ def weeks_within(window: Window) -> tuple[str, ...]:
     return tuple(weeks)
 
 
-def weeks_without_rows(window: Window, with_rows: Sequence[str], *, label_delay: timedelta) -> tuple[str, ...]:
+def weeks_without_rows(
+    window: Window, with_rows: Sequence[str], *, label_delay: timedelta
+) -> tuple[str, ...]:
     """Return the window's last weeks that hold no row though they should: the source is behind, or has stopped.
 
     A week should hold rows when the labels of at least its first day are ripe. A query may leave
@@ -140,7 +146,14 @@ def weeks_without_rows(window: Window, with_rows: Sequence[str], *, label_delay:
     return tuple(week for week in later if week_bounds(week).start + _DAY <= ripe_end)
 
 
-def cut(window: Window, groups: GroupTimes, *, label_delay: timedelta, validation: timedelta, test: timedelta) -> Cut:
+def cut(
+    window: Window,
+    groups: GroupTimes,
+    *,
+    label_delay: timedelta,
+    validation: timedelta,
+    test: timedelta,
+) -> Cut:
     """Return the splits of a window: whole groups, each where its first row falls.
 
     A row's label is ripe when its event time lies more than `label_delay` before the window's end. A group with an unripe row, or that begins before the
@@ -161,18 +174,34 @@ def cut(window: Window, groups: GroupTimes, *, label_delay: timedelta, validatio
     ripe_end = window.end - label_delay
     usable = (groups.first >= _moment64(window.start)) & (groups.last < _moment64(ripe_end))
     if not usable.any():
-        raise WindowTooEmpty(f"no group lies whole in {window} with labels ripe {label_delay} before its end; {len(groups.names)} groups have rows in it")
+        raise WindowTooEmpty(
+            f"no group lies whole in {window} with labels ripe {label_delay} before its end; {len(groups.names)} groups have rows in it"
+        )
     last_day: date = groups.first[usable].max().astype("datetime64[D]").item()
-    test_start = datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC) + timedelta(days=1) - test
-    starts = [max(start, window.start) for start in (window.start, test_start - validation, test_start)]
+    test_start = (
+        datetime(last_day.year, last_day.month, last_day.day, tzinfo=UTC) + timedelta(days=1) - test
+    )
+    starts = [
+        max(start, window.start) for start in (window.start, test_start - validation, test_start)
+    ]
     splits = [
         _split(groups, usable, start, min(until, ripe_end), name=name, window=window)
-        for name, start, until in zip(("train", "validation", "test"), starts, (*starts[1:], ripe_end), strict=True)
+        for name, start, until in zip(
+            ("train", "validation", "test"), starts, (*starts[1:], ripe_end), strict=True
+        )
     ]
     return Cut(*splits)
 
 
-def _split(groups: GroupTimes, usable: NDArray[np.bool_], start: datetime, until: datetime, *, name: str, window: Window) -> Split:
+def _split(
+    groups: GroupTimes,
+    usable: NDArray[np.bool_],
+    start: datetime,
+    until: datetime,
+    *,
+    name: str,
+    window: Window,
+) -> Split:
     """The groups that begin in `[start, until)`; the split's end is moved behind their last row."""
     chosen = usable & (groups.first >= _moment64(start)) & (groups.first < _moment64(until))
     if not chosen.any():

@@ -15,7 +15,14 @@ import ibis
 import pyarrow as pa
 from ibis.expr.operations import SQLQueryResult
 
-from retrain.errors import MissingColumn, QueryFailed, SourceError, SourceRefused, SourceUnavailable, UnknownSource
+from retrain.errors import (
+    MissingColumn,
+    QueryFailed,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    UnknownSource,
+)
 from retrain.snapshot.checks import checked_rows
 from retrain.snapshot.rows import in_key_order
 from retrain.snapshot.window import Window
@@ -51,9 +58,13 @@ class Source:
         with self._errors_translated(spec):
             query = self._query(spec)
             if spec.columns.event_time not in query.columns:
-                raise MissingColumn(f"{spec.query} does not return `{spec.columns.event_time}`, the event time; it returns {', '.join(query.columns)}")
+                raise MissingColumn(
+                    f"{spec.query} does not return `{spec.columns.event_time}`, the event time; it returns {', '.join(query.columns)}"
+                )
             moment = query[spec.columns.event_time]
-            return query.filter(moment >= _literal(moment, window.start), moment < _literal(moment, window.end)).to_pyarrow()
+            return query.filter(
+                moment >= _literal(moment, window.start), moment < _literal(moment, window.end)
+            ).to_pyarrow()
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
         """Return some rows of the query, as many as asked for at most.
@@ -70,7 +81,9 @@ class Source:
         `connection.sql` would do, but Ibis 12 asks DuckDB for a query's columns by a method that DuckDB 2.0 no longer has: ask for no rows instead.
         """
         text = spec.query_text.rstrip().removesuffix(";")
-        columns = ibis.Schema.from_pyarrow(self.connection.con.sql(text).limit(0).to_arrow_table().schema)
+        columns = ibis.Schema.from_pyarrow(
+            self.connection.con.sql(text).limit(0).to_arrow_table().schema
+        )
         return SQLQueryResult(text, columns, self.connection).to_expr()
 
     @contextmanager
@@ -85,7 +98,9 @@ def _query_error(source: str, spec: ModelSpec, error: Exception) -> SourceError:
     """An answer over HTTP, of a bucket's file, is also an IOException; without a status nobody answered."""
     status = getattr(error, "status_code", 0)
     if isinstance(error, duckdb.HTTPException) and status and status not in _PASSING_STATUSES:
-        return SourceRefused(f"{source} is refused a file of {spec.query}, with HTTP status {status}: {error}")
+        return SourceRefused(
+            f"{source} is refused a file of {spec.query}, with HTTP status {status}: {error}"
+        )
     if isinstance(error, _OUTAGES):
         return SourceUnavailable(f"{source} cannot read a file of {spec.query} now: {error}")
     return QueryFailed(f"{source} refuses {spec.query}: {error}")
@@ -101,7 +116,9 @@ def open_source(sources: Mapping[str, str], name: str) -> Iterator[Source]:
         SourceRefused: This user may not read the file, or it is no DuckDB database.
     """
     if name not in sources:
-        raise UnknownSource(f"the YAML reads from `{name}`, but RETRAIN_SOURCES names {', '.join(sorted(sources)) or 'nothing'}; add it there with its address")
+        raise UnknownSource(
+            f"the YAML reads from `{name}`, but RETRAIN_SOURCES names {', '.join(sorted(sources)) or 'nothing'}; add it there with its address"
+        )
     connection = _connect(name, sources[name])
     try:
         yield Source(name, connection)
@@ -118,7 +135,9 @@ def check_query(source: Source, spec: ModelSpec, *, rows: int) -> int:
     found = checked_rows(spec, source.head(spec, rows))
     in_key_order(found, spec.columns.key)
     if missing := [name for name in spec.gate.slices.by if name not in found.column_names]:
-        raise MissingColumn(f"`gate.slices.by` names `{missing[0]}`, which {spec.query} does not return; it returns {', '.join(found.column_names)}")
+        raise MissingColumn(
+            f"`gate.slices.by` names `{missing[0]}`, which {spec.query} does not return; it returns {', '.join(found.column_names)}"
+        )
     return int(found.num_rows)
 
 
@@ -126,14 +145,18 @@ def _connect(name: str, address: str) -> Any:
     parts = urlsplit(address)
     # The address may hold a password, also where its kind should be: it is never shown.
     if parts.scheme != "duckdb" or not parts.path or "@" in parts.netloc:
-        raise UnknownSource(f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open; it must be duckdb:///absolute/path.duckdb")
+        raise UnknownSource(
+            f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open; it must be duckdb:///absolute/path.duckdb"
+        )
     path = Path(parts.netloc + parts.path)
     _prove_database(name, path)
     try:
         connection = ibis.duckdb.connect(path, read_only=True)
         connection.raw_sql("SET TimeZone='UTC'")
     except duckdb.Error as error:
-        raise SourceUnavailable(f"the source `{name}` at {path} cannot be opened now, another process may be writing to it: {error}") from error
+        raise SourceUnavailable(
+            f"the source `{name}` at {path} cannot be opened now, another process may be writing to it: {error}"
+        ) from error
     return connection
 
 
@@ -143,16 +166,26 @@ def _prove_database(name: str, path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(12)
     except FileNotFoundError as error:
-        raise SourceUnavailable(f"the source `{name}` is {path}, which is not there; load the rows first, or correct RETRAIN_SOURCES") from error
+        raise SourceUnavailable(
+            f"the source `{name}` is {path}, which is not there; load the rows first, or correct RETRAIN_SOURCES"
+        ) from error
     except IsADirectoryError as error:
-        raise SourceRefused(f"the source `{name}` is {path}, which is a folder; correct RETRAIN_SOURCES") from error
+        raise SourceRefused(
+            f"the source `{name}` is {path}, which is a folder; correct RETRAIN_SOURCES"
+        ) from error
     except OSError as error:
-        raise SourceRefused(f"the source `{name}` at {path} cannot be read: {error.strerror}; let this user read it, or correct RETRAIN_SOURCES") from error
+        raise SourceRefused(
+            f"the source `{name}` at {path} cannot be read: {error.strerror}; let this user read it, or correct RETRAIN_SOURCES"
+        ) from error
     where, magic = _DUCKDB_MAGIC
     if head and head[where] != magic:
-        raise SourceRefused(f"the source `{name}` at {path} is no DuckDB database; correct RETRAIN_SOURCES")
+        raise SourceRefused(
+            f"the source `{name}` at {path} is no DuckDB database; correct RETRAIN_SOURCES"
+        )
 
 
 def _literal(moment: Any, value: Any) -> Any:
     """A warehouse's timestamp without time zone is UTC, and is compared as such."""
-    return ibis.literal(value if moment.type().timezone else value.replace(tzinfo=None), moment.type())
+    return ibis.literal(
+        value if moment.type().timezone else value.replace(tzinfo=None), moment.type()
+    )

@@ -8,12 +8,32 @@ from __future__ import annotations
 
 ESTIMATORS: dict[str, frozenset[str]] = {
     "sklearn.ensemble.HistGradientBoostingClassifier": frozenset(
-        {"learning_rate", "max_iter", "max_leaf_nodes", "max_depth", "min_samples_leaf", "l2_regularization", "max_features", "max_bins"}
+        {
+            "learning_rate",
+            "max_iter",
+            "max_leaf_nodes",
+            "max_depth",
+            "min_samples_leaf",
+            "l2_regularization",
+            "max_features",
+            "max_bins",
+        }
     ),
-    "sklearn.linear_model.LogisticRegression": frozenset({"C", "l1_ratio", "tol", "fit_intercept", "intercept_scaling", "solver", "max_iter"}),
+    "sklearn.linear_model.LogisticRegression": frozenset(
+        {"C", "l1_ratio", "tol", "fit_intercept", "intercept_scaling", "solver", "max_iter"}
+    ),
 }
 
 CHOSEN_BY_RATCHET = frozenset(
-    {"random_state", "early_stopping", "validation_fraction", "n_iter_no_change", "n_jobs", "verbose", "warm_start", "categorical_features"}
+    {
+        "random_state",
+        "early_stopping",
+        "validation_fraction",
+        "n_iter_no_change",
+        "n_jobs",
+        "verbose",
+        "warm_start",
+        "categorical_features",
+    }
 )
 """`categorical_features` exports silently wrong: off by up to 0.6 on nearly all rows."""

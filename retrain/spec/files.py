@@ -72,4 +72,6 @@ def _file_of(folder: Path, name: str) -> Path:
     for path in paths:
         if line.search(path.read_text(encoding="utf-8")):
             return path
-    raise UnknownModel(f"no YAML in {folder} has the name `{name}`; there are {', '.join(path.name for path in paths)}")
+    raise UnknownModel(
+        f"no YAML in {folder} has the name `{name}`; there are {', '.join(path.name for path in paths)}"
+    )

@@ -30,11 +30,15 @@ _SENTENCES = {
 }
 
 
-def mistakes_of(errors: Iterable[Mapping[str, Any]], located: LocatedYaml, root: type[BaseModel], path: str) -> Iterator[Mistake]:
+def mistakes_of(
+    errors: Iterable[Mapping[str, Any]], located: LocatedYaml, root: type[BaseModel], path: str
+) -> Iterator[Mistake]:
     """Yield one mistake per pydantic error; `errors` as `ValidationError.errors()` returns them."""
     for error in errors:
         place: Place = tuple(part for part in error["loc"] if part != "[key]")
-        yield Mistake(path, located.line_of(place), f"`{_name(place)}` {_sentence(error, place, root)}")
+        yield Mistake(
+            path, located.line_of(place), f"`{_name(place)}` {_sentence(error, place, root)}"
+        )
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -74,4 +78,6 @@ def _fields_at(place: Place, root: type[BaseModel]) -> list[str]:
 def _model_within(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for argument in get_args(annotation) if (found := _model_within(argument))), None)
+    return next(
+        (found for argument in get_args(annotation) if (found := _model_within(argument))), None
+    )

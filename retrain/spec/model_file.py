@@ -68,21 +68,32 @@ class Technique(Section):
     @classmethod
     def _is_allowed(cls, estimator: str) -> str:
         if estimator not in ESTIMATORS:
-            raise ValueError(f"must be an estimator that exports exactly, is `{estimator}`; {nearest(estimator, list(ESTIMATORS))}")
+            raise ValueError(
+                f"must be an estimator that exports exactly, is `{estimator}`; {nearest(estimator, list(ESTIMATORS))}"
+            )
         return estimator
 
     @model_validator(mode="after")
     def _parameters_are_known(self) -> Technique:
-        chosen, unknown = sorted(set(self.params) & CHOSEN_BY_RATCHET), sorted(set(self.params) - CHOSEN_BY_RATCHET - ESTIMATORS[self.estimator])
+        chosen, unknown = (
+            sorted(set(self.params) & CHOSEN_BY_RATCHET),
+            sorted(set(self.params) - CHOSEN_BY_RATCHET - ESTIMATORS[self.estimator]),
+        )
         if chosen:
-            raise ValueError(f"leaves {', '.join(chosen)} to Ratchet: a run must be repeatable and export exactly")
+            raise ValueError(
+                f"leaves {', '.join(chosen)} to Ratchet: a run must be repeatable and export exactly"
+            )
         if unknown:
-            raise ValueError(f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(ESTIMATORS[self.estimator]))}")
+            raise ValueError(
+                f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(ESTIMATORS[self.estimator]))}"
+            )
         return self
 
 
 DEFAULT_TECHNIQUES = {
-    "boosted_trees": Technique(estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 200}),
+    "boosted_trees": Technique(
+        estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 200}
+    ),
     "logistic": Technique(estimator="sklearn.linear_model.LogisticRegression"),
 }
 
@@ -176,11 +187,19 @@ class ModelSpec(Contract):
                 "task": self.task,
                 "query": self.query_digest,
                 "columns": self.columns.model_dump(),
-                "features": [feature.model_dump(include={"name", "type", "required", "minimum", "maximum"}) for feature in self.features],
+                "features": [
+                    feature.model_dump(include={"name", "type", "required", "minimum", "maximum"})
+                    for feature in self.features
+                ],
                 "window_months": self.window_months,
-                "seconds": [length.total_seconds() for length in (self.label_delay, self.validation, self.test)],
+                "seconds": [
+                    length.total_seconds()
+                    for length in (self.label_delay, self.validation, self.test)
+                ],
                 "metric": self.gate.metric,
-                "techniques": {name: technique.model_dump() for name, technique in techniques.items()},
+                "techniques": {
+                    name: technique.model_dump() for name, technique in techniques.items()
+                },
             }
         )
 
@@ -211,7 +230,9 @@ def _feature_form(written: Any) -> Any:
 
 def _known_task(written: Any) -> Any:
     if written in ("regression", "multiclass_classification", "ranking"):
-        raise ValueError(f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet")
+        raise ValueError(
+            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet"
+        )
     return written
 
 
@@ -221,7 +242,11 @@ def _model_name(written: str) -> str:
     return written
 
 
-MODEL_NAME_SCHEMA: dict[str, JsonValue] = {"pattern": f"^{MODEL_NAME}$", "title": "Name", "type": "string"}
+MODEL_NAME_SCHEMA: dict[str, JsonValue] = {
+    "pattern": f"^{MODEL_NAME}$",
+    "title": "Name",
+    "type": "string",
+}
 
 
 class ModelFile(Section):
@@ -237,7 +262,10 @@ class ModelFile(Section):
     columns: Columns
     label_delay: Duration
     late_rows: Duration = Field(default=timedelta(days=14))
-    features: Annotated[dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]], Field(min_length=1)]
+    features: Annotated[
+        dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]],
+        Field(min_length=1),
+    ]
     window: Months = 3
     validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
     test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
@@ -247,9 +275,17 @@ class ModelFile(Section):
 
     def to_spec(self, query_text: str) -> ModelSpec:
         """Return the spec that the rest of Ratchet works with."""
-        features = tuple(Feature(name=name, **form.model_dump()) for name, form in self.features.items())
-        others = {name: getattr(self, name) for name in type(self).model_fields if name not in ("features", "window")}
-        return ModelSpec(features=features, window_months=self.window, query_text=query_text, **others)
+        features = tuple(
+            Feature(name=name, **form.model_dump()) for name, form in self.features.items()
+        )
+        others = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in ("features", "window")
+        }
+        return ModelSpec(
+            features=features, window_months=self.window, query_text=query_text, **others
+        )
 
 
 def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
@@ -270,8 +306,13 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
         try:
             form = ModelFile.model_validate(located.value)
         except ValidationError as error:
-            mistakes += mistakes_of([dict(each) for each in error.errors()], located, ModelFile, path)
-        mistakes += [Mistake(path, located.line_of(place), sentence) for place, sentence in _mistakes_between(located, query_text)]
+            mistakes += mistakes_of(
+                [dict(each) for each in error.errors()], located, ModelFile, path
+            )
+        mistakes += [
+            Mistake(path, located.line_of(place), sentence)
+            for place, sentence in _mistakes_between(located, query_text)
+        ]
     if form is None or query_text is None or mistakes:
         raise InvalidSpec(mistakes)
     return form.to_spec(query_text)
@@ -290,14 +331,23 @@ def published_schema() -> dict[str, Any]:
 def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
     """Yield what only shows when two fields, or the YAML and the SQL, are seen together; the fields themselves may be wrong."""
     written = located.value if isinstance(located.value, dict) else {}
-    columns, features = (section if isinstance(section := written.get(name), dict) else {} for name in ("columns", "features"))
+    columns, features = (
+        section if isinstance(section := written.get(name), dict) else {}
+        for name in ("columns", "features")
+    )
     parts: dict[str, str] = {}
     for part, column in columns.items():
         if str(column) in parts:
-            yield ("columns", part), f"`columns.{part}` names the column `{column}`, which is the {parts[str(column)]} already"
+            yield (
+                ("columns", part),
+                f"`columns.{part}` names the column `{column}`, which is the {parts[str(column)]} already",
+            )
         parts.setdefault(str(column), part)
     for name in features:
         if name in parts:
-            yield ("features", name), f"`features.{name}` is the {parts[name]} of the rows and cannot be an input of the model"
+            yield (
+                ("features", name),
+                f"`features.{name}` is the {parts[name]} of the rows and cannot be an input of the model",
+            )
     if query_text is None and "query" in written:
         yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

@@ -26,7 +26,9 @@ def duration(written: Any) -> timedelta:
         return written
     match = _DURATION.fullmatch(str(written).strip())
     if match is None:
-        raise ValueError(f"must be a number with minutes, hours, days or weeks, such as `14 days`, is `{written}`")
+        raise ValueError(
+            f"must be a number with minutes, hours, days or weeks, such as `14 days`, is `{written}`"
+        )
     return timedelta(**{f"{match[2]}s": int(match[1])})
 
 
@@ -59,10 +61,20 @@ def _text_schema(pattern: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": [example]})
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration), _text_schema(_DURATION.pattern, "14 days")]
+Duration = Annotated[
+    timedelta, BeforeValidator(duration), _text_schema(_DURATION.pattern, "14 days")
+]
 Months = Annotated[int, BeforeValidator(months), _text_schema(_MONTHS.pattern, "3 months")]
 Share = Annotated[
     float,
     BeforeValidator(share),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_SHARE.pattern}$"}], "examples": ["1 %"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": f"^{_SHARE.pattern}$"},
+            ],
+            "examples": ["1 %"],
+        }
+    ),
 ]

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp"))
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
 
 Place = tuple[str | int, ...]
 """Keys and indexes from the top, `("gate", "slices", "by", 0)`."""
@@ -45,15 +48,27 @@ def read_yaml(text: str) -> LocatedYaml:
         value = None if node is None else _plain(loader, node, (), lines, problems)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return LocatedYaml(None, {}, ((mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}"),))
+        return LocatedYaml(
+            None,
+            {},
+            ((mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}"),),
+        )
     except RecursionError:
-        return LocatedYaml(None, {}, ((1, "not YAML that a model needs: nested too deeply, or within itself"),))
+        return LocatedYaml(
+            None, {}, ((1, "not YAML that a model needs: nested too deeply, or within itself"),)
+        )
     finally:
         loader.dispose()
     return LocatedYaml(value, lines, tuple(problems))
 
 
-def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> Any:
+def _plain(
+    loader: yaml.SafeLoader,
+    node: yaml.Node,
+    place: Place,
+    lines: dict[Place, int],
+    problems: list[tuple[int, str]],
+) -> Any:
     lines.setdefault(place, node.start_mark.line + 1)
     if node.tag not in _TAGS:
         problems.append((lines[place], f"`{node.tag}` has no meaning here; write plain values"))
@@ -61,15 +76,29 @@ def _plain(loader: yaml.SafeLoader, node: yaml.Node, place: Place, lines: dict[P
     if isinstance(node, yaml.MappingNode):
         return _mapping(loader, node, place, lines, problems)
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(loader, item, (*place, index), lines, problems) for index, item in enumerate(node.value)]
+        return [
+            _plain(loader, item, (*place, index), lines, problems)
+            for index, item in enumerate(node.value)
+        ]
     try:
         return loader.construct_object(node, deep=True)
     except ValueError as error:
-        problems.append((lines[place], f"`{node.value}` looks like {node.tag.rpartition(':')[2]} and is none: {error}"))
+        problems.append(
+            (
+                lines[place],
+                f"`{node.value}` looks like {node.tag.rpartition(':')[2]} and is none: {error}",
+            )
+        )
         return None
 
 
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, place: Place, lines: dict[Place, int], problems: list[tuple[int, str]]) -> dict[str, Any]:
+def _mapping(
+    loader: yaml.SafeLoader,
+    node: yaml.MappingNode,
+    place: Place,
+    lines: dict[Place, int],
+    problems: list[tuple[int, str]],
+) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1

@@ -17,7 +17,13 @@ STUDY = "## Rollouts on a real Kubernetes"
 def main() -> int:
     names = sorted(path.stem for path in RESULTS.parent.glob("bench_*.py"))
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *names], default=[], help=f"which ones (default: all): {', '.join(names)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[[], *names],
+        default=[],
+        help=f"which ones (default: all): {', '.join(names)}",
+    )
     chosen = parser.parse_args().names or names
     figures = []
     for name in chosen:
@@ -42,8 +48,14 @@ def report(figures: list[dict[str, object]]) -> str:
         "|---|---:|---:|---|",
     ]
     for figure in figures:
-        sides = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in figure.items() if name not in ("name", "ratio", "goal"))
-        lines.append(f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal'] or ''} | {sides} |")
+        sides = ", ".join(
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in figure.items()
+            if name not in ("name", "ratio", "goal")
+        )
+        lines.append(
+            f"| {figure['name']} | {figure['ratio']:.1f} | {figure['goal'] or ''} | {sides} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,10 @@ def measure() -> list[dict[str, object]]:
     """Time both sides on the same rows, ours in several rounds between which theirs runs once."""
     random = np.random.default_rng(0)
     groups, labels = random.integers(0, GROUPS, ROWS), random.random(ROWS) < 0.25
-    champion, challenger = (np.float32(random.beta(2, 5, ROWS) * 0.7 + gain * labels).astype(np.float64) for gain in (0.10, 0.12))
+    champion, challenger = (
+        np.float32(random.beta(2, 5, ROWS) * 0.7 + gain * labels).astype(np.float64)
+        for gain in (0.10, 0.12)
+    )
     ours = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -31,17 +34,27 @@ def measure() -> list[dict[str, object]]:
     started = time.perf_counter()
     estimate, error = _loop(labels, champion, challenger, groups)
     theirs = time.perf_counter() - started
-    if not (math.isclose(found.improvement.estimate, estimate, abs_tol=1e-12) and math.isclose(standard_error(found), error, abs_tol=1e-12)):
+    if not (
+        math.isclose(found.improvement.estimate, estimate, abs_tol=1e-12)
+        and math.isclose(standard_error(found), error, abs_tol=1e-12)
+    ):
         message = f"the two sides differ: {found.improvement.estimate} ± {standard_error(found)} and {estimate} ± {error}"
         raise ValueError(message)
     median = sorted(ours)[ROUNDS // 2]
     figure = {"name": "roc_auc_jackknife", "ratio": round(theirs / median, 1), "goal": GOAL}
-    return [{**figure, "ours_seconds": round(median, 2), "scikit_learn_loop_seconds": round(theirs, 1)}]
+    return [
+        {**figure, "ours_seconds": round(median, 2), "scikit_learn_loop_seconds": round(theirs, 1)}
+    ]
 
 
-def _loop(labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+def _loop(
+    labels: np.ndarray, champion: np.ndarray, challenger: np.ndarray, groups: np.ndarray
+) -> tuple[float, float]:
     def improvement(rows: np.ndarray) -> float:
-        return float(roc_auc_score(labels[rows], challenger[rows]) - roc_auc_score(labels[rows], champion[rows]))
+        return float(
+            roc_auc_score(labels[rows], challenger[rows])
+            - roc_auc_score(labels[rows], champion[rows])
+        )
 
     whole = improvement(np.ones(ROWS, dtype=bool))
     squares = [(improvement(groups != group) - whole) ** 2 for group in range(GROUPS)]

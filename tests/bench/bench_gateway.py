@@ -36,7 +36,9 @@ def measure() -> list[dict[str, object]]:
     """Return the one figure: answered requests per second of both sides."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run([sys.executable, "-m", "tests.bench.baseline.train", str(folder)], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "tests.bench.baseline.train", str(folder)], cwd=ROOT, check=True
+        )
         sides = {"ours": _ours, "baseline": _baseline}
         turns: dict[str, list[float]] = {side: [] for side in sides}
         for _ in range(TURNS):
@@ -58,8 +60,21 @@ def measure() -> list[dict[str, object]]:
 
 
 def _load(folder: Path, port: int, seconds: int) -> float:
-    command = [sys.executable, "-m", "tests.bench.load", "127.0.0.1", str(port), PATH, str(folder / "bodies"), KEY, str(CONNECTIONS), str(seconds)]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.load",
+        "127.0.0.1",
+        str(port),
+        PATH,
+        str(folder / "bodies"),
+        KEY,
+        str(CONNECTIONS),
+        str(seconds),
+    ]
+    printed = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
+    ).stdout
     answered = json.loads(printed)
     if set(answered["statuses"]) != {"200"}:
         raise RuntimeError(f"not every request was answered: {answered}")
@@ -72,13 +87,37 @@ def _ours(folder: Path) -> Iterator[int]:
     server_port, port = free_port(), free_port()
     serving = {"FOLDER": str(folder / "model"), "DIGEST": card.model_digest}
     env = {f"SERVING_MODEL_{name}": value for name, value in serving.items()}
-    env |= {"SERVING_VERSION": "1", "SERVING_IMAGE_DIGEST": f"sha256:{'0' * 64}", "SERVING_PORT": str(server_port)}
+    env |= {
+        "SERVING_VERSION": "1",
+        "SERVING_IMAGE_DIGEST": f"sha256:{'0' * 64}",
+        "SERVING_PORT": str(server_port),
+    }
     endpoints = folder / "endpoints.json"
-    endpoints.write_text(json.dumps({"models": {"flight-delay": [{"url": f"http://127.0.0.1:{server_port}"}]}}))
+    endpoints.write_text(
+        json.dumps({"models": {"flight-delay": [{"url": f"http://127.0.0.1:{server_port}"}]}})
+    )
     with ExitStack() as running:
-        _run(running, folder, "server", ["-m", "serving"], env, f"http://127.0.0.1:{server_port}/readyz")
-        gateway = {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": KEY, "CLIENT_API_PORT": str(port)}
-        _run(running, folder, "gateway", ["-m", "client_api"], gateway, f"http://127.0.0.1:{port}/readyz")
+        _run(
+            running,
+            folder,
+            "server",
+            ["-m", "serving"],
+            env,
+            f"http://127.0.0.1:{server_port}/readyz",
+        )
+        gateway = {
+            "CLIENT_API_ENDPOINTS": str(endpoints),
+            "CLIENT_API_KEYS": KEY,
+            "CLIENT_API_PORT": str(port),
+        }
+        _run(
+            running,
+            folder,
+            "gateway",
+            ["-m", "client_api"],
+            gateway,
+            f"http://127.0.0.1:{port}/readyz",
+        )
         yield port
 
 
@@ -86,17 +125,39 @@ def _ours(folder: Path) -> Iterator[int]:
 def _baseline(folder: Path) -> Iterator[int]:
     server_port, port = free_port(), free_port()
     with ExitStack() as running:
-        serve = ["-m", "bentoml", "serve", "tests.bench.baseline.service:FlightDelay", "--host", "127.0.0.1", "--port", str(server_port)]
+        serve = [
+            "-m",
+            "bentoml",
+            "serve",
+            "tests.bench.baseline.service:FlightDelay",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(server_port),
+        ]
         env = {"BASELINE_PICKLE": str(folder / "pipeline.pkl"), "BENTOML_DO_NOT_TRACK": "True"}
-        _run(running, folder, "baseline server", serve, env, f"http://127.0.0.1:{server_port}/readyz")
-        asked = ["-m", "uvicorn", "tests.bench.baseline.gateway:app", "--port", str(port), "--no-access-log"]
+        _run(
+            running, folder, "baseline server", serve, env, f"http://127.0.0.1:{server_port}/readyz"
+        )
+        asked = [
+            "-m",
+            "uvicorn",
+            "tests.bench.baseline.gateway:app",
+            "--port",
+            str(port),
+            "--no-access-log",
+        ]
         env = {"BASELINE_SERVER": f"http://127.0.0.1:{server_port}", "BASELINE_KEY": KEY}
         _run(running, folder, "baseline gateway", asked, env, f"http://127.0.0.1:{port}/readyz")
         yield port
 
 
-def _run(running: ExitStack, folder: Path, name: str, arguments: list[str], env: dict[str, str], url: str) -> Program:
-    program = start(name, [sys.executable, *arguments], log=folder / f"{name}.log", env=env, cwd=ROOT)
+def _run(
+    running: ExitStack, folder: Path, name: str, arguments: list[str], env: dict[str, str], url: str
+) -> Program:
+    program = start(
+        name, [sys.executable, *arguments], log=folder / f"{name}.log", env=env, cwd=ROOT
+    )
     running.callback(program.stop)
     wait_until_answers(program, url)
     return program

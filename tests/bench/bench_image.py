@@ -47,12 +47,18 @@ def _figure(folder: Path, host: str) -> dict[str, object]:
     built = build("serving")
     serving = push(built, f"{host}/ratchet")
     registry = open_image_registry(f"http://{host}", base_image=serving.removeprefix(f"{host}/"))
-    layer(registry, model_folder())  # the last version: what it shares lies in the repository, as in every week but the first
+    layer(
+        registry, model_folder()
+    )  # the last version: what it shares lies in the repository, as in every week but the first
     theirs, ours = [], []
     for _ in range(ROUNDS):
         model = model_folder()
-        run("buildah", "rmi", "--force", built.local)  # build() takes an image of the same recipe that is here: then nothing would be rebuilt
-        theirs.append(_seconds(lambda model=model: rebuild(folder / "context", model, f"{host}/ratchet")))
+        run(
+            "buildah", "rmi", "--force", built.local
+        )  # build() takes an image of the same recipe that is here: then nothing would be rebuilt
+        theirs.append(
+            _seconds(lambda model=model: rebuild(folder / "context", model, f"{host}/ratchet"))
+        )
         run("buildah", "rmi", "--force", LOCAL)
         for _ in range(3):
             model = model_folder()
@@ -69,7 +75,15 @@ def _figure(folder: Path, host: str) -> dict[str, object]:
 
 def model_folder() -> dict[str, bytes]:
     onnx = os.urandom(MODEL_BYTES)
-    return {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"bench")})}
+    return {
+        "model.onnx": onnx,
+        "model.json": canonical_json(
+            {
+                "files": {"model.onnx": digest_of_bytes(onnx)},
+                "snapshot_id": digest_of_bytes(b"bench"),
+            }
+        ),
+    }
 
 
 def layer(registry: ImageRegistry, model: dict[str, bytes]) -> str:
@@ -83,7 +97,17 @@ def rebuild(context: Path, model: dict[str, bytes], registry: str) -> str:
         (context / "model" / name).write_bytes(content)
     serving = build("serving")
     (context / "Dockerfile").write_text(f"FROM {serving.local}\nCOPY model /model\n")
-    run("buildah", "bud", "--quiet", "--isolation", "chroot", "--layers=false", "--tag", LOCAL, str(context))
+    run(
+        "buildah",
+        "bud",
+        "--quiet",
+        "--isolation",
+        "chroot",
+        "--layers=false",
+        "--tag",
+        LOCAL,
+        str(context),
+    )
     return push(Built("rebuilt", LOCAL, 0, 0), registry)
 
 

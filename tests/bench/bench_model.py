@@ -46,12 +46,27 @@ def measure() -> list[dict[str, object]]:
         gc.collect()
         gc.freeze()  # as the server does
         for _ in range(ROUNDS):
-            theirs += [seconds(lambda row=row: pipeline.predict_proba(frame_of(row))) for row in sent]
-            ours += [seconds(lambda row=row: model.answer([block_of(row)], max_rows=100)) for row in sent]
+            theirs += [
+                seconds(lambda row=row: pipeline.predict_proba(frame_of(row))) for row in sent
+            ]
+            ours += [
+                seconds(lambda row=row: model.answer([block_of(row)], max_rows=100)) for row in sent
+            ]
         check_equal(pipeline, model, sent)
     one, other = statistics.median(theirs), statistics.median(ours)
-    sides = {"scikit_learn_ms": round(one * 1000, 3), "served_ms": round(other * 1000, 4), "rows": len(sent)}
-    return [{"name": "one row, scikit-learn pipeline on a DataFrame / served model call", "ratio": one / other, "goal": GOAL, **sides}]
+    sides = {
+        "scikit_learn_ms": round(one * 1000, 3),
+        "served_ms": round(other * 1000, 4),
+        "rows": len(sent),
+    }
+    return [
+        {
+            "name": "one row, scikit-learn pipeline on a DataFrame / served model call",
+            "ratio": one / other,
+            "goal": GOAL,
+            **sides,
+        }
+    ]
 
 
 @contextmanager
@@ -59,21 +74,43 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     """Give the pipeline, the same as it is served, and some test rows."""
     load_flights(folder / "flights.duckdb", until=END)
     spec = load_model(Path("dags/models"), "flight-delay")
-    with open_source({"warehouse": f"duckdb:///{folder / 'flights.duckdb'}"}, spec.source) as source:
+    with open_source(
+        {"warehouse": f"duckdb:///{folder / 'flights.duckdb'}"}, spec.source
+    ) as source:
         snapshot = build_snapshot(spec, END, source, PartitionStore(folder / "snapshots"))
     names = [feature.name for feature in spec.features]
     train = read_split(snapshot, snapshot.train, [*names, snapshot.label])
     pipeline = make_pipeline(spec.techniques["boosted_trees"], spec.features, seed=0)
     pipeline.fit(to_frame(spec.features, train), true_or_false(train, snapshot.label))
     network = to_onnx(pipeline, spec.features)
-    card = model_card(spec, "boosted_trees", digest_of_bytes(b"bench"), model_schema(spec.features, train), network, about=ModelAbout())
+    card = model_card(
+        spec,
+        "boosted_trees",
+        digest_of_bytes(b"bench"),
+        model_schema(spec.features, train),
+        network,
+        about=ModelAbout(),
+    )
     write_model_folder(folder / "model", card, network, ModelAbout())
-    yield pipeline, Model.load(folder / "model", digest=card.model_digest), read_split(snapshot, snapshot.test, names).slice(0, ROWS)
+    yield (
+        pipeline,
+        Model.load(folder / "model", digest=card.model_digest),
+        read_split(snapshot, snapshot.test, names).slice(0, ROWS),
+    )
 
 
 def frame_of(row: dict[str, object]) -> pd.DataFrame:
     """One row as the pipeline takes it."""
-    return pd.DataFrame([{name: value if isinstance(value, str) else np.float32("nan" if value is None else value) for name, value in row.items()}])
+    return pd.DataFrame(
+        [
+            {
+                name: value
+                if isinstance(value, str)
+                else np.float32("nan" if value is None else value)
+                for name, value in row.items()
+            }
+        ]
+    )
 
 
 def block_of(row: dict[str, object]) -> Block:

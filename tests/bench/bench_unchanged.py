@@ -33,14 +33,27 @@ def measure() -> list[dict[str, object]]:
         load_flights(warehouse, until=END)
         for number in range(ROUNDS + 1):
             settings = Settings(
-                sources={"warehouse": f"duckdb:///{warehouse}"}, snapshots=f"{folder}/snapshots{number}", workers=1, lock=Path("infra/locks/retrain.txt")
+                sources={"warehouse": f"duckdb:///{warehouse}"},
+                snapshots=f"{folder}/snapshots{number}",
+                workers=1,
+                lock=Path("infra/locks/retrain.txt"),
             )
             runs = FakeRuns()
             retrain = partial(run_window, spec, settings=settings, runs=runs)
             full.append(seconds("registered", run=partial(retrain, end=END)))
-            unchanged.append(seconds("unchanged", run=partial(retrain, end=END + timedelta(days=7))))
+            unchanged.append(
+                seconds("unchanged", run=partial(retrain, end=END + timedelta(days=7)))
+            )
     one, other = statistics.median(full[1:]), statistics.median(unchanged[1:])
-    return [{"name": "full retrain / unchanged window", "ratio": one / other, "goal": GOAL, "retrain_s": round(one, 2), "unchanged_s": round(other, 3)}]
+    return [
+        {
+            "name": "full retrain / unchanged window",
+            "ratio": one / other,
+            "goal": GOAL,
+            "retrain_s": round(one, 2),
+            "unchanged_s": round(other, 3),
+        }
+    ]
 
 
 def seconds(expected: str, *, run) -> float:

@@ -59,13 +59,24 @@ def measure() -> list[dict[str, object]]:
         for turn in range(5):
             theirs.append(pandas_window(root))
             for again in range(3):
-                built, read = ratchet_window(root, spec, _copy(root / "last week", root / f"store-{turn}-{again}"), END)
+                built, read = ratchet_window(
+                    root, spec, _copy(root / "last week", root / f"store-{turn}-{again}"), END
+                )
                 builds.append(built)
                 reads.append(built + read)
-    median = {"pandas": statistics.median(theirs), "build": statistics.median(builds), "build_and_read": statistics.median(reads)}
+    median = {
+        "pandas": statistics.median(theirs),
+        "build": statistics.median(builds),
+        "build_and_read": statistics.median(reads),
+    }
     seconds = {name: round(value, 3) for name, value in median.items()}
     return [
-        {"name": "weekly window built, digests verified", "ratio": round(median["pandas"] / median["build"], 1), "goal": GOAL, "seconds": seconds},
+        {
+            "name": "weekly window built, digests verified",
+            "ratio": round(median["pandas"] / median["build"], 1),
+            "goal": GOAL,
+            "seconds": seconds,
+        },
         {
             "name": "weekly window built and read, digests verified",
             "ratio": round(median["pandas"] / median["build_and_read"], 1),
@@ -79,7 +90,11 @@ def _copy(store: Path, copy: Path) -> Path:
     """A store's index names files by their whole path, so the copy's entries are moved along."""
     shutil.copytree(store, copy)
     for entry in (copy / "index").rglob("*.json"):
-        content = entry.read_bytes().partition(b"\n")[2].replace(store.as_uri().encode(), copy.as_uri().encode())
+        content = (
+            entry.read_bytes()
+            .partition(b"\n")[2]
+            .replace(store.as_uri().encode(), copy.as_uri().encode())
+        )
         entry.write_bytes(digest_of_bytes(content).encode() + b"\n" + content)
     return copy
 
@@ -90,28 +105,44 @@ def generate(root: Path) -> None:
     random = np.random.default_rng(7)
     for week in range(WEEKS):
         seconds = np.sort(random.integers(0, 7 * 86_400, ROWS_PER_WEEK))
-        moments = np.datetime64(FIRST_MONDAY.replace(tzinfo=None) + timedelta(weeks=week), "us") + seconds.astype("timedelta64[s]")
+        moments = np.datetime64(
+            FIRST_MONDAY.replace(tzinfo=None) + timedelta(weeks=week), "us"
+        ) + seconds.astype("timedelta64[s]")
         rows = {
             "row_key": np.arange(ROWS_PER_WEEK) + week * ROWS_PER_WEEK,
             "happened_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
             "day": pa.array(moments.astype("datetime64[D]")),
             "label": random.random(ROWS_PER_WEEK) < 0.2,
-            **{name: _texts(random, kinds) for name, kinds in (("carrier", 16), ("origin", 3), ("destination", 105))},
-            **{f"n{column}": random.normal(100, 30, ROWS_PER_WEEK).round(1) for column in range(10)},
+            **{
+                name: _texts(random, kinds)
+                for name, kinds in (("carrier", 16), ("origin", 3), ("destination", 105))
+            },
+            **{
+                f"n{column}": random.normal(100, 30, ROWS_PER_WEEK).round(1) for column in range(10)
+            },
         }
         pq.write_table(pa.table(rows), root / "weeks" / f"{week:02d}.parquet")
     with duckdb.connect(str(root / "warehouse.duckdb")) as connection:
-        connection.execute(f"CREATE VIEW events AS SELECT * FROM read_parquet('{root}/weeks/*.parquet')")
+        connection.execute(
+            f"CREATE VIEW events AS SELECT * FROM read_parquet('{root}/weeks/*.parquet')"
+        )
 
 
 def _texts(random: np.random.Generator, kinds: int) -> pa.Array:
-    return pa.array(np.array([f"C{kind:02d}" for kind in range(kinds)])[random.integers(0, kinds, ROWS_PER_WEEK)])
+    return pa.array(
+        np.array([f"C{kind:02d}" for kind in range(kinds)])[
+            random.integers(0, kinds, ROWS_PER_WEEK)
+        ]
+    )
 
 
 def pandas_window(root: Path) -> float:
     """Return the seconds that reading all, then filtering takes."""
     began = time.perf_counter()
-    rows = pd.concat([pd.read_parquet(path) for path in sorted((root / "weeks").glob("*.parquet"))], ignore_index=True)
+    rows = pd.concat(
+        [pd.read_parquet(path) for path in sorted((root / "weeks").glob("*.parquet"))],
+        ignore_index=True,
+    )
     kept = rows[(rows["happened_at"] >= START) & (rows["happened_at"] < END)]
     seconds = time.perf_counter() - began
     assert len(kept) > 12 * ROWS_PER_WEEK
@@ -124,7 +155,10 @@ def ratchet_window(root: Path, spec: ModelSpec, store: Path, end: datetime) -> t
     with open_source({"warehouse": f"duckdb://{root}/warehouse.duckdb"}, spec.source) as source:
         snapshot = build_snapshot(spec, end, source, PartitionStore(store))
     built = time.perf_counter()
-    rows = sum(read_split(snapshot, split).num_rows for split in (snapshot.train, snapshot.validation, snapshot.test))
+    rows = sum(
+        read_split(snapshot, split).num_rows
+        for split in (snapshot.train, snapshot.validation, snapshot.test)
+    )
     read = time.perf_counter()
     assert rows > 12 * ROWS_PER_WEEK
     return built - began, read - built

@@ -18,8 +18,19 @@ import uvloop
 class Caller(asyncio.Protocol):
     """One keep-alive connection that sends the next request as soon as its answer is complete."""
 
-    def __init__(self, requests: itertools.cycle, statuses: dict[int, int], latencies: list[float], until: float) -> None:
-        self.requests, self.statuses, self.latencies, self.until = requests, statuses, latencies, until
+    def __init__(
+        self,
+        requests: itertools.cycle,
+        statuses: dict[int, int],
+        latencies: list[float],
+        until: float,
+    ) -> None:
+        self.requests, self.statuses, self.latencies, self.until = (
+            requests,
+            statuses,
+            latencies,
+            until,
+        )
         self.done = asyncio.get_running_loop().create_future()
         self.received = b""
 
@@ -56,7 +67,9 @@ class Caller(asyncio.Protocol):
             self.done.set_exception(ConnectionError("the server hung up"))
 
 
-async def load(host: str, port: int, requests: list[bytes], connections: int, seconds: float) -> dict[str, object]:
+async def load(
+    host: str, port: int, requests: list[bytes], connections: int, seconds: float
+) -> dict[str, object]:
     """Return requests per second, statuses and latencies in ms."""
     statuses: dict[int, int] = {}
     latencies: list[float] = []
@@ -64,8 +77,12 @@ async def load(host: str, port: int, requests: list[bytes], connections: int, se
     loop = asyncio.get_running_loop()
     callers = []
     for number in range(connections):
-        mine = itertools.cycle(requests[number % len(requests) :] + requests[: number % len(requests)])
-        _, caller = await loop.create_connection(lambda mine=mine: Caller(mine, statuses, latencies, started + seconds), host, port)
+        mine = itertools.cycle(
+            requests[number % len(requests) :] + requests[: number % len(requests)]
+        )
+        _, caller = await loop.create_connection(
+            lambda mine=mine: Caller(mine, statuses, latencies, started + seconds), host, port
+        )
         callers.append(caller.done)
     await asyncio.gather(*callers)
     elapsed = time.perf_counter() - started
@@ -81,7 +98,10 @@ async def load(host: str, port: int, requests: list[bytes], connections: int, se
 def main() -> None:
     host, port, path, bodies, key, connections, seconds = sys.argv[1:]
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-    requests = [f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode() for body in Path(bodies).read_text().splitlines()]
+    requests = [
+        f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        for body in Path(bodies).read_text().splitlines()
+    ]
     print(json.dumps(uvloop.run(load(host, int(port), requests, int(connections), float(seconds)))))
 
 

@@ -15,12 +15,26 @@ from pathlib import Path
 
 from tests.bench.__main__ import STUDY, machine, write_study
 from tests.grounds.kubernetes_ground import why_not
-from tests.grounds.kubernetes_loop import DISTURBANCES, MIN_READY_SECONDS, MODEL, PER_SECOND, Loop, Story, between, disturb, failed
+from tests.grounds.kubernetes_loop import (
+    DISTURBANCES,
+    MIN_READY_SECONDS,
+    MODEL,
+    PER_SECOND,
+    Loop,
+    Story,
+    between,
+    disturb,
+    failed,
+)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.study_rollouts", description=__doc__)
-    parser.add_argument("--rollouts", type=int, default=10, help="merged pull requests (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.study_rollouts", description=__doc__
+    )
+    parser.add_argument(
+        "--rollouts", type=int, default=10, help="merged pull requests (default: %(default)s)"
+    )
     rollouts = parser.parse_args().rollouts
     if problem := why_not():
         print(problem, file=sys.stderr)
@@ -53,10 +67,17 @@ def _roll_out(story: Story, number: int) -> dict[str, float]:
     found = {
         "requests": len(answers),
         "failed": len(failed(answers)),
-        "first_new": min(answer.asked_at for answer in answers if answer.version == version) - merged,
-        "last_old": max((answer.asked_at for answer in answers if answer.version not in (None, version)), default=merged) - merged,
+        "first_new": min(answer.asked_at for answer in answers if answer.version == version)
+        - merged,
+        "last_old": max(
+            (answer.asked_at for answer in answers if answer.version not in (None, version)),
+            default=merged,
+        )
+        - merged,
         "end": ended - merged,
-        "old_after_end": sum(answer.version not in (None, version) for answer in between(answers, ended)),
+        "old_after_end": sum(
+            answer.version not in (None, version) for answer in between(answers, ended)
+        ),
     }
     print(f"rollout {number + 1}: {found}", file=sys.stderr, flush=True)
     return found
@@ -68,7 +89,13 @@ def _disturb(story: Story, what: str) -> dict[str, object]:
     last = story.answers_again(MODEL, began)
     answers = story.asked(MODEL, began)
     statuses = Counter(answer.status for answer in failed(answers))
-    found = {"what": what, "requests": len(answers), "failed": sum(statuses.values()), "statuses": dict(statuses), "last_failure": last}
+    found = {
+        "what": what,
+        "requests": len(answers),
+        "failed": sum(statuses.values()),
+        "statuses": dict(statuses),
+        "last_failure": last,
+    }
     print(found, file=sys.stderr, flush=True)
     return found
 
@@ -98,8 +125,12 @@ def report(rolled: list[dict[str, float]], disturbed: list[dict[str, object]]) -
         "|---|---:|---:|---:|",
     ]
     for one in disturbed:
-        statuses = "".join(f", {count} × {status or 'no answer'}" for status, count in one["statuses"].items())
-        lines.append(f"| {one['what']} | {one['requests']} | {one['failed']}{statuses} | {one['last_failure']:.1f} |")
+        statuses = "".join(
+            f", {count} × {status or 'no answer'}" for status, count in one["statuses"].items()
+        )
+        lines.append(
+            f"| {one['what']} | {one['requests']} | {one['failed']}{statuses} | {one['last_failure']:.1f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

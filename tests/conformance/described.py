@@ -30,7 +30,11 @@ def _as_json_schema(node: Any) -> Any:
         return [_as_json_schema(item) for item in node]
     if not isinstance(node, dict):
         return node
-    schema = {"anyOf" if name == "oneOf" else name: _as_json_schema(value) for name, value in node.items() if name != "nullable"}
+    schema = {
+        "anyOf" if name == "oneOf" else name: _as_json_schema(value)
+        for name, value in node.items()
+        if name != "nullable"
+    }
     return {"anyOf": [schema, {"type": "null"}]} if node.get("nullable") is True else schema
 
 
@@ -39,17 +43,27 @@ _COMPONENTS = _as_json_schema(_DESCRIPTION["components"])
 
 def operations() -> set[tuple[str, str]]:
     """Method and path template of everything that is described."""
-    return {(method.upper(), path) for path, item in _DESCRIPTION["paths"].items() for method in item}
+    return {
+        (method.upper(), path) for path, item in _DESCRIPTION["paths"].items() for method in item
+    }
 
 
 def operation_of(method: str, path: str) -> tuple[str, str]:
     """The operation that a request is; of several templates that fit, the one with the fewest words left open."""
-    fitting = [template for one, template in operations() if one == method and _pattern(template).fullmatch(path)]
+    fitting = [
+        template
+        for one, template in operations()
+        if one == method and _pattern(template).fullmatch(path)
+    ]
     return method, min(fitting, key=lambda template: (template.count("{"), -len(template)))
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    open_ended = re.sub(r"\\\{(ref|branch|name|basehead)\\\}", ".+", re.escape(template).replace(r"/\{path\}", "(?:/.*)?"))
+    open_ended = re.sub(
+        r"\\\{(ref|branch|name|basehead)\\\}",
+        ".+",
+        re.escape(template).replace(r"/\{path\}", "(?:/.*)?"),
+    )
     return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", open_ended))
 
 
@@ -79,4 +93,6 @@ def check_body(operation: tuple[str, str], body: Any) -> None:
 
 
 def _check(schema: Any, value: Any) -> None:
-    jsonschema.Draft202012Validator({**_as_json_schema(schema), "components": _COMPONENTS}, format_checker=_FORMATS).validate(value)
+    jsonschema.Draft202012Validator(
+        {**_as_json_schema(schema), "components": _COMPONENTS}, format_checker=_FORMATS
+    ).validate(value)

@@ -20,7 +20,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infra.local.forge.app import forge, seed
 from tests.grounds.forge_server import REPOSITORY, TOKEN
 
-Kind = Literal["lost_answer", "outage", "rate_limit", "secondary_limit", "forbidden", "slow", "no_json", "other_json", "half_json"]
+Kind = Literal[
+    "lost_answer",
+    "outage",
+    "rate_limit",
+    "secondary_limit",
+    "forbidden",
+    "slow",
+    "no_json",
+    "other_json",
+    "half_json",
+]
 """`lost_answer`: done, and answered 502. `outage`: not done, 502. The limits and `forbidden`: not done, 403. `slow`: done and answered late.
 
 The last three are 200: a page for people, JSON of another shape, an answer that breaks off.
@@ -39,7 +49,11 @@ class Lie:
     """How late a slow answer is, or how long a limit lasts."""
 
     def fits(self, method: str, path: str) -> bool:
-        return self.times > 0 and re.fullmatch(self.method, method) is not None and re.search(self.path, path) is not None
+        return (
+            self.times > 0
+            and re.fullmatch(self.method, method) is not None
+            and re.search(self.path, path) is not None
+        )
 
 
 @dataclass
@@ -53,7 +67,15 @@ class LyingForge:
     lies: list[Lie] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def lie(self, kind: Kind, method: str = ".*", path: str = ".*", *, times: int = 1, seconds: float = 1.0) -> None:
+    def lie(
+        self,
+        kind: Kind,
+        method: str = ".*",
+        path: str = ".*",
+        *,
+        times: int = 1,
+        seconds: float = 1.0,
+    ) -> None:
         """Lie about requests to come."""
         self.lies.append(Lie(kind, method, path, times, seconds))
 
@@ -80,7 +102,11 @@ class LyingForge:
             await _answer(send, 502, "Server Error", {})
         elif lie.kind == "rate_limit":
             reset = str(int(time.time() + lie.seconds))
-            headers = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+            headers = {
+                "x-ratelimit-limit": "5000",
+                "x-ratelimit-remaining": "0",
+                "x-ratelimit-reset": reset,
+            }
             await _answer(send, 403, "API rate limit exceeded for user ID 1.", headers)
         elif lie.kind == "secondary_limit":
             message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
@@ -103,12 +129,21 @@ async def _nowhere(_: Message) -> None:
 
 
 async def _answer(send: Send, status: int, message: str, headers: dict[str, str]) -> None:
-    body = json.dumps({"message": message, "documentation_url": "https://docs.github.com/rest"}).encode()
+    body = json.dumps(
+        {"message": message, "documentation_url": "https://docs.github.com/rest"}
+    ).encode()
     await _send(send, status, body, headers)
 
 
 async def _send(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
-    raw = [(name.encode(), value.encode()) for name, value in {"content-type": "application/json", "content-length": str(len(body)), **headers}.items()]
+    raw = [
+        (name.encode(), value.encode())
+        for name, value in {
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            **headers,
+        }.items()
+    ]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 
@@ -120,7 +155,9 @@ def lying_forge(folder: Path, files: dict[str, bytes] | None = None) -> Iterator
     listener = socket.create_server(("127.0.0.1", 0))
     application = forge(folder, REPOSITORY, {TOKEN: "ratchet-bot"})
     liar = LyingForge(application, f"http://127.0.0.1:{listener.getsockname()[1]}/api/v3")
-    server = uvicorn.Server(uvicorn.Config(liar, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(liar, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, args=([listener],), name="lying-forge")
     thread.start()
     try:

@@ -24,7 +24,11 @@ from tests.fakes.forge import FakeForge
 from tests.grounds.forge_server import REPOSITORY, TOKEN, start_forge
 
 RELEASE = "gitops/models/flight-delay/production/release.yaml"
-FILES = {RELEASE: b"version: '7'\n", "gitops/models/README.md": b"models\n", "README.md": b"# Production\n"}
+FILES = {
+    RELEASE: b"version: '7'\n",
+    "gitops/models/README.md": b"models\n",
+    "README.md": b"# Production\n",
+}
 
 
 class People(Protocol):
@@ -70,10 +74,17 @@ class RealPeople:
 
     def __init__(self, folder: Path, api: str, git_url: str, token: str) -> None:
         self.forge = GitHubForge(api, token, REPOSITORY, seconds_between_writes=0)
-        client = github.Github(base_url=api, auth=github.Auth.Token(token), seconds_between_requests=0, seconds_between_writes=0)
+        client = github.Github(
+            base_url=api,
+            auth=github.Auth.Token(token),
+            seconds_between_requests=0,
+            seconds_between_writes=0,
+        )
         self.repository = client.get_repo(REPOSITORY)
         self.checkout = folder / "checkout"
-        self._git(folder, "clone", "-q", git_url.replace("//", f"//person:{token}@"), str(self.checkout))
+        self._git(
+            folder, "clone", "-q", git_url.replace("//", f"//person:{token}@"), str(self.checkout)
+        )
 
     def push(self, branch: str, files: Mapping[str, bytes | None]) -> str:
         self._git(self.checkout, "fetch", "-q")
@@ -92,7 +103,9 @@ class RealPeople:
         return self._git(self.checkout, "rev-parse", "HEAD")
 
     def merge(self, number: int, *, squash: bool = False) -> str:
-        return self.repository.get_pull(number).merge(merge_method="squash" if squash else "merge").sha
+        return (
+            self.repository.get_pull(number).merge(merge_method="squash" if squash else "merge").sha
+        )
 
     def delete_branch(self, branch: str) -> None:
         self._git(self.checkout, "push", "-q", "origin", "--delete", branch)
@@ -108,7 +121,9 @@ class RealPeople:
 
     def _git(self, where: Path, *arguments: str) -> str:
         person = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.test"]
-        return subprocess.run(["git", *person, *arguments], cwd=where, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", *person, *arguments], cwd=where, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -123,8 +138,12 @@ def people(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[People]:
         program.stop()
 
 
-def propose(forge: Forge, name: str = "ratchet/flight-delay/production/v8", version: int = 8) -> NewBranch:
-    branch = NewBranch(name, forge.head(), {RELEASE: f"version: '{version}'\n".encode()}, f"Release v{version}")
+def propose(
+    forge: Forge, name: str = "ratchet/flight-delay/production/v8", version: int = 8
+) -> NewBranch:
+    branch = NewBranch(
+        name, forge.head(), {RELEASE: f"version: '{version}'\n".encode()}, f"Release v{version}"
+    )
     forge.create_branch(branch)
     return branch
 
@@ -132,7 +151,10 @@ def propose(forge: Forge, name: str = "ratchet/flight-delay/production/v8", vers
 def test_files_and_folders_are_read_at_a_commit(people: People) -> None:
     forge, before = people.forge, people.forge.head()
     after = people.push("main", {RELEASE: b"version: '8'\n", "gitops/models/README.md": None})
-    assert (forge.read_file(RELEASE, before), forge.read_file(RELEASE, after)) == (b"version: '7'\n", b"version: '8'\n")
+    assert (forge.read_file(RELEASE, before), forge.read_file(RELEASE, after)) == (
+        b"version: '7'\n",
+        b"version: '8'\n",
+    )
     assert forge.read_file("none.yaml", before) is None
     assert forge.read_file("gitops/models/README.md", after) is None
     assert forge.list_folder("gitops/models", before) == ("gitops/models/README.md",)
@@ -147,7 +169,10 @@ def test_a_branch_is_written_once_and_asked_again_stays_as_it_is(people: People)
     commit = forge.branch_commit(branch.name)
     assert commit is not None
     assert forge.create_branch(branch) == commit
-    assert forge.create_branch(NewBranch(branch.name, branch.parent, {RELEASE: b"other\n"}, "other")) == commit
+    assert (
+        forge.create_branch(NewBranch(branch.name, branch.parent, {RELEASE: b"other\n"}, "other"))
+        == commit
+    )
     assert forge.read_file(RELEASE, commit) == b"version: '8'\n"
     assert forge.read_file("README.md", commit) == FILES["README.md"]
     assert forge.branch_commit("ratchet/none") is None
@@ -201,7 +226,10 @@ def test_what_main_already_has_is_no_difference(people: People) -> None:
     forge, start = people.forge, people.forge.head()
     after = people.push("main", {"README.md": b"more\n"})
     for base, head in ((after, start), (after, after)):
-        assert (forge.difference(base, head).merge_base, forge.difference(base, head).files) == (head, {})
+        assert (forge.difference(base, head).merge_base, forge.difference(base, head).files) == (
+            head,
+            {},
+        )
 
 
 def test_a_file_whose_mode_alone_changed_is_in_the_difference(people: People) -> None:
@@ -242,7 +270,11 @@ def test_a_merge_lands_as_one_first_parent_commit_of_main(people: People, squash
     elsewhere = people.push("main", {"README.md": b"meanwhile\n"})
     landed = people.merge(number, squash=squash)
     [merged] = forge.pull_requests("ratchet/")
-    assert (merged.state, merged.merge_commit, merged.head) == ("merged", landed, forge.branch_commit(branch.name))
+    assert (merged.state, merged.merge_commit, merged.head) == (
+        "merged",
+        landed,
+        forge.branch_commit(branch.name),
+    )
     assert forge.head() == landed
     newest, oldest = forge.history(RELEASE, landed)
     assert (newest.commit, newest.content) == (landed, b"version: '8'\n")
@@ -255,21 +287,38 @@ def test_history_names_the_commit_that_removed_a_file(people: People) -> None:
     removed = people.push("main", {RELEASE: None})
     people.push("main", {"README.md": b"more\n"})
     history = people.forge.history(RELEASE, people.forge.head())
-    assert [(version.commit, version.content) for version in history] == [(removed, None), (start, b"version: '7'\n")]
+    assert [(version.commit, version.content) for version in history] == [
+        (removed, None),
+        (start, b"version: '7'\n"),
+    ]
 
 
-def test_pull_requests_are_listed_newest_first_in_every_state_by_their_branch(people: People) -> None:
+def test_pull_requests_are_listed_newest_first_in_every_state_by_their_branch(
+    people: People,
+) -> None:
     forge = people.forge
-    numbers = [forge.open_pull_request(propose(forge, f"ratchet/a/v{version}", version).name, f"v{version}", "").number for version in (8, 9, 10)]
+    numbers = [
+        forge.open_pull_request(
+            propose(forge, f"ratchet/a/v{version}", version).name, f"v{version}", ""
+        ).number
+        for version in (8, 9, 10)
+    ]
     forge.open_pull_request(propose(forge, "ratchet/b/v11", 11).name, "v11", "")
     forge.close(numbers[0])
     people.merge(numbers[1])
-    assert [(pull.number, pull.state) for pull in forge.pull_requests("ratchet/a/")] == list(zip(numbers[::-1], ("open", "merged", "closed"), strict=True))
+    assert [(pull.number, pull.state) for pull in forge.pull_requests("ratchet/a/")] == list(
+        zip(numbers[::-1], ("open", "merged", "closed"), strict=True)
+    )
 
 
 def test_a_pull_request_says_when_it_was_opened_and_when_it_ended(people: People) -> None:
     forge = people.forge
-    opened = [forge.open_pull_request(propose(forge, f"ratchet/v{version}", version).name, f"v{version}", "") for version in (8, 9)]
+    opened = [
+        forge.open_pull_request(
+            propose(forge, f"ratchet/v{version}", version).name, f"v{version}", ""
+        )
+        for version in (8, 9)
+    ]
     assert [pull.closed_at for pull in opened] == [None, None]
     assert [pull.closed_at for pull in forge.pull_requests("ratchet/")] == [None, None]
     forge.close(opened[0].number)
@@ -286,7 +335,10 @@ def test_a_closed_pull_request_keeps_its_head_when_the_branch_is_deleted(people:
     opened = forge.open_pull_request(branch.name, "v8", "")
     forge.close(opened.number)
     people.delete_branch(branch.name)
-    assert (forge.branch_commit(branch.name), forge.pull_requests("ratchet/")[0].head) == (None, opened.head)
+    assert (forge.branch_commit(branch.name), forge.pull_requests("ratchet/")[0].head) == (
+        None,
+        opened.head,
+    )
 
 
 def test_labels_come_with_the_pull_requests_and_twice_is_once(people: People) -> None:
@@ -302,7 +354,10 @@ def test_a_comment_is_made_once_for_its_marker(people: People) -> None:
     number = forge.open_pull_request(propose(forge).name, "v8", "").number
     for marker in ("rollout-success", "rollout-success", "superseded"):
         forge.comment(number, marker, f"About {marker}")
-    assert [comment.split("\n")[0] for comment in people.comments(number)] == ["About rollout-success", "About superseded"]
+    assert [comment.split("\n")[0] for comment in people.comments(number)] == [
+        "About rollout-success",
+        "About superseded",
+    ]
 
 
 def test_closing_twice_is_closing_once_and_a_merged_one_stays_merged(people: People) -> None:
@@ -322,7 +377,10 @@ def test_the_newest_status_of_each_context_counts(people: People) -> None:
     forge.set_status(commit, "ratchet/gate", "success", "fine")
     forge.set_status(commit, "ratchet/rollout", "failure", "x" * 200, "http://127.0.0.1/why")
     found = forge.statuses(commit)
-    assert [(status.context, status.state) for status in found] == [("ratchet/gate", "success"), ("ratchet/rollout", "failure")]
+    assert [(status.context, status.state) for status in found] == [
+        ("ratchet/gate", "success"),
+        ("ratchet/rollout", "failure"),
+    ]
     assert len(found[1].description) == 140
     at = found[0].at
     forge.set_status(commit, "ratchet/gate", "success", "fine")
@@ -350,17 +408,23 @@ def liar(tmp_path: Path) -> Iterator[LyingForge]:
 
 @pytest.fixture
 def client(liar: LyingForge) -> GitHubForge:
-    return GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=2)
+    return GitHubForge(
+        liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=2
+    )
 
 
 @pytest.mark.parametrize("path", ["/git/refs$", "/git/commits$", "/git/trees$", "/git/blobs$"])
-def test_a_branch_whose_answer_was_lost_is_there_once(liar: LyingForge, client: GitHubForge, path: str) -> None:
+def test_a_branch_whose_answer_was_lost_is_there_once(
+    liar: LyingForge, client: GitHubForge, path: str
+) -> None:
     liar.lie("lost_answer", "POST", path)
     branch = NewBranch("ratchet/v8", client.head(), {RELEASE: b"version: '8'\n"}, "Release v8")
     assert client.create_branch(branch) == client.branch_commit("ratchet/v8")
 
 
-def test_a_pull_request_whose_answer_was_lost_is_opened_once(liar: LyingForge, client: GitHubForge) -> None:
+def test_a_pull_request_whose_answer_was_lost_is_opened_once(
+    liar: LyingForge, client: GitHubForge
+) -> None:
     branch = propose(client)
     liar.lie("lost_answer", "POST", "/pulls$")
     assert client.open_pull_request(branch.name, "v8", "Why").number == 1
@@ -368,7 +432,9 @@ def test_a_pull_request_whose_answer_was_lost_is_opened_once(liar: LyingForge, c
     assert liar.asked.count(("POST", "/pulls")) == 2
 
 
-def test_an_outage_that_lasts_is_unavailable_and_never_an_absence(liar: LyingForge, client: GitHubForge) -> None:
+def test_an_outage_that_lasts_is_unavailable_and_never_an_absence(
+    liar: LyingForge, client: GitHubForge
+) -> None:
     liar.lie("outage", times=100)
     for ask in (
         client.head,
@@ -386,13 +452,17 @@ def test_a_short_rate_limit_is_waited_for(liar: LyingForge, client: GitHubForge)
 
 
 def test_an_answer_later_than_the_timeout_is_unavailable(liar: LyingForge) -> None:
-    client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=1)
+    client = GitHubForge(
+        liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=1
+    )
     liar.lie("slow", times=10, seconds=1.5)
     with pytest.raises(ForgeUnavailable):
         client.head()
 
 
-def test_a_wrong_token_and_a_forbidden_write_are_refusals(liar: LyingForge, client: GitHubForge) -> None:
+def test_a_wrong_token_and_a_forbidden_write_are_refusals(
+    liar: LyingForge, client: GitHubForge
+) -> None:
     with pytest.raises(ForgeRefused, match="PROMOTE_FORGE_TOKEN"):
         GitHubForge(liar.url, "wrong", REPOSITORY, seconds_between_writes=0).head()
     liar.lie("forbidden", "POST", "/git/blobs")
@@ -408,7 +478,9 @@ def test_no_forge_at_all_is_unavailable() -> None:
 BIG = {"big.bin": b"0123456789" * 200, "small.bin": b"x" * 1000, "huge.bin": b"y" * 5000}
 
 
-def test_a_file_too_large_for_its_folders_answer_is_read_by_its_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_for_its_folders_answer_is_read_by_its_blob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(git_operations, "INLINE_BYTES", 1000)
     monkeypatch.setattr(git_operations, "MOST_BYTES", 4000)
     with lying_forge(tmp_path / "ratchet.git", BIG) as liar:
@@ -420,7 +492,9 @@ def test_a_file_too_large_for_its_folders_answer_is_read_by_its_blob(tmp_path: P
             client.read_file("huge.bin", commit)
 
 
-def test_a_difference_is_asked_for_once_and_the_memory_is_bounded(liar: LyingForge, client: GitHubForge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_asked_for_once_and_the_memory_is_bounded(
+    liar: LyingForge, client: GitHubForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def compared() -> int:
         return sum(path.startswith("/compare/") for _, path in liar.asked)
 
@@ -436,7 +510,9 @@ def test_a_difference_is_asked_for_once_and_the_memory_is_bounded(liar: LyingFor
 
 
 @pytest.mark.parametrize("kind", ["no_json", "other_json", "half_json"])
-def test_an_answer_that_is_not_githubs_is_unavailable(liar: LyingForge, client: GitHubForge, kind: Kind) -> None:
+def test_an_answer_that_is_not_githubs_is_unavailable(
+    liar: LyingForge, client: GitHubForge, kind: Kind
+) -> None:
     main = client.head()
     for ask in (
         client.head,

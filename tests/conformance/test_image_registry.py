@@ -26,7 +26,12 @@ ABSENT = digest_of_bytes(b"absent")
 
 
 def folder_of(onnx: bytes) -> dict[str, bytes]:
-    return {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": ABSENT})}
+    return {
+        "model.onnx": onnx,
+        "model.json": canonical_json(
+            {"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": ABSENT}
+        ),
+    }
 
 
 def image_of(onnx: bytes) -> Image:
@@ -66,7 +71,9 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ImageRe
     if request.param == "docker-registry":
         opened = open_image_registry(f"{url}/{prefix}")
     else:
-        opened = open_image_registry(f"ecr:{HOST}/{prefix}", transport=EcrFront(url, request.getfixturevalue("ecr")))
+        opened = open_image_registry(
+            f"ecr:{HOST}/{prefix}", transport=EcrFront(url, request.getfixturevalue("ecr"))
+        )
     assert isinstance(opened, HttpRegistry)
     yield opened
     opened.close()
@@ -89,10 +96,16 @@ def test_a_second_push_changes_nothing(registry: ImageRegistry) -> None:
     assert digests == {registry.find(REPOSITORY, "v1")}
 
 
-def test_one_image_may_have_two_tags_and_one_repository_many_images(registry: ImageRegistry) -> None:
+def test_one_image_may_have_two_tags_and_one_repository_many_images(
+    registry: ImageRegistry,
+) -> None:
     for onnx, tag in [(b"one", "v1"), (b"one", "again"), (b"two", "v2")]:
         registry.push(REPOSITORY, image_of(onnx), tag=tag)
-    assert [registry.find(REPOSITORY, tag) for tag in ("v1", "again", "v2")] == [image_of(b"one").digest, image_of(b"one").digest, image_of(b"two").digest]
+    assert [registry.find(REPOSITORY, tag) for tag in ("v1", "again", "v2")] == [
+        image_of(b"one").digest,
+        image_of(b"one").digest,
+        image_of(b"two").digest,
+    ]
 
 
 def test_a_tag_is_written_once(registry: ImageRegistry) -> None:
@@ -103,7 +116,11 @@ def test_a_tag_is_written_once(registry: ImageRegistry) -> None:
 
 
 def test_the_model_folder_is_read_back_by_digest(registry: ImageRegistry) -> None:
-    for onnx in (b"one", b"two" * 100_000, random.Random(0).randbytes(17 * 2**20)):  # the last does not fit into two chunks
+    for onnx in (
+        b"one",
+        b"two" * 100_000,
+        random.Random(0).randbytes(17 * 2**20),
+    ):  # the last does not fit into two chunks
         digest = registry.push(REPOSITORY, image_of(onnx), tag=f"v{len(onnx)}")
         assert registry.model_folder(REPOSITORY, digest) == folder_of(onnx)
 
@@ -115,9 +132,18 @@ def test_an_image_that_is_not_there_is_an_error_to_read(registry: ImageRegistry)
 
 
 def test_a_base_whose_layers_are_not_there_is_refused(registry: ImageRegistry) -> None:
-    config = canonical_json({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [ABSENT]}})
-    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": ABSENT, "size": 1}
-    base = BaseImage(json.dumps({"config": {"digest": digest_of_bytes(config)}, "layers": [layer]}).encode(), config)
+    config = canonical_json(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [ABSENT]}}
+    )
+    layer = {
+        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "digest": ABSENT,
+        "size": 1,
+    }
+    base = BaseImage(
+        json.dumps({"config": {"digest": digest_of_bytes(config)}, "layers": [layer]}).encode(),
+        config,
+    )
     with pytest.raises(ImageRegistryRefused, match="base"):
         registry.push(REPOSITORY, build_image(folder_of(b"one"), base=base), tag="v1")
     assert registry.find(REPOSITORY, "v1") is None
@@ -125,9 +151,30 @@ def test_a_base_whose_layers_are_not_there_is_refused(registry: ImageRegistry) -
 
 @pytest.mark.parametrize(
     "repository",
-    ["", "/etc", "../up", "a/../b", "a//b", "A", "a/", "a b", "a\n", "a\0", "-a", "a_", "a/blobs/sha256", "ü", "a" * 256, "https://h/a", "a:b", "a@b"],
+    [
+        "",
+        "/etc",
+        "../up",
+        "a/../b",
+        "a//b",
+        "A",
+        "a/",
+        "a b",
+        "a\n",
+        "a\0",
+        "-a",
+        "a_",
+        "a/blobs/sha256",
+        "ü",
+        "a" * 256,
+        "https://h/a",
+        "a:b",
+        "a@b",
+    ],
 )
-def test_a_hostile_repository_is_refused_before_anything_is_touched(registry: ImageRegistry, repository: str) -> None:
+def test_a_hostile_repository_is_refused_before_anything_is_touched(
+    registry: ImageRegistry, repository: str
+) -> None:
     for act in (
         lambda: registry.find(repository, "v1"),
         lambda: registry.push(repository, image_of(b"one"), tag="v1"),
@@ -137,14 +184,30 @@ def test_a_hostile_repository_is_refused_before_anything_is_touched(registry: Im
             act()
 
 
-@pytest.mark.parametrize("tag", ["", ".", "..", "-x", "a/b", "a b", "v1\n", "a\0", "ü", "x" * 129, "a@b", "a:b"])
+@pytest.mark.parametrize(
+    "tag", ["", ".", "..", "-x", "a/b", "a b", "v1\n", "a\0", "ü", "x" * 129, "a@b", "a:b"]
+)
 def test_a_hostile_tag_is_refused(registry: ImageRegistry, tag: str) -> None:
-    for act in (lambda: registry.find(REPOSITORY, tag), lambda: registry.push(REPOSITORY, image_of(b"one"), tag=tag)):
+    for act in (
+        lambda: registry.find(REPOSITORY, tag),
+        lambda: registry.push(REPOSITORY, image_of(b"one"), tag=tag),
+    ):
         with pytest.raises(InvalidName):
             act()
 
 
-@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../../../etc/passwd", "sha256:" + "A" * 64, "sha512:" + "a" * 64, ABSENT + "\n", "../" + ABSENT])
+@pytest.mark.parametrize(
+    "digest",
+    [
+        "",
+        "sha256:",
+        "sha256:../../../../etc/passwd",
+        "sha256:" + "A" * 64,
+        "sha512:" + "a" * 64,
+        ABSENT + "\n",
+        "../" + ABSENT,
+    ],
+)
 def test_a_hostile_digest_is_refused(registry: ImageRegistry, digest: str) -> None:
     with pytest.raises(InvalidName):
         registry.model_folder(REPOSITORY, digest)

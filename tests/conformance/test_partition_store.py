@@ -53,12 +53,16 @@ def overwrite(partition: Partition, content: bytes) -> None:
         file.write(content)
 
 
-def test_the_same_rows_have_the_same_name_and_are_read_back_everywhere(place: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_same_rows_have_the_same_name_and_are_read_back_everywhere(
+    place: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     elsewhere = built(str(tmp_path_factory.mktemp("folder")))
     here = built(place)
     assert here.snapshot_id == elsewhere.snapshot_id
     for split in ("train", "validation", "test"):
-        assert column_digests(read_split(here, getattr(here, split))) == column_digests(read_split(elsewhere, getattr(elsewhere, split)))
+        assert column_digests(read_split(here, getattr(here, split))) == column_digests(
+            read_split(elsewhere, getattr(elsewhere, split))
+        )
 
 
 def test_a_partitions_uri_is_below_its_place_and_names_its_rows(place: str) -> None:
@@ -71,14 +75,19 @@ def test_a_later_run_reads_only_what_may_still_have_changed(place: str) -> None:
     source = FakeSource(ROWS)
     built(place, source=source, end=JULY_8)
     built(place, source=source, end=JULY_22)
-    assert [window.start for window in source.asked] == [datetime(2013, 5, 27, tzinfo=UTC), datetime(2013, 6, 24, tzinfo=UTC)]
+    assert [window.start for window in source.asked] == [
+        datetime(2013, 5, 27, tzinfo=UTC),
+        datetime(2013, 6, 24, tzinfo=UTC),
+    ]
 
 
 def test_the_same_run_twice_writes_nothing_new(place: str) -> None:
     first = built(place)
     digests = [files_of(partition.uri).digest(partition.uri) for partition in first.partitions]
     assert built(place) == first
-    assert [files_of(partition.uri).digest(partition.uri) for partition in first.partitions] == digests
+    assert [
+        files_of(partition.uri).digest(partition.uri) for partition in first.partitions
+    ] == digests
 
 
 def test_some_columns_are_read_and_proven_alone(place: str) -> None:
@@ -88,13 +97,19 @@ def test_some_columns_are_read_and_proven_alone(place: str) -> None:
 
 def test_a_partition_that_is_not_there_is_missing(place: str) -> None:
     partition = built(place).partitions[0]
-    absent = partition.model_copy(update={"uri": partition.uri.replace("/partitions/", "/never-written/")})
-    with pytest.raises(PartitionMissing, match=r"never-written/.* which is not there; run the window again"):
+    absent = partition.model_copy(
+        update={"uri": partition.uri.replace("/partitions/", "/never-written/")}
+    )
+    with pytest.raises(
+        PartitionMissing, match=r"never-written/.* which is not there; run the window again"
+    ):
         read_partition(absent)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and nothing more", b"x" * 10_000])
-def test_other_bytes_under_a_name_are_found_when_read_and_before_a_window_counts_on_them(place: str, content: bytes) -> None:
+def test_other_bytes_under_a_name_are_found_when_read_and_before_a_window_counts_on_them(
+    place: str, content: bytes
+) -> None:
     source = FakeSource(ROWS)
     partition = built(place, source=source, end=JULY_22).partitions[1]
     overwrite(partition, content)
@@ -130,8 +145,13 @@ def test_a_damaged_index_costs_a_reading_and_nothing_else(place: str) -> None:
     assert store.recall(READING, week) is not None
 
 
-@pytest.mark.parametrize("content", [{}, {"partition": None, "seen_by": "a version of Ratchet that wrote other fields"}, [], None])
-def test_an_index_entry_of_another_version_is_no_entry_and_the_week_is_read_again(place: str, content: object) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"partition": None, "seen_by": "a version of Ratchet that wrote other fields"}, [], None],
+)
+def test_an_index_entry_of_another_version_is_no_entry_and_the_week_is_read_again(
+    place: str, content: object
+) -> None:
     first, store = built(place, end=JULY_22), PartitionStore(place)
     week = first.partitions[1].week
     uri = f"{store._root}/index/{READING.removeprefix('sha256:')}/{week}.json"
@@ -174,7 +194,9 @@ def test_of_two_writers_at_once_one_stays_and_both_go_on(place: str) -> None:
     left = files_of(uri).read(uri)
     assert left in {b"one whole file", b"the other whole file"}
     if uri.startswith("s3:"):
-        assert left == b"the other whole file", "who created it first stays: an object is never written over unseen"
+        assert left == b"the other whole file", (
+            "who created it first stays: an object is never written over unseen"
+        )
 
 
 def test_many_writers_of_a_window_at_once_agree(place: str) -> None:

@@ -23,7 +23,9 @@ STARTED_MS = itertools.count(1_700_000_000_000, 1000)
 def runs(request: pytest.FixtureRequest) -> Runs:
     if request.param == "fake":
         return FakeRuns()
-    return Tracking(request.getfixturevalue("mlflow_server"), f"flight-delay-{uuid.uuid4().hex[:8]}")
+    return Tracking(
+        request.getfixturevalue("mlflow_server"), f"flight-delay-{uuid.uuid4().hex[:8]}"
+    )
 
 
 @pytest.fixture
@@ -32,10 +34,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def record(runs: Runs, folder: Path, *, identity: str, plan: str = "plan", technique: str = "logistic", rows: Iterable[Rows] = ()) -> str:
-    tags = {**dict.fromkeys(VERSION_TAGS, "as recorded"), "run_identity": identity, "plan_digest": plan, "technique": technique, NOTE: "log loss 0.4"}
+def record(
+    runs: Runs,
+    folder: Path,
+    *,
+    identity: str,
+    plan: str = "plan",
+    technique: str = "logistic",
+    rows: Iterable[Rows] = (),
+) -> str:
+    tags = {
+        **dict.fromkeys(VERSION_TAGS, "as recorded"),
+        "run_identity": identity,
+        "plan_digest": plan,
+        "technique": technique,
+        NOTE: "log loss 0.4",
+    }
     started_ms = next(STARTED_MS)
-    return runs.record(Record("a week", tags, {}, {"test_log_loss": 0.4}, started_ms, started_ms + 1), [], rows, folder)
+    return runs.record(
+        Record("a week", tags, {}, {"test_log_loss": 0.4}, started_ms, started_ms + 1),
+        [],
+        rows,
+        folder,
+    )
 
 
 def challenger(runs: Runs) -> int | None:
@@ -51,13 +72,18 @@ def promote(runs: Runs, version: Registered, technique: str) -> None:
         runs._client.set_registered_model_alias(runs.model, "champion", str(version.version))
 
 
-def test_a_finished_run_is_found_by_its_identity_and_by_no_other_the_first_of_two(runs: Runs, folder: Path) -> None:
+def test_a_finished_run_is_found_by_its_identity_and_by_no_other_the_first_of_two(
+    runs: Runs, folder: Path
+) -> None:
     assert runs.finished_run("one") is None
     first = record(runs, folder, identity="one")
     record(runs, folder, identity="one")
     other = record(runs, folder, identity="other", technique="boosted_trees")
     assert runs.finished_run("one").run_id == first
-    assert (runs.finished_run("other").run_id, runs.finished_run("other").technique) == (other, "boosted_trees")
+    assert (runs.finished_run("other").run_id, runs.finished_run("other").technique) == (
+        other,
+        "boosted_trees",
+    )
     assert runs.finished_run("none of them") is None
 
 
@@ -66,7 +92,9 @@ def killed() -> Iterator[Rows]:
     yield
 
 
-def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the_next_one_closes_it(runs: Runs, folder: Path) -> None:
+def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the_next_one_closes_it(
+    runs: Runs, folder: Path
+) -> None:
     if isinstance(runs, FakeRuns):
         runs.killed_before = "record"
     with pytest.raises(Killed):
@@ -78,7 +106,9 @@ def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the
         assert sorted(run.info.status for run in runs._runs("")) == ["FINISHED", "KILLED"]
 
 
-def test_a_run_is_one_version_however_often_it_is_registered_and_the_newest_version_is_the_challenger(runs: Runs, folder: Path) -> None:
+def test_a_run_is_one_version_however_often_it_is_registered_and_the_newest_version_is_the_challenger(
+    runs: Runs, folder: Path
+) -> None:
     older, newer = (record(runs, folder, identity=identity) for identity in ("older", "newer"))
     assert runs.registered(older) is None
     versions = [runs.register(run_id, title="Will it be late?") for run_id in (older, newer, older)]
@@ -87,7 +117,9 @@ def test_a_run_is_one_version_however_often_it_is_registered_and_the_newest_vers
     assert challenger(runs) == 2
 
 
-def test_the_last_snapshot_is_that_of_the_newest_version_of_the_same_plan(runs: Runs, folder: Path) -> None:
+def test_the_last_snapshot_is_that_of_the_newest_version_of_the_same_plan(
+    runs: Runs, folder: Path
+) -> None:
     assert runs.last_snapshot("plan") is None
     for identity, plan in (("one", "plan"), ("two", "plan"), ("three", "another plan")):
         runs.register(record(runs, folder, identity=identity, plan=plan), title="Will it be late?")
@@ -97,8 +129,12 @@ def test_the_last_snapshot_is_that_of_the_newest_version_of_the_same_plan(runs: 
     assert runs.last_snapshot("no such plan") is None
 
 
-@pytest.mark.parametrize("content", [b"{}", b"not JSON", b'{"written by": "another version"}', None])
-def test_a_snapshot_that_cannot_be_read_is_no_last_snapshot(runs: Runs, folder: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "content", [b"{}", b"not JSON", b'{"written by": "another version"}', None]
+)
+def test_a_snapshot_that_cannot_be_read_is_no_last_snapshot(
+    runs: Runs, folder: Path, content: bytes | None
+) -> None:
     if content is None:
         (folder / "snapshot.json").unlink()
     else:
@@ -116,19 +152,33 @@ def test_a_run_without_the_tags_that_a_version_needs_is_not_found(runs: Runs, fo
     assert runs.finished_run("one").run_id == complete
 
 
-def test_the_champions_technique_is_that_of_the_version_that_production_runs_not_of_the_challenger(runs: Runs, folder: Path) -> None:
+def test_the_champions_technique_is_that_of_the_version_that_production_runs_not_of_the_challenger(
+    runs: Runs, folder: Path
+) -> None:
     assert runs.champion_technique() is None
     version = runs.register(record(runs, folder, identity="one"), title="Will it be late?")
     assert runs.champion_technique() is None
     promote(runs, version, "logistic")
-    runs.register(record(runs, folder, identity="two", technique="boosted_trees"), title="Will it be late?")
+    runs.register(
+        record(runs, folder, identity="two", technique="boosted_trees"), title="Will it be late?"
+    )
     assert runs.champion_technique() == "logistic"
 
 
-def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_and_says_why(mlflow_server: str, folder: Path) -> None:
+def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_and_says_why(
+    mlflow_server: str, folder: Path
+) -> None:
     runs = Tracking(mlflow_server, f"flight-delay-{uuid.uuid4().hex[:8]}")
-    children = [Record("fitted", {}, {}, {}, 1, 2), Record("refused", {}, {}, {}, 1, 2, problem="it did not converge")]
-    run_id = runs.record(Record("a week", {"run_identity": "one"}, {}, {}, 1, 2), children, [], folder)
+    children = [
+        Record("fitted", {}, {}, {}, 1, 2),
+        Record("refused", {}, {}, {}, 1, 2, problem="it did not converge"),
+    ]
+    run_id = runs.record(
+        Record("a week", {"run_identity": "one"}, {}, {}, 1, 2), children, [], folder
+    )
     found = runs._runs(f"tags.`mlflow.parentRunId` = '{run_id}'")
-    said = {child.info.run_name: (child.info.status, child.data.tags.get("not_eligible")) for child in found}
+    said = {
+        child.info.run_name: (child.info.status, child.data.tags.get("not_eligible"))
+        for child in found
+    }
     assert said == {"fitted": ("FINISHED", None), "refused": ("FAILED", "it did not converge")}

@@ -53,7 +53,10 @@ PAGES = {
     "promotions": ("{promote}/promotions", '"model":"flight-delay"'),
     "cluster": ("{cluster}/", "server-flight-delay"),
     "gateway": ("{gateway}/docs", "/v1/models/flight-delay:predict"),
-    "MLflow": ("{mlflow}/#/models/flight-delay", "Will this flight arrive more than 15 minutes late?"),
+    "MLflow": (
+        "{mlflow}/#/models/flight-delay",
+        "Will this flight arrive more than 15 minutes late?",
+    ),
     "MLflow's first page": ("{mlflow}/#/experiments?workflowType=machine_learning", "flight-delay"),
     "Airflow": ("{airflow}/dags/retrain-flight-delay", "Retrain flight-delay"),
 }
@@ -67,10 +70,18 @@ PRINTED = re.compile(
 def demo(folder: Path, *options: str, attempts: Path | None = None) -> subprocess.Popen[str]:
     """Start `make demo`; make has the process id that is returned."""
     arguments = f"ARGS=--folder {folder} --weeks {WEEKS} {' '.join(options)}"
-    make = ["make", "--old-file=.venv/.ready", f"BIN={Path(sys.executable).parent}", arguments, "demo"]
+    make = [
+        "make",
+        "--old-file=.venv/.ready",
+        f"BIN={Path(sys.executable).parent}",
+        arguments,
+        "demo",
+    ]
     words = make if attempts is None else offline(make, attempts)
     env = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def read_until(running: subprocess.Popen[str], words: str) -> str:
@@ -130,15 +141,25 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         too_long.cancel()
         running.terminate()
         running.communicate()
-    return Told(folder, loads((folder / "summary.json").read_text()), output, read_attempts(attempts) if can_hide else [], pages)
+    return Told(
+        folder,
+        loads((folder / "summary.json").read_text()),
+        output,
+        read_attempts(attempts) if can_hide else [],
+        pages,
+    )
 
 
 def open_pages(output: str, place: Path, enter: Sequence[str]) -> dict[str, Page]:
     printed = PRINTED.search(output)
     assert printed, output
-    addresses = {name: address.format(**printed.groupdict()) for name, (address, _) in PAGES.items()}
+    addresses = {
+        name: address.format(**printed.groupdict()) for name, (address, _) in PAGES.items()
+    }
     with ThreadPoolExecutor(2) as pool:
-        opened = pool.map(lambda name: open_page(addresses[name], place / "pages" / name, enter=enter), PAGES)
+        opened = pool.map(
+            lambda name: open_page(addresses[name], place / "pages" / name, enter=enter), PAGES
+        )
         return dict(zip(PAGES, opened, strict=True))
 
 
@@ -156,24 +177,34 @@ class TestTheWholeLoop:
         assert told.attempts == []
 
     @pytest.mark.parametrize("name", PAGES)
-    def test_every_page_shows_its_content_and_asks_no_other_host(self, told: Told, name: str) -> None:
+    def test_every_page_shows_its_content_and_asks_no_other_host(
+        self, told: Told, name: str
+    ) -> None:
         skip_or_fail(why_no_browser())
         page, words = told.pages[name], PAGES[name][1]
         assert page.elsewhere == ()
         assert words in seen_words(page.dom)
 
-    def test_the_first_week_is_promoted_and_a_week_without_rows_changes_nothing(self, told: Told) -> None:
+    def test_the_first_week_is_promoted_and_a_week_without_rows_changes_nothing(
+        self, told: Told
+    ) -> None:
         weeks = told.summary["weeks"]
         assert weeks[0]["kind"] == "first"
         assert weeks[0]["verdict"] == "promote"
         assert weeks[0]["lower"] > 0
         assert weeks[0]["pull_request"] == 1
-        assert weeks[-1] == {**dict.fromkeys(weeks[-1]), "window_end": weeks[-1]["window_end"], "verdict": "unchanged"}
+        assert weeks[-1] == {
+            **dict.fromkeys(weeks[-1]),
+            "window_end": weeks[-1]["window_end"],
+            "verdict": "unchanged",
+        }
 
     def test_every_verdict_is_what_the_days_figures_say_by_the_policy(self, told: Told) -> None:
         gate = flight_policy()
         judged = list(recorded(told.folder / "mlflow"))
-        assert {rule(evidence, gate) for _, evidence in judged} == {"promote", "keep"}, "choose other weeks"
+        assert {rule(evidence, gate) for _, evidence in judged} == {"promote", "keep"}, (
+            "choose other weeks"
+        )
         for verdict, evidence in judged:
             improvement = verdict["comparisons"][0]["improvement"]
             bounds = [improvement[name] for name in ("lower", "estimate", "upper")]
@@ -184,12 +215,19 @@ class TestTheWholeLoop:
 
     def test_the_promoted_weeks_and_no_others_have_a_pull_request(self, told: Told) -> None:
         gate = flight_policy()
-        said = {verdict["challenger"]: rule(evidence, gate) for verdict, evidence in recorded(told.folder / "mlflow")}
+        said = {
+            verdict["challenger"]: rule(evidence, gate)
+            for verdict, evidence in recorded(told.folder / "mlflow")
+        }
         trained = [week for week in told.summary["weeks"] if week["version"] is not None]
         assert [week["verdict"] for week in trained] == [said[week["version"]] for week in trained]
-        assert [week["pull_request"] is not None for week in trained] == [said[week["version"]] == "promote" for week in trained]
+        assert [week["pull_request"] is not None for week in trained] == [
+            said[week["version"]] == "promote" for week in trained
+        ]
 
-    def test_no_request_failed_during_a_rollout_and_both_versions_answered(self, told: Told) -> None:
+    def test_no_request_failed_during_a_rollout_and_both_versions_answered(
+        self, told: Told
+    ) -> None:
         requests = told.summary["requests"]
         assert requests["sent"] > 100
         assert requests["failed"] == 0
@@ -216,7 +254,9 @@ class TestTheWholeLoop:
 
 
 @pytest.mark.slow
-def test_a_demo_whose_make_is_interrupted_ends_everything_within_ten_seconds(tmp_path: Path) -> None:
+def test_a_demo_whose_make_is_interrupted_ends_everything_within_ten_seconds(
+    tmp_path: Path,
+) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     folders = [tmp_path / number.name for number in numbers]
     demos = [demo(folder) for folder in folders]  # side by side: most of this test is their start
@@ -234,5 +274,7 @@ def test_a_demo_whose_make_is_interrupted_ends_everything_within_ten_seconds(tmp
 def flight_policy() -> dict[str, Any]:
     """The `gate:` section of the demo's model, shares as numbers."""
     text = (ROOT / "dags" / "models" / "flight_delay.yaml").read_text()
-    gate: dict[str, Any] = yaml.safe_load(re.sub(r"([\d.]+) %", lambda share: str(float(share[1]) / 100), text))["gate"]
+    gate: dict[str, Any] = yaml.safe_load(
+        re.sub(r"([\d.]+) %", lambda share: str(float(share[1]) / 100), text)
+    )["gate"]
     return gate

@@ -11,7 +11,12 @@ import pytest
 from tests.e2e.test_demo import ROOT, left_by
 from tests.grounds.kubernetes_ground import why_not
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.kubernetes,
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+]
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     folder = tmp_path_factory.mktemp("demo") / "state"
     options = ["--cluster", "kubernetes", "--first-week", "2013-07-01", "--weeks", "2", "--exit"]
     command = [sys.executable, "-m", "infra.local.demo", "--folder", str(folder), *options]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         output, _ = running.communicate(timeout=1400)
     finally:
@@ -28,7 +35,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     return folder, json.loads((folder / "summary.json").read_text())
 
 
-def test_every_step_came_true_and_nothing_is_left_running(told: tuple[Path, dict[str, Any]]) -> None:
+def test_every_step_came_true_and_nothing_is_left_running(
+    told: tuple[Path, dict[str, Any]],
+) -> None:
     folder, summary = told
     assert [step["outcome"] for step in summary["steps"]] == ["ok"] * 8  # six and one for each week
     assert left_by(folder) == []
@@ -37,14 +46,21 @@ def test_every_step_came_true_and_nothing_is_left_running(told: tuple[Path, dict
 
 def test_no_request_failed_while_pods_were_replaced(told: tuple[Path, dict[str, Any]]) -> None:
     verdicts = [week["verdict"] for week in told[1]["weeks"]]
-    assert verdicts == ["promote", "promote", "unchanged"], "no pod was replaced under load: choose other weeks"
+    assert verdicts == ["promote", "promote", "unchanged"], (
+        "no pod was replaced under load: choose other weeks"
+    )
     requests = told[1]["requests"]
     assert requests["sent"] > 100
     assert requests["failed"] == 0
     assert len(requests["by_version"]) == 2
 
 
-def test_who_served_when_is_answered_from_git_after_a_rollback(told: tuple[Path, dict[str, Any]]) -> None:
+def test_who_served_when_is_answered_from_git_after_a_rollback(
+    told: tuple[Path, dict[str, Any]],
+) -> None:
     first, *_, last = told[1]["served_at"]
-    assert (first["version"], first["image_digest"]) == (last["version"], last["image_digest"])  # brought back
+    assert (first["version"], first["image_digest"]) == (
+        last["version"],
+        last["image_digest"],
+    )  # brought back
     assert first["pull_request"] < last["pull_request"]

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from promote.errors import ForgeRefused
-from promote.forge.port import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState, blob_id
+from promote.forge.port import (
+    Difference,
+    FileVersion,
+    NewBranch,
+    PullRequest,
+    Status,
+    StatusState,
+    blob_id,
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,9 @@ class FakeForge:
     def statuses(self, commit: str) -> tuple[Status, ...]:
         return tuple(status for _, status in sorted(self.statuses_of.get(commit, {}).items()))
 
-    def set_status(self, commit: str, context: str, state: StatusState, description: str, url: str = "") -> None:
+    def set_status(
+        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+    ) -> None:
         self._commit(commit)
         text = description if len(description) <= 140 else description[:139] + "…"
         before = self.statuses_of.setdefault(commit, {}).get(context)
@@ -75,7 +85,13 @@ class FakeForge:
     def create_branch(self, branch: NewBranch) -> str:
         if branch.name not in self.branches:
             parent = self._commit(branch.parent)
-            self.branches[branch.name] = self._write((branch.parent,), {**parent.files, **branch.files}, branch.message, parent.at, parent.executable)
+            self.branches[branch.name] = self._write(
+                (branch.parent,),
+                {**parent.files, **branch.files},
+                branch.message,
+                parent.at,
+                parent.executable,
+            )
         return self.branches[branch.name]
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
@@ -85,9 +101,18 @@ class FakeForge:
     def difference(self, base: str, head: str) -> Difference:
         fork = self._merge_base(base, head)
         before, after = self._commit(fork), self._commit(head)
-        changed = {name for name in {*before.files, *after.files} if before.files.get(name) != after.files.get(name)}
-        found = {name: after.files.get(name) for name in sorted(changed | (before.executable ^ after.executable))[:300]}
-        ids = {name: None if content is None else blob_id(content) for name, content in found.items()}
+        changed = {
+            name
+            for name in {*before.files, *after.files}
+            if before.files.get(name) != after.files.get(name)
+        }
+        found = {
+            name: after.files.get(name)
+            for name in sorted(changed | (before.executable ^ after.executable))[:300]
+        }
+        ids = {
+            name: None if content is None else blob_id(content) for name, content in found.items()
+        }
         return Difference(fork, ids, is_complete=len(ids) < 300)
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
@@ -95,9 +120,19 @@ class FakeForge:
             if pull.branch == branch and pull.state == "open":
                 return self._shown(pull)
         if branch not in self.branches:
-            raise ForgeRefused(f"asked the fake forge to open a pull request from {branch}: it answered 422, no such branch.")
+            raise ForgeRefused(
+                f"asked the fake forge to open a pull request from {branch}: it answered 422, no such branch."
+            )
         number = len(self.pulls) + 1
-        self.pulls[number] = PullRequest(number, branch, self.branches[branch], "open", title, f"https://forge.test/pull/{number}", self._time())
+        self.pulls[number] = PullRequest(
+            number,
+            branch,
+            self.branches[branch],
+            "open",
+            title,
+            f"https://forge.test/pull/{number}",
+            self._time(),
+        )
         self.bodies[number] = body
         return self.pulls[number]
 
@@ -117,18 +152,36 @@ class FakeForge:
 
     # what people do
 
-    def push(self, files: Mapping[str, bytes | None], *, branch: str = "main", message: str = "A person's commit") -> str:
+    def push(
+        self,
+        files: Mapping[str, bytes | None],
+        *,
+        branch: str = "main",
+        message: str = "A person's commit",
+    ) -> str:
         """Commit on a branch; None removes a file."""
         parent = self.branches[branch]
-        tree = {name: content for name, content in {**self._commit(parent).files, **files}.items() if content is not None}
-        self.branches[branch] = self._write((parent,), tree, message, self._time(), self._commit(parent).executable)
+        tree = {
+            name: content
+            for name, content in {**self._commit(parent).files, **files}.items()
+            if content is not None
+        }
+        self.branches[branch] = self._write(
+            (parent,), tree, message, self._time(), self._commit(parent).executable
+        )
         return self.branches[branch]
 
     def make_executable(self, path: str, *, branch: str = "main") -> str:
         """Commit a change of a file's mode, and of nothing else."""
         parent = self.branches[branch]
         before = self._commit(parent)
-        self.branches[branch] = self._write((parent,), before.files, "Make a file executable", self._time(), before.executable | {path})
+        self.branches[branch] = self._write(
+            (parent,),
+            before.files,
+            "Make a file executable",
+            self._time(),
+            before.executable | {path},
+        )
         return self.branches[branch]
 
     def merge(self, number: int, *, squash: bool = False) -> str:
@@ -142,19 +195,31 @@ class FakeForge:
         tree = {name: content for name, content in merged.items() if content is not None}
         parents = (self.head(),) if squash else (self.head(), pull.head)
         at = self._time()
-        commit = self._write(parents, tree, f"Merge pull request #{number}", at, self._commit(self.head()).executable | self._commit(pull.head).executable)
+        commit = self._write(
+            parents,
+            tree,
+            f"Merge pull request #{number}",
+            at,
+            self._commit(self.head()).executable | self._commit(pull.head).executable,
+        )
         self.branches["main"] = commit
         self.pulls[number] = replace(pull, state="merged", merge_commit=commit, closed_at=at)
         return commit
 
     def _shown(self, pull: PullRequest) -> PullRequest:
-        return replace(pull, head=self.branches.get(pull.branch, pull.head)) if pull.state == "open" else pull
+        return (
+            replace(pull, head=self.branches.get(pull.branch, pull.head))
+            if pull.state == "open"
+            else pull
+        )
 
     def _merge_base(self, base: str, head: str) -> str:
         of_base = set(self._reachable(base))
         found = next((commit for commit in self._reachable(head) if commit in of_base), None)
         if found is None:
-            raise ForgeRefused(f"asked the fake forge to compare {base} and {head}: they share no commit.")
+            raise ForgeRefused(
+                f"asked the fake forge to compare {base} and {head}: they share no commit."
+            )
         return found
 
     def _reachable(self, commit: str) -> Iterator[str]:
@@ -187,4 +252,8 @@ class FakeForge:
 
     def _time(self) -> datetime:
         self._ticks += 1
-        return self.now() if self.now else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._ticks)
+        return (
+            self.now()
+            if self.now
+            else datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._ticks)
+        )

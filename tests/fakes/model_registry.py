@@ -36,12 +36,26 @@ class FakeModelRegistry:
     _folders: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     _snapshots: dict[str, bytes] = field(default_factory=dict)
 
-    def register(self, model: str, folder: Mapping[str, bytes], *, snapshot: bytes | None, tags: Mapping[str, str]) -> ModelVersion:
+    def register(
+        self,
+        model: str,
+        folder: Mapping[str, bytes],
+        *,
+        snapshot: bytes | None,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
         """Play retrain: a run with these files, and a version that is the challenger from now on. None: the run has no snapshot.json."""
         number = 1 + sum(1 for name, _ in self._versions if name == model)
         run_id = f"{len(self._versions):032x}"
         created_at = FIRST_CREATED_AT + timedelta(days=7 * len(self._versions))
-        version = ModelVersion(model, number, run_id, f"mlflow-artifacts:/1/{run_id}/artifacts/model", created_at, dict(tags))
+        version = ModelVersion(
+            model,
+            number,
+            run_id,
+            f"mlflow-artifacts:/1/{run_id}/artifacts/model",
+            created_at,
+            dict(tags),
+        )
         self._versions[model, number] = version
         self._folders[run_id] = dict(folder)
         if snapshot is not None:
@@ -61,7 +75,9 @@ class FakeModelRegistry:
         """One version."""
         self._observe(model)
         if (model, number) not in self._versions:
-            raise no_version(model, number, (there for name, there in self._versions if name == model))
+            raise no_version(
+                model, number, (there for name, there in self._versions if name == model)
+            )
         return self._versions[model, number]
 
     def set_champion(self, model: str, number: int) -> None:
@@ -96,7 +112,9 @@ class FakeModelRegistry:
         except ValidationError as error:
             raise InvalidArtifact("model.json is no model card") from error
         names = [check_file_name(name) for name in sorted(card.files)]
-        files = {"model.json": content} | {name: self._file(version, name) for name in names if name != "model.json"}
+        files = {"model.json": content} | {
+            name: self._file(version, name) for name in names if name != "model.json"
+        }
         for name, file in files.items():
             (destination / name).write_bytes(file)
         return files

@@ -15,7 +15,14 @@ from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import AskedRollback, WayBack
 from promote.registry.port import ModelVersion
 from promote.release.manifest import release_path
-from retrain.contract import Comparison, Interval, ModelCard, ModelSchema, canonical_json, digest_of_bytes
+from retrain.contract import (
+    Comparison,
+    Interval,
+    ModelCard,
+    ModelSchema,
+    canonical_json,
+    digest_of_bytes,
+)
 from retrain.spec.model_file import GatePolicy
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry
@@ -33,7 +40,11 @@ columns: {key: flight_key, event_time: departed_at, label: delayed, groups: day}
 label_delay: 1 day
 features: {carrier: category, distance: number}
 """
-MAIN = {"README.md": b"hello\n", "dags/models/flight_delay.yaml": SPEC, "dags/models/flight_delay.sql": b"select 1\n"}
+MAIN = {
+    "README.md": b"hello\n",
+    "dags/models/flight_delay.yaml": SPEC,
+    "dags/models/flight_delay.sql": b"select 1\n",
+}
 
 
 def model_folder(number: int) -> dict[str, bytes]:
@@ -58,11 +69,25 @@ class ToldJudge:
     told: dict[int, Outcome] = field(default_factory=dict)
     asked: list[tuple[int, int | None]] = field(default_factory=list)
 
-    def __call__(self, challenger: ModelVersion, champion: Release | None, policy: GatePolicy, *, had_release: bool) -> Judged:
+    def __call__(
+        self,
+        challenger: ModelVersion,
+        champion: Release | None,
+        policy: GatePolicy,
+        *,
+        had_release: bool,
+    ) -> Judged:
         self.asked.append((challenger.version, champion.version if champion else None))
         interval = Interval(estimate=0.013, lower=0.006, upper=0.019, confidence=0.95)
         figure = Comparison(
-            metric="log_loss", where="all rows", champion=0.45, challenger=0.437, improvement=interval, rows=6000, groups=7, effective_groups=6.9
+            metric="log_loss",
+            where="all rows",
+            champion=0.45,
+            challenger=0.437,
+            improvement=interval,
+            rows=6000,
+            groups=7,
+            effective_groups=6.9,
         )
         verdict = Verdict(
             outcome=self.told.get(challenger.version, "promote"),
@@ -75,7 +100,14 @@ class ToldJudge:
             comparisons=(figure,),
             reasons=(),
         )
-        return Judged(verdict, {"verdict.json": canonical_json(verdict.model_dump(mode="json")), "evidence.json": b"{}\n"}, {"gate_log_loss": 0.4})
+        return Judged(
+            verdict,
+            {
+                "verdict.json": canonical_json(verdict.model_dump(mode="json")),
+                "evidence.json": b"{}\n",
+            },
+            {"gate_log_loss": 0.4},
+        )
 
 
 @dataclass
@@ -98,18 +130,29 @@ class World:
         return self.at
 
     def parts(self) -> Parts:
-        named = {"forge": self.forge, "rollout": self.rollout, "registry": self.registry, "images": self.images}
-        return Parts(**{name: self.around(name, part) for name, part in named.items()}, clock=lambda: self.at)
+        named = {
+            "forge": self.forge,
+            "rollout": self.rollout,
+            "registry": self.registry,
+            "images": self.images,
+        }
+        return Parts(
+            **{name: self.around(name, part) for name, part in named.items()}, clock=lambda: self.at
+        )
 
     def reconciler(self) -> Reconciler:
         return Reconciler(self.parts(), self.judge)
 
     def roll_back(self, *, reason: str = "a bad day", version: int | None = None) -> AskedRollback:
         """A person asks for the way back; only the forge is there for it."""
-        return WayBack(self.parts().forge, "production", lambda: self.at).roll_back(MODEL, reason=reason, version=version)
+        return WayBack(self.parts().forge, "production", lambda: self.at).roll_back(
+            MODEL, reason=reason, version=version
+        )
 
     def look(self) -> Any:
-        return Observer(Parts(self.forge, self.rollout, self.registry, self.images, clock=lambda: self.at)).look(MODEL)
+        return Observer(
+            Parts(self.forge, self.rollout, self.registry, self.images, clock=lambda: self.at)
+        ).look(MODEL)
 
     def register(self, outcome: Outcome = "promote") -> int:
         """Retrain registers the next challenger."""

@@ -46,17 +46,26 @@ class FakeSource:
     def rows(self, spec: ModelSpec, window: Window) -> pa.Table:
         self.asked.append(window)
         at = self.table.column(spec.columns.event_time)
-        return self.table.filter(pc.and_(pc.greater_equal(at, pa.scalar(window.start, MOMENT)), pc.less(at, pa.scalar(window.end, MOMENT))))
+        return self.table.filter(
+            pc.and_(
+                pc.greater_equal(at, pa.scalar(window.start, MOMENT)),
+                pc.less(at, pa.scalar(window.end, MOMENT)),
+            )
+        )
 
 
-def things(start: datetime, *, days: int, rows_per_day: int = 8, night_hours: int = 0, seed: int = 3) -> pa.Table:
+def things(
+    start: datetime, *, days: int, rows_per_day: int = 8, night_hours: int = 0, seed: int = 3
+) -> pa.Table:
     """Rows of `days` days; a day's last rows lie up to `night_hours` after midnight, as flights of a local day do in UTC."""
     dice = random.Random(seed)
     rows = []
     for day in range(days):
         midnight = start + timedelta(days=day)
         for number in range(rows_per_day):
-            at = midnight + timedelta(hours=6, minutes=number * (18 + night_hours) * 60 // rows_per_day)
+            at = midnight + timedelta(
+                hours=6, minutes=number * (18 + night_hours) * 60 // rows_per_day
+            )
             rows.append(
                 {
                     "id": f"{midnight:%Y-%m-%d} {number:02d}",
@@ -72,8 +81,17 @@ def things(start: datetime, *, days: int, rows_per_day: int = 8, night_hours: in
 
 def table_of(rows: Sequence[dict[str, object]]) -> pa.Table:
     """A table with the small model's types."""
-    types = {"id": pa.string(), "at": MOMENT, "day": pa.date32(), "late": pa.bool_(), "size": pa.float64(), "colour": pa.string()}
-    return pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in types.items()})
+    types = {
+        "id": pa.string(),
+        "at": MOMENT,
+        "day": pa.date32(),
+        "late": pa.bool_(),
+        "size": pa.float64(),
+        "colour": pa.string(),
+    }
+    return pa.table(
+        {name: pa.array([row[name] for row in rows], kind) for name, kind in types.items()}
+    )
 
 
 JUNE = datetime(2013, 6, 1, tzinfo=UTC)

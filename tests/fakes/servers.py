@@ -51,5 +51,9 @@ class FakeStarter:
     def start(self, workload: Workload) -> FakeServer:
         if workload.release.version in self.unusable:
             raise ImageUnusable("the model layer is damaged")
-        self.started.append(FakeServer(workload, f"http://127.0.0.1:{40000 + len(self.started)}", ready=self.ready_at_once))
+        self.started.append(
+            FakeServer(
+                workload, f"http://127.0.0.1:{40000 + len(self.started)}", ready=self.ready_at_once
+            )
+        )
         return self.started[-1]

@@ -13,7 +13,12 @@ from serving.contract import AnswerBlock, Served
 
 IO = ModelSchema(
     features=(
-        Feature(name="carrier", type="category", known_categories=("AA", "UA"), description="two-letter code of the airline"),
+        Feature(
+            name="carrier",
+            type="category",
+            known_categories=("AA", "UA"),
+            description="two-letter code of the airline",
+        ),
         Feature(name="distance", type="number", unit="mile", minimum=0),
         Feature(name="wind_speed", type="number", unit="mile/hour", required=False),
     ),
@@ -22,10 +27,20 @@ IO = ModelSchema(
 ROW = {"carrier": "UA", "distance": 100}
 
 
-def served(version: int = 8, *, model: str = "flight-delay", io: ModelSchema = IO, max_rows: int = 100) -> Served:
+def served(
+    version: int = 8, *, model: str = "flight-delay", io: ModelSchema = IO, max_rows: int = 100
+) -> Served:
     """What a server of this version says of itself."""
     digest = f"sha256:{version:064x}"
-    return Served(model=model, version=version, image_digest=digest, model_digest=digest, snapshot_id=digest, io=io, max_rows=max_rows)
+    return Served(
+        model=model,
+        version=version,
+        image_digest=digest,
+        model_digest=digest,
+        snapshot_id=digest,
+        io=io,
+        max_rows=max_rows,
+    )
 
 
 def honest_answer(columns: dict[str, list], release: Served) -> dict[str, object]:
@@ -63,7 +78,9 @@ class ServerInMemory:
         await asyncio.sleep(self.seconds)
         if self.release is None or self.is_dead:
             raise NoResponse("connection refused")
-        return [AnswerBlock.model_validate(self.answer(columns, self.release)) for columns in blocks]
+        return [
+            AnswerBlock.model_validate(self.answer(columns, self.release)) for columns in blocks
+        ]
 
 
 @dataclass
@@ -105,18 +122,26 @@ class HttpServer:
                 else:
                     self.requests += 1
                     conduct = self.conducts.pop(0) if len(self.conducts) > 1 else self.conducts[0]
-                    await self._conduct(conduct, writer, [block["columns"] for block in json.loads(body)["blocks"]])
+                    await self._conduct(
+                        conduct, writer, [block["columns"] for block in json.loads(body)["blocks"]]
+                    )
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._writers.discard(writer)
             writer.close()
 
-    async def _reply(self, writer: asyncio.StreamWriter, status: int, body: str, *, promised: int | None = None) -> None:
-        writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {promised or len(body)}\r\n\r\n{body}".encode())
+    async def _reply(
+        self, writer: asyncio.StreamWriter, status: int, body: str, *, promised: int | None = None
+    ) -> None:
+        writer.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {promised or len(body)}\r\n\r\n{body}".encode()
+        )
         await writer.drain()
 
-    async def _conduct(self, conduct: str, writer: asyncio.StreamWriter, blocks: list[dict[str, list]]) -> None:
+    async def _conduct(
+        self, conduct: str, writer: asyncio.StreamWriter, blocks: list[dict[str, list]]
+    ) -> None:
         answers = [honest_answer(columns, self.release) for columns in blocks]
         probabilities = [answer["columns"]["probability"] for answer in answers]
         match conduct:
@@ -158,7 +183,10 @@ class HttpServer:
                 for values in probabilities:
                     values[-1] = 1.5
             case "another column":
-                answers = [answer | {"columns": {"score": answer["columns"]["probability"]}} for answer in answers]
+                answers = [
+                    answer | {"columns": {"score": answer["columns"]["probability"]}}
+                    for answer in answers
+                ]
             case "not JSON":
                 await self._reply(writer, 200, "<html>")
                 return
@@ -167,7 +195,9 @@ class HttpServer:
                 return
             case "refuses far flights":
                 answers = [
-                    {"status": 400, "detail": "too far"} if max(columns["distance"]) >= 9_000 else answer
+                    {"status": 400, "detail": "too far"}
+                    if max(columns["distance"]) >= 9_000
+                    else answer
                     for answer, columns in zip(answers, blocks, strict=True)
                 ]
             case _:

@@ -29,7 +29,10 @@ NEEDED = ("etcd", "kube-apiserver", "kubectl", "crds")
 
 def program(name: str) -> Path:
     """Return a program of the laptop's Kubernetes; skip the test, saying why, when it was not built here."""
-    cache = Path(os.environ.get("RATCHET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet")
+    cache = Path(
+        os.environ.get("RATCHET_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"
+    )
     found = sorted(cache.glob(f"cluster-*/{name}"), key=lambda path: path.stat().st_mtime)
     if not found:
         pytest.skip(f"{name} is not in {cache}: make cluster-build")
@@ -51,20 +54,36 @@ class ApiServer:
     def kubeconfig(self, token: str) -> Path:
         """Return a kubeconfig with a bearer token."""
         path = self.folder / f"kubeconfig-{abs(hash(token))}"
-        cluster = {"server": self.url, "certificate-authority": str(self.folder / "certificates" / "apiserver.crt")}
-        parts = {"clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "u", "user": {"token": token}}]}
+        cluster = {
+            "server": self.url,
+            "certificate-authority": str(self.folder / "certificates" / "apiserver.crt"),
+        }
+        parts = {
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {"token": token}}],
+        }
         path.write_text(
             yaml.safe_dump(
-                {"apiVersion": "v1", "kind": "Config", **parts, "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    **parts,
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
             )
         )
         return path
 
-    def kubectl(self, *arguments: str, objects: list[dict[str, Any]] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, objects: list[dict[str, Any]] | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as admin, with objects on its stdin."""
         given = None if objects is None else yaml.safe_dump_all(objects)
         command = [str(program("kubectl")), "--kubeconfig", str(self.admin), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, timeout=120, check=False
+        )
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -72,33 +91,73 @@ class ApiServer:
         """Write an object's status as its controller would."""
         self.call("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
 
-    def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+    def call(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> Any:
         """Ask the API as admin."""
-        headers = {"authorization": f"Bearer {(self.folder / 'token').read_text()}", "content-type": content_type}
-        request = urllib.request.Request(self.url + path, None if body is None else json.dumps(body).encode(), headers, method=method)
+        headers = {
+            "authorization": f"Bearer {(self.folder / 'token').read_text()}",
+            "content-type": content_type,
+        }
+        request = urllib.request.Request(
+            self.url + path,
+            None if body is None else json.dumps(body).encode(),
+            headers,
+            method=method,
+        )
         tls = ssl.create_default_context(cafile=str(self.folder / "certificates" / "apiserver.crt"))
         try:
             with urllib.request.urlopen(request, timeout=30, context=tls) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refusal:
             with refusal:
-                raise AssertionError(f"{method} {path}: {refusal.code} {refusal.read().decode()}") from None
+                raise AssertionError(
+                    f"{method} {path}: {refusal.code} {refusal.read().decode()}"
+                ) from None
 
 
 @contextlib.contextmanager
 def running() -> Iterator[ApiServer]:
     """Start etcd and the API server with Flux's CRDs; end both."""
     programs = {name: program(name) for name in NEEDED}
-    with tempfile.TemporaryDirectory(prefix="ratchet-apiserver-") as made, contextlib.ExitStack() as running_programs:
+    with (
+        tempfile.TemporaryDirectory(prefix="ratchet-apiserver-") as made,
+        contextlib.ExitStack() as running_programs,
+    ):
         folder = Path(made)
-        etcd_url, peer_url, port = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}", free_port()
-        where = ["--data-dir", str(folder / "etcd"), "--listen-client-urls", etcd_url, "--advertise-client-urls", etcd_url, "--listen-peer-urls", peer_url]
-        more = ["--initial-advertise-peer-urls", peer_url, "--initial-cluster", f"default={peer_url}", "--unsafe-no-fsync", "--log-level", "error"]
+        etcd_url, peer_url, port = (
+            f"http://127.0.0.1:{free_port()}",
+            f"http://127.0.0.1:{free_port()}",
+            free_port(),
+        )
+        where = [
+            "--data-dir",
+            str(folder / "etcd"),
+            "--listen-client-urls",
+            etcd_url,
+            "--advertise-client-urls",
+            etcd_url,
+            "--listen-peer-urls",
+            peer_url,
+        ]
+        more = [
+            "--initial-advertise-peer-urls",
+            peer_url,
+            "--initial-cluster",
+            f"default={peer_url}",
+            "--unsafe-no-fsync",
+            "--log-level",
+            "error",
+        ]
         etcd = start("etcd", [str(programs["etcd"]), *where, *more], log=folder / "etcd.log")
         running_programs.callback(etcd.stop)
         wait_until_answers(etcd, f"{etcd_url}/health", timeout_seconds=60)
         server = ApiServer(f"https://127.0.0.1:{port}", folder)
-        api = start("kube-apiserver", [str(programs["kube-apiserver"]), *_flags(folder, etcd_url, port)], log=folder / "apiserver.log")
+        api = start(
+            "kube-apiserver",
+            [str(programs["kube-apiserver"]), *_flags(folder, etcd_url, port)],
+            log=folder / "apiserver.log",
+        )
         running_programs.callback(api.stop)
         _wait_until_ready(server, api)
         server.kubectl("apply", "--server-side", "-f", str(programs["crds"]))
@@ -108,7 +167,11 @@ def running() -> Iterator[ApiServer]:
 
 def _flags(folder: Path, etcd_url: str, port: int) -> list[str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
     (folder / "accounts.key").write_bytes(pem)
     token = secrets.token_hex(16)
     (folder / "token").write_text(token)

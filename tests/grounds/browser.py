@@ -14,8 +14,18 @@ from urllib.parse import urlsplit
 PROGRAM = "chromium"
 _QUIET = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"),
-    *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-default-apps", "--disable-extensions", "--disable-domain-reliability", "--no-pings"),
+    *(
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ),
+    *(
+        "--disable-default-apps",
+        "--disable-extensions",
+        "--disable-domain-reliability",
+        "--no-pings",
+    ),
     "--disable-features=MediaRouter,OptimizationHints,DialMediaRouteProvider",
     # A page's attempt fails at once. It still stands in the log.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -42,7 +52,9 @@ def why_no_browser() -> str:
     return "" if shutil.which(PROGRAM) else f"{PROGRAM} is missing: apt-get install {PROGRAM}"
 
 
-def open_page(url: str, folder: Path, *, enter: Sequence[str] = (), milliseconds: int = 10_000) -> Page:
+def open_page(
+    url: str, folder: Path, *, enter: Sequence[str] = (), milliseconds: int = 10_000
+) -> Page:
     """Open a page in a browser of its own and return what it shows.
 
     Args:
@@ -53,11 +65,25 @@ def open_page(url: str, folder: Path, *, enter: Sequence[str] = (), milliseconds
     """
     folder.mkdir(parents=True)
     log = folder / "net.json"
-    options = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", f"--virtual-time-budget={milliseconds}"]
-    done = subprocess.run([*enter, PROGRAM, *_QUIET, *options, "--dump-dom", url], capture_output=True, text=True, timeout=120, check=False)
+    options = [
+        f"--user-data-dir={folder / 'profile'}",
+        f"--log-net-log={log}",
+        f"--virtual-time-budget={milliseconds}",
+    ]
+    done = subprocess.run(
+        [*enter, PROGRAM, *_QUIET, *options, "--dump-dom", url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     if done.returncode != 0:
-        raise RuntimeError(f"{PROGRAM} ended with {done.returncode} on {url}:\n{done.stderr[-3000:]}")
-    return Page(done.stdout, tuple(sorted(set(asked_by_pages(json.loads(log.read_text(encoding="utf-8")))))))
+        raise RuntimeError(
+            f"{PROGRAM} ended with {done.returncode} on {url}:\n{done.stderr[-3000:]}"
+        )
+    return Page(
+        done.stdout, tuple(sorted(set(asked_by_pages(json.loads(log.read_text(encoding="utf-8"))))))
+    )
 
 
 def asked_by_pages(log: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,12 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "infra" / "aws"
 ACCOUNT, REGION = "123456789012", "eu-central-1"
-_PSEUDO = {"AWS::AccountId": ACCOUNT, "AWS::Region": REGION, "AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
+_PSEUDO = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Region": REGION,
+    "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,13 +44,25 @@ def template(name: str) -> dict[str, Any]:
 
 def resources(content: Mapping[str, Any], **parameters: str) -> dict[str, dict[str, Any]]:
     """The properties of every resource by its logical name, with values in the place of functions."""
-    defaults = {name: str(given["Default"]) for name, given in content["Parameters"].items() if "Default" in given}
+    defaults = {
+        name: str(given["Default"])
+        for name, given in content["Parameters"].items()
+        if "Default" in given
+    }
     given = {**defaults, **parameters}
     if missing := set(content["Parameters"]) - set(given):
         raise KeyError(f"no value for {sorted(missing)}")
-    names = {name: resource["Properties"].get("BucketName") for name, resource in content["Resources"].items()}
-    filled = _Filled({**_PSEUDO, **given}, {name: bucket for name, bucket in names.items() if bucket})
-    return {name: filled.value(resource["Properties"]) for name, resource in content["Resources"].items()}
+    names = {
+        name: resource["Properties"].get("BucketName")
+        for name, resource in content["Resources"].items()
+    }
+    filled = _Filled(
+        {**_PSEUDO, **given}, {name: bucket for name, bucket in names.items() if bucket}
+    )
+    return {
+        name: filled.value(resource["Properties"])
+        for name, resource in content["Resources"].items()
+    }
 
 
 class _Filled:

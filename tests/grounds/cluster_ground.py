@@ -36,7 +36,11 @@ class Ground:
         """Begin with the gitops/ of this repository, which names no model."""
         self.origin.mkdir(parents=True)
         self.git("init", "--quiet", "--initial-branch=main")
-        shutil.copytree(REPOSITORY_ROOT / "gitops", self.origin / "gitops", ignore=shutil.ignore_patterns("flight-delay*"))
+        shutil.copytree(
+            REPOSITORY_ROOT / "gitops",
+            self.origin / "gitops",
+            ignore=shutil.ignore_patterns("flight-delay*"),
+        )
         self.commit("the ground")
         return self
 
@@ -46,12 +50,21 @@ class Ground:
         card = make_model_folder(folder, seed=version, model=model)
         image = build_image({path.name: path.read_bytes() for path in folder.iterdir()})
         digest = LayoutRegistry(self.images).push(f"ratchet/{model}", image, tag=f"v{version}")
-        return Release(model=model, version=version, image=f"ratchet/{model}@{digest}", model_digest=card.model_digest, verdict_digest=VERDICT)
+        return Release(
+            model=model,
+            version=version,
+            image=f"ratchet/{model}@{digest}",
+            model_digest=card.model_digest,
+            verdict_digest=VERDICT,
+        )
 
     def write_release(self, release: Release, *, replicas: int = 1) -> None:
         """Put the release where a merged pull request would, with what the model's first one adds."""
         files = first_files(release.model, "production", replicas=replicas)
-        for path, content in {**files, release_path(release.model, "production"): render(release)}.items():
+        for path, content in {
+            **files,
+            release_path(release.model, "production"): render(release),
+        }.items():
             (self.origin / path).parent.mkdir(parents=True, exist_ok=True)
             (self.origin / path).write_bytes(content)
 
@@ -66,6 +79,20 @@ class Ground:
         return self.git("rev-parse", "HEAD")
 
     def git(self, *arguments: str) -> str:
-        author = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(["git", *author, *arguments], cwd=self.origin, capture_output=True, text=True, check=True, timeout=30)
+        author = [
+            "-c",
+            "user.name=test",
+            "-c",
+            "user.email=test@localhost",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        done = subprocess.run(
+            ["git", *author, *arguments],
+            cwd=self.origin,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
         return done.stdout.strip()

@@ -15,7 +15,9 @@ REVIEWER_TOKEN = "a-person-of-the-test"
 ROOT = Path(__file__).parents[2]
 
 
-def start_forge(folder: Path, *, files: Mapping[str, bytes] | None = None, port: int | None = None) -> tuple[Program, str, str, str]:
+def start_forge(
+    folder: Path, *, files: Mapping[str, bytes] | None = None, port: int | None = None
+) -> tuple[Program, str, str, str]:
     """Start one over `folder`; an empty repository gets a main that holds `files` (none: a README).
 
     Returns:
@@ -23,8 +25,24 @@ def start_forge(folder: Path, *, files: Mapping[str, bytes] | None = None, port:
     """
     seed(folder, files or {"README.md": b"# Production\n"})
     port = port or free_port()
-    command = [sys.executable, "-m", "infra.local.forge", "--repository", REPOSITORY, "--folder", str(folder), "--port", str(port)]
-    program = start("forge", command, log=folder.with_name(f"{folder.name}.log"), env={"FORGE_TOKEN": TOKEN, "FORGE_REVIEWER_TOKEN": REVIEWER_TOKEN}, cwd=ROOT)
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.forge",
+        "--repository",
+        REPOSITORY,
+        "--folder",
+        str(folder),
+        "--port",
+        str(port),
+    ]
+    program = start(
+        "forge",
+        command,
+        log=folder.with_name(f"{folder.name}.log"),
+        env={"FORGE_TOKEN": TOKEN, "FORGE_REVIEWER_TOKEN": REVIEWER_TOKEN},
+        cwd=ROOT,
+    )
     root = f"http://127.0.0.1:{port}"
     wait_until_answers(program, root)
     return program, f"{root}/api/v3", f"{root}/{REPOSITORY}.git", TOKEN

@@ -27,7 +27,12 @@ class Request:
 
 def evaluate(policies: Iterable[Mapping[str, Any]], request: Request) -> Answer:
     """Return the answer of identity and resource policies together."""
-    effects = [statement["Effect"] for policy in policies for statement in _listed(policy["Statement"]) if _applies(statement, request)]
+    effects = [
+        statement["Effect"]
+        for policy in policies
+        for statement in _listed(policy["Statement"])
+        if _applies(statement, request)
+    ]
     return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "no"
 
 
@@ -41,13 +46,18 @@ def _applies(statement: Mapping[str, Any], request: Request) -> bool:
         _matches(statement["Action"], request.action, ignoring_case=True)
         and _matches(statement.get("Resource", "*"), request.resource)
         and _is_of(statement.get("Principal", "*"), request.principal)
-        and all(_holds(operator, keys, request.context) for operator, keys in statement.get("Condition", {}).items())
+        and all(
+            _holds(operator, keys, request.context)
+            for operator, keys in statement.get("Condition", {}).items()
+        )
     )
 
 
 def _matches(patterns: str | Sequence[str], value: str, *, ignoring_case: bool = False) -> bool:
     flags = re.IGNORECASE if ignoring_case else 0
-    shapes = (re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in _listed(patterns))
+    shapes = (
+        re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in _listed(patterns)
+    )
     return any(re.fullmatch(shape, value, flags | re.DOTALL) for shape in shapes)
 
 
@@ -62,7 +72,10 @@ def _holds(operator: str, keys: Mapping[str, Any], context: Mapping[str, str]) -
     """All keys of an operator must hold; a key that the request lacks holds for none but Null."""
     found = {name.lower(): value for name, value in context.items()}
     if operator == "Null":
-        return all((name.lower() not in found) == (str(wanted).lower() == "true") for name, wanted in keys.items())
+        return all(
+            (name.lower() not in found) == (str(wanted).lower() == "true")
+            for name, wanted in keys.items()
+        )
     tests = {
         "StringEquals": lambda wanted, value: value in wanted,
         "StringLike": _matches,
@@ -70,7 +83,10 @@ def _holds(operator: str, keys: Mapping[str, Any], context: Mapping[str, str]) -
     }
     if operator not in tests:
         raise NotImplementedError(f"this evaluator does not know the condition {operator}")
-    return all(name.lower() in found and tests[operator](_listed(wanted), found[name.lower()]) for name, wanted in keys.items())
+    return all(
+        name.lower() in found and tests[operator](_listed(wanted), found[name.lower()])
+        for name, wanted in keys.items()
+    )
 
 
 def _listed(one_or_more: Any) -> list[Any]:

@@ -22,7 +22,14 @@ def why_not() -> str:
         doctor.check_run(Path("/tmp"))
     except MachineLacks as problem:
         return str(problem)
-    return next((f"{program} is missing: apt-get install {program}" for program in ("buildah", "mmdebstrap") if shutil.which(program) is None), "")
+    return next(
+        (
+            f"{program} is missing: apt-get install {program}"
+            for program in ("buildah", "mmdebstrap")
+            if shutil.which(program) is None
+        ),
+        "",
+    )
 
 
 def push_altered(image: str, name: str, registry: str, *step: str) -> str:
@@ -38,7 +45,9 @@ def push_altered(image: str, name: str, registry: str, *step: str) -> str:
     finally:
         run("buildah", "rm", container)
     try:
-        return push(Built(name, local, 0, 0), f"{registry}/ratchet", plain=True)  # nobody asks for its size
+        return push(
+            Built(name, local, 0, 0), f"{registry}/ratchet", plain=True
+        )  # nobody asks for its size
     finally:
         run("buildah", "rmi", local)
 

@@ -102,7 +102,11 @@ class Loop(KubernetesLaptop):
     def begin(self) -> None:
         """Start all of it, with rows for five weeks."""
         last = FIRST_WEEK + timedelta(weeks=4)
-        load_flights(self.warehouse, until=datetime(last.year, last.month, last.day, tzinfo=UTC), say=lambda _: None)
+        load_flights(
+            self.warehouse,
+            until=datetime(last.year, last.month, last.day, tzinfo=UTC),
+            say=lambda _: None,
+        )
         self.rows = example_rows(self.warehouse, before=FIRST_WEEK)
         self.start_stores()
         self.start_services()
@@ -113,17 +117,37 @@ class Loop(KubernetesLaptop):
         spec = yaml.safe_load((self.models / "flight_delay.yaml").read_text(encoding="utf-8"))
         gate = {"metric": "log_loss", "refresh": {"worse_by_at_most": "50 %"}}
         for name in (MODEL, *BROKEN.values()):
-            changed = {**spec, "name": name, "gate": gate, "techniques": {"logistic": spec["techniques"]["logistic"]}}
-            (self.models / f"{name.replace('-', '_')}.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
-        cluster = self.seed / "gitops/clusters/local/cluster.yaml"  # what it says goes before the base's 20
+            changed = {
+                **spec,
+                "name": name,
+                "gate": gate,
+                "techniques": {"logistic": spec["techniques"]["logistic"]},
+            }
+            (self.models / f"{name.replace('-', '_')}.yaml").write_text(
+                yaml.safe_dump(changed), encoding="utf-8"
+            )
+        cluster = (
+            self.seed / "gitops/clusters/local/cluster.yaml"
+        )  # what it says goes before the base's 20
         text = cluster.read_text(encoding="utf-8")
         assert "minReadySeconds, value: 3}" in text
-        cluster.write_text(text.replace("minReadySeconds, value: 3}", f"minReadySeconds, value: {MIN_READY_SECONDS}}}"), encoding="utf-8")
+        cluster.write_text(
+            text.replace(
+                "minReadySeconds, value: 3}", f"minReadySeconds, value: {MIN_READY_SECONDS}}}"
+            ),
+            encoding="utf-8",
+        )
 
     def retrain(self, model: str, week: int) -> int:
         """Train the challenger of a week and return its version."""
         end = FIRST_WEEK + timedelta(weeks=week)
-        return int(json.loads(self.command("retrain", "run", model, "--end", end.isoformat(), "--json").splitlines()[-1])["version"])
+        return int(
+            json.loads(
+                self.command(
+                    "retrain", "run", model, "--end", end.isoformat(), "--json"
+                ).splitlines()[-1]
+            )["version"]
+        )
 
     def proposed(self, model: str, version: int | None = None) -> dict[str, Any]:
         """Return the open pull request of a model's promotion, rollback or revert, once it is there."""
@@ -137,17 +161,28 @@ class Loop(KubernetesLaptop):
 
     def _is_gated(self, pull: dict[str, Any]) -> bool:
         statuses = self.forge_api("GET", f"/commits/{pull['head']['sha']}/statuses")
-        return any((status["context"], status["state"]) == ("ratchet/gate", "success") for status in statuses)
+        return any(
+            (status["context"], status["state"]) == ("ratchet/gate", "success")
+            for status in statuses
+        )
 
     def merge(self, pull: dict[str, Any]) -> float:
         """Merge as the reviewer, once the gate's status is there, as GitHub's ruleset asks; return when, by `time.monotonic()`."""
-        wait_for("the gate's status", lambda: True if self._is_gated(pull) else None, timeout_seconds=30)
-        self.forge_api("PUT", f"/pulls/{pull['number']}/merge", {"merge_method": "squash", "sha": pull["head"]["sha"]})
+        wait_for(
+            "the gate's status", lambda: True if self._is_gated(pull) else None, timeout_seconds=30
+        )
+        self.forge_api(
+            "PUT",
+            f"/pulls/{pull['number']}/merge",
+            {"merge_method": "squash", "sha": pull["head"]["sha"]},
+        )
         return time.monotonic()
 
     def roll_back(self, model: str) -> dict[str, Any]:
         """Return the pull request that goes back."""
-        number = json.loads(self.command("promote", "rollback", model, "--reason", "a test", "--json"))["pull_request"]
+        number = json.loads(
+            self.command("promote", "rollback", model, "--reason", "a test", "--json")
+        )["pull_request"]
         return dict(self.forge_api("GET", f"/pulls/{number}"))
 
     def promotion(self, model: str) -> dict[str, Any]:
@@ -161,12 +196,19 @@ class Loop(KubernetesLaptop):
 
     def wait_for_state(self, model: str, state: str, *, seconds: float) -> None:
         """Return once the promotion service says that a model is in a state."""
-        wait_for(f"{model} in {state}", lambda: True if self.promotion(model)["state"] == state else None, timeout_seconds=seconds)
+        wait_for(
+            f"{model} in {state}",
+            lambda: True if self.promotion(model)["state"] == state else None,
+            timeout_seconds=seconds,
+        )
 
     def champion(self, model: str) -> int | None:
         """The version that the alias names, if there is one."""
         try:
-            found = fetch("GET", f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={model}&alias=champion")
+            found = fetch(
+                "GET",
+                f"{self.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={model}&alias=champion",
+            )
         except Refused as refused:
             if refused.status in (400, 404):  # no alias yet
                 return None
@@ -175,8 +217,16 @@ class Loop(KubernetesLaptop):
 
     def wait_until_served(self, model: str, version: int, *, seconds: float = 240) -> None:
         """Return once the alias follows a rollout and only its pods are left."""
-        wait_for(f"champion {version} of {model}", lambda: True if self.champion(model) == version else None, timeout_seconds=seconds)
-        wait_for("the end of the old pods", lambda: True if len(self.pod_images(model)) == 1 else None, timeout_seconds=seconds)
+        wait_for(
+            f"champion {version} of {model}",
+            lambda: True if self.champion(model) == version else None,
+            timeout_seconds=seconds,
+        )
+        wait_for(
+            "the end of the old pods",
+            lambda: True if len(self.pod_images(model)) == 1 else None,
+            timeout_seconds=seconds,
+        )
 
     def kube(self, *arguments: str) -> dict[str, Any]:
         """Ask the cluster; the answer's JSON."""
@@ -190,7 +240,9 @@ class Loop(KubernetesLaptop):
     def restarts(self, namespace: str, pod: str) -> int:
         """How often the kubelet started a pod's container again."""
         found = self.kube("get", "pod", pod, f"--namespace={namespace}")
-        return sum(container["restartCount"] for container in found["status"].get("containerStatuses", ()))
+        return sum(
+            container["restartCount"] for container in found["status"].get("containerStatuses", ())
+        )
 
     def pod_images(self, model: str) -> set[str]:
         """The images of a model's pods."""
@@ -200,13 +252,28 @@ class Loop(KubernetesLaptop):
         """Every image digest that main ever named for a model."""
         path = release_path(model, "local")
         git = ["git", "-C", str(self.folder / "forge")]
-        commits = subprocess.run([*git, "log", "--first-parent", "--format=%H", "main", "--", path], capture_output=True, text=True, check=True).stdout.split()
-        named = [subprocess.run([*git, "show", f"{commit}:{path}"], capture_output=True, check=True).stdout for commit in commits]
+        commits = subprocess.run(
+            [*git, "log", "--first-parent", "--format=%H", "main", "--", path],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        named = [
+            subprocess.run(
+                [*git, "show", f"{commit}:{path}"], capture_output=True, check=True
+            ).stdout
+            for commit in commits
+        ]
         return {parse(content, model).image.rpartition("@")[2] for content in named}
 
     def clients(self, model: str, *, per_second: float) -> Clients:
         """Phones that ask for a model."""
-        clients = Clients(f"{self.gateway_url}/v1/models/{model}:predict", self.key, self.rows, per_second=per_second)
+        clients = Clients(
+            f"{self.gateway_url}/v1/models/{model}:predict",
+            self.key,
+            self.rows,
+            per_second=per_second,
+        )
         clients.start()
         return clients
 
@@ -230,7 +297,15 @@ class Loop(KubernetesLaptop):
     def broken_base(self, how: str) -> str:
         """Push a serving image that is `corrupt` or `crashing`, and return it as PROMOTE_BASE_IMAGE takes it."""
         command = json.dumps(["python", "-c", _ENTRY[how]])
-        pushed = push_altered("localhost/ratchet/serving:latest", f"serving-{how}", self.running.registry, "config", "--cmd", command, "{container}")
+        pushed = push_altered(
+            "localhost/ratchet/serving:latest",
+            f"serving-{how}",
+            self.running.registry,
+            "config",
+            "--cmd",
+            command,
+            "{container}",
+        )
         return pushed.partition("/")[2]
 
     def lose_image(self, model: str, image: str) -> None:
@@ -238,19 +313,30 @@ class Loop(KubernetesLaptop):
         number = image.rpartition("sha256:")[2]
         [storage] = self.running.folder.rglob(f"blobs/sha256/{number[:2]}/{number}")
         shutil.rmtree(storage)
-        for link in self.running.folder.rglob(f"repositories/*/{model}/_manifests/revisions/sha256/{number}"):
+        for link in self.running.folder.rglob(
+            f"repositories/*/{model}/_manifests/revisions/sha256/{number}"
+        ):
             shutil.rmtree(link)
 
     def staying_pod(self, namespace: str, model: str = "") -> str:
         """The name of a pod that is not about to end."""
-        return str(next(pod for pod in self.pods(namespace, model) if "deletionTimestamp" not in pod["metadata"])["metadata"]["name"])
+        return str(
+            next(
+                pod
+                for pod in self.pods(namespace, model)
+                if "deletionTimestamp" not in pod["metadata"]
+            )["metadata"]["name"]
+        )
 
     @staticmethod
     def pid(pod: str, module: str) -> int:
         """A container's process, as the host sees it, known by its pod's name: the host name in its environment."""
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                words, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+                words, environment = (
+                    (process / "cmdline").read_bytes(),
+                    (process / "environ").read_bytes(),
+                )
             except OSError:  # it ended while we looked
                 continue
             if f"-m\0{module}\0".encode() in words and f"HOSTNAME={pod}\0".encode() in environment:
@@ -260,7 +346,11 @@ class Loop(KubernetesLaptop):
 
 def between(answers: Iterable[Answer], start: float, end: float | None = None) -> list[Answer]:
     """The answers to what was asked in a span of `time.monotonic()`."""
-    return [answer for answer in list(answers) if answer.asked_at >= start and (end is None or answer.asked_at < end)]
+    return [
+        answer
+        for answer in list(answers)
+        if answer.asked_at >= start and (end is None or answer.asked_at < end)
+    ]
 
 
 def failed(answers: Iterable[Answer]) -> list[Answer]:
@@ -282,9 +372,16 @@ class Story:
             self.loop.merge(self.loop.proposed(model))
         for model in models:
             self.loop.wait_until_served(model, 1)
-            assert self.loop.kube("get", "deployment", f"server-{model}", "--namespace=models")["spec"]["minReadySeconds"] == MIN_READY_SECONDS
+            assert (
+                self.loop.kube("get", "deployment", f"server-{model}", "--namespace=models")[
+                    "spec"
+                ]["minReadySeconds"]
+                == MIN_READY_SECONDS
+            )
             wait_for(f"an answer of {model}", lambda model=model: self._answers(model))
-            self.phones[model] = self.loop.clients(model, per_second=PER_SECOND if model == MODEL else PER_SECOND / 4)
+            self.phones[model] = self.loop.clients(
+                model, per_second=PER_SECOND if model == MODEL else PER_SECOND / 4
+            )
 
     def _answers(self, model: str) -> bool | None:
         clients = self.loop.clients(model, per_second=PER_SECOND)
@@ -322,11 +419,17 @@ class Story:
 def disturb(loop: Loop, what: str) -> None:
     """Do one of DISTURBANCES; return when it was seen, and what was away for a while is let back."""
     if what in (SERVER_KILLED, GATEWAY_KILLED):
-        namespace, model, module = ("models", MODEL, "serving") if what == SERVER_KILLED else ("gateway", "", "client_api")
+        namespace, model, module = (
+            ("models", MODEL, "serving") if what == SERVER_KILLED else ("gateway", "", "client_api")
+        )
         pod = loop.staying_pod(namespace, model)
         before = loop.restarts(namespace, pod)
         os.kill(loop.pid(pod, module), signal.SIGKILL)
-        wait_for("the kubelet's restart", lambda: True if loop.restarts(namespace, pod) > before else None, timeout_seconds=60)
+        wait_for(
+            "the kubelet's restart",
+            lambda: True if loop.restarts(namespace, pod) > before else None,
+            timeout_seconds=60,
+        )
     elif what == CONTAINERD_RESTARTED:
         loop.running.kill("containerd")
     else:

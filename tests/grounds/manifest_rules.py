@@ -12,13 +12,24 @@ Rule = Callable[[list[Object]], Iterator[str]]
 MAY_HAVE_A_TOKEN = {"promote"}
 MAY_READ = {("apps", "deployments", "get"), ("", "pods", "list")}
 SAFE_VOLUMES = {"emptyDir", "configMap", "secret", "projected"}
-DNS = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+DNS = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}
 DNS_PORTS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 
 
 def _pods(namespace: str, **labels: str) -> Object:
     named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
-    return named | ({"podSelector": {"matchLabels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}}} if labels else {})
+    return named | (
+        {
+            "podSelector": {
+                "matchLabels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()}
+            }
+        }
+        if labels
+        else {}
+    )
 
 
 def _tcp(port: int) -> list[Object]:
@@ -35,7 +46,10 @@ EDGES: dict[tuple[str, str], Object] = {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": _tcp(8080)}],
-        "egress": [{"to": [_pods("models", component="server")], "ports": _tcp(3000)}, {"to": [DNS], "ports": DNS_PORTS}],
+        "egress": [
+            {"to": [_pods("models", component="server")], "ports": _tcp(3000)},
+            {"to": [DNS], "ports": DNS_PORTS},
+        ],
     },
     ("promote", "promote"): {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "promote"}},
@@ -43,7 +57,10 @@ EDGES: dict[tuple[str, str], Object] = {
         "ingress": [{"from": [_pods("airflow")], "ports": _tcp(8080)}],
         "egress": [
             {"to": [_pods("mlflow")], "ports": _tcp(5000)},
-            {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}], "ports": _tcp(443)},
+            {
+                "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}],
+                "ports": _tcp(443),
+            },
             {"to": [DNS], "ports": DNS_PORTS},
         ],
     },
@@ -60,7 +77,11 @@ def workloads(objects: list[Object]) -> Iterator[tuple[str, Object, Object, Obje
     """Yield name, object, pod and container of everything that runs."""
     for found in kind(objects, "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"):
         template = found["spec"].get("template", {}).get("spec", {})
-        for container in [*template.get("initContainers", []), *template.get("containers", []), *([] if template.get("containers") else [{}])]:
+        for container in [
+            *template.get("initContainers", []),
+            *template.get("containers", []),
+            *([] if template.get("containers") else [{}]),
+        ]:
             yield f"{found['kind']} {found['metadata']['name']}", found, template, container
 
 
@@ -76,7 +97,11 @@ def pods_are_restricted(objects: list[Object]) -> Iterator[str]:
             yield f"{name}: seccompProfile is not RuntimeDefault"
         if shared := {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys():
             yield f"{name}: shares {', '.join(sorted(shared))}"
-        expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        expected = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
         if container.get("securityContext") != expected:
             yield f"{name}: the container's securityContext is not {expected}"
         if any("hostPort" in port for port in container.get("ports", [])):
@@ -95,12 +120,17 @@ def volumes_are_the_pods_own(objects: list[Object]) -> Iterator[str]:
 
 def tokens_are_for_who_needs_one(objects: list[Object]) -> Iterator[str]:
     """Every pod has an account of its own; no account or pod gets a token that asks the API nothing."""
-    accounts = {(found["metadata"].get("namespace"), found["metadata"]["name"]) for found in kind(objects, "ServiceAccount")}
+    accounts = {
+        (found["metadata"].get("namespace"), found["metadata"]["name"])
+        for found in kind(objects, "ServiceAccount")
+    }
     for found in kind(objects, "ServiceAccount"):
         if found.get("automountServiceAccountToken") is not False:
             yield f"ServiceAccount {found['metadata']['name']}: hands out its token unasked"
     for name, found, pod, _ in workloads(objects):
-        if pod.get("automountServiceAccountToken") is not (found["metadata"]["name"] in MAY_HAVE_A_TOKEN):
+        if pod.get("automountServiceAccountToken") is not (
+            found["metadata"]["name"] in MAY_HAVE_A_TOKEN
+        ):
             yield f"{name}: automountServiceAccountToken"
         if (found["metadata"].get("namespace"), pod.get("serviceAccountName")) not in accounts:
             yield f"{name}: no ServiceAccount of its own"
@@ -112,16 +142,32 @@ def rights_are_read_only(objects: list[Object]) -> Iterator[str]:
         yield f"{found['kind']} {found['metadata']['name']}: rights over the whole cluster"
     for found in kind(objects, "Role"):
         for rule in found["rules"]:
-            asked = {(group, what, verb) for group in rule["apiGroups"] for what in rule["resources"] for verb in rule["verbs"]}
-            yield from (f"Role {found['metadata']['name']}: {' '.join(right)}" for right in sorted(asked - MAY_READ))
+            asked = {
+                (group, what, verb)
+                for group in rule["apiGroups"]
+                for what in rule["resources"]
+                for verb in rule["verbs"]
+            }
+            yield from (
+                f"Role {found['metadata']['name']}: {' '.join(right)}"
+                for right in sorted(asked - MAY_READ)
+            )
     for found in kind(objects, "RoleBinding"):
-        if found["subjects"] != [{"kind": "ServiceAccount", "name": "promote", "namespace": "promote"}] or found["metadata"]["namespace"] != "models":
+        if (
+            found["subjects"]
+            != [{"kind": "ServiceAccount", "name": "promote", "namespace": "promote"}]
+            or found["metadata"]["namespace"] != "models"
+        ):
             yield f"RoleBinding {found['metadata']['name']}: for {found['subjects']}"
 
 
 def namespaces_are_restricted_and_closed(objects: list[Object]) -> Iterator[str]:
     """Each namespace refuses pods that are not restricted, and denies all traffic that no edge allows."""
-    denied = {found["metadata"]["namespace"] for found in kind(objects, "NetworkPolicy") if _denies_all(found["spec"])}
+    denied = {
+        found["metadata"]["namespace"]
+        for found in kind(objects, "NetworkPolicy")
+        if _denies_all(found["spec"])
+    }
     for found in kind(objects, "Namespace"):
         name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
         for mode in ("enforce", "audit", "warn"):
@@ -133,7 +179,10 @@ def namespaces_are_restricted_and_closed(objects: list[Object]) -> Iterator[str]
 
 def edges_are_the_needed_ones(objects: list[Object]) -> Iterator[str]:
     """The policies that allow something are exactly EDGES."""
-    found = {(policy["metadata"]["namespace"], policy["metadata"]["name"]): policy["spec"] for policy in kind(objects, "NetworkPolicy")}
+    found = {
+        (policy["metadata"]["namespace"], policy["metadata"]["name"]): policy["spec"]
+        for policy in kind(objects, "NetworkPolicy")
+    }
     for place in sorted(found.keys() | EDGES.keys()):
         if place[1] != "deny" and found.get(place) != EDGES.get(place):
             yield f"NetworkPolicy {'/'.join(place)} is not what EDGES says"
@@ -154,7 +203,9 @@ def resources_are_bounded(objects: list[Object]) -> Iterator[str]:
     """Requests for the scheduler, a limit of memory for the neighbours; none of CPU, which only slows down."""
     for name, _, _, container in workloads(objects):
         resources = container.get("resources", {})
-        if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or resources.get("limits", {}).keys() != {"memory"}:
+        if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or resources.get(
+            "limits", {}
+        ).keys() != {"memory"}:
             yield f"{name}: resources {resources}"
 
 
@@ -168,7 +219,10 @@ def ends_lose_no_call(objects: list[Object]) -> Iterator[str]:
             yield f"{name}: drains {drain} s of {pod.get('terminationGracePeriodSeconds')} s"
         if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
             yield f"{name}: the reason of a crash is lost"
-        if found["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0 or found["spec"].get("minReadySeconds", 0) < 3:
+        if (
+            found["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0
+            or found["spec"].get("minReadySeconds", 0) < 3
+        ):
             yield f"{name}: the old one ends before the new one has proven itself"
         if pod.get("enableServiceLinks") is not False:
             yield f"{name}: Services become settings"
@@ -180,27 +234,45 @@ def replicas_are_apart(objects: list[Object]) -> Iterator[str]:
     for name, found, pod, _ in workloads(objects):
         if found["spec"].get("replicas", 1) < 2:
             continue
-        labels = found["spec"]["template"].get("metadata", {}).get("labels", {}) | found["spec"].get("selector", {}).get("matchLabels", {})
-        selected = [budget for budget in budgets if budget["selector"]["matchLabels"].items() <= labels.items()]
+        labels = found["spec"]["template"].get("metadata", {}).get("labels", {}) | found[
+            "spec"
+        ].get("selector", {}).get("matchLabels", {})
+        selected = [
+            budget
+            for budget in budgets
+            if budget["selector"]["matchLabels"].items() <= labels.items()
+        ]
         if [budget.get("maxUnavailable") for budget in selected] != [1]:
             yield f"{name}: not exactly one PodDisruptionBudget with maxUnavailable 1"
         spread = pod.get("topologySpreadConstraints", [])
-        if not any(each["topologyKey"] == "kubernetes.io/hostname" and each["labelSelector"]["matchLabels"].items() <= labels.items() for each in spread):
+        if not any(
+            each["topologyKey"] == "kubernetes.io/hostname"
+            and each["labelSelector"]["matchLabels"].items() <= labels.items()
+            for each in spread
+        ):
             yield f"{name}: nothing spreads its pods over nodes"
 
 
 def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
     """No secret is in git; what sounds like one comes from a Secret."""
-    yield from (f"Secret {found['metadata']['name']} is in git" for found in kind(objects, "Secret"))
+    yield from (
+        f"Secret {found['metadata']['name']} is in git" for found in kind(objects, "Secret")
+    )
     for name, _, _, container in workloads(objects):
         for variable in container.get("env", []):
-            if re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"]) and variable.get("valueFrom", {}).get("secretKeyRef", {}).keys() != {"name", "key"}:
+            if re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"]) and variable.get(
+                "valueFrom", {}
+            ).get("secretKeyRef", {}).keys() != {"name", "key"}:
                 yield f"{name}: {variable['name']} is written out"
 
 
 def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:
     """A server asks for the token that the gateway carries, since a plain bridge network enforces no policy."""
-    carried = {variable["name"]: variable.get("valueFrom") for _, _, _, container in workloads(objects) for variable in container.get("env", [])}
+    carried = {
+        variable["name"]: variable.get("valueFrom")
+        for _, _, _, container in workloads(objects)
+        for variable in container.get("env", [])
+    }
     for name in ("SERVING_TOKEN", "CLIENT_API_SERVING_TOKEN"):
         if carried.get(name) != {"secretKeyRef": {"name": "serving-token", "key": "token"}}:
             yield f"{name} is not the Secret serving-token"

@@ -32,21 +32,39 @@ def documents(path: Path) -> list[Object]:
 @functools.cache
 def written() -> list[Object]:
     """Return every object that gitops/ holds, before any overlay; kustomize's own files left out."""
-    found = [document for path in sorted((ROOT / "gitops").rglob("*.yaml")) for document in documents(path)]
-    return [document for document in found if not document["apiVersion"].startswith("kustomize.config.k8s.io/")]
+    found = [
+        document
+        for path in sorted((ROOT / "gitops").rglob("*.yaml"))
+        for document in documents(path)
+    ]
+    return [
+        document
+        for document in found
+        if not document["apiVersion"].startswith("kustomize.config.k8s.io/")
+    ]
 
 
 def release(version: int = 8, model: str = MODEL) -> Release:
     """Return a release as a promotion would name it."""
-    image, content, verdict = (digest_of_bytes(f"{what} {version}".encode()) for what in ("image", "model", "verdict"))
-    return Release(model=model, version=version, image=f"127.0.0.1:5000/ratchet/{model}@{image}", model_digest=content, verdict_digest=verdict)
+    image, content, verdict = (
+        digest_of_bytes(f"{what} {version}".encode()) for what in ("image", "model", "verdict")
+    )
+    return Release(
+        model=model,
+        version=version,
+        image=f"127.0.0.1:5000/ratchet/{model}@{image}",
+        model_digest=content,
+        verdict_digest=verdict,
+    )
 
 
 def tree_with_model(folder: Path, *, model: str = MODEL) -> Path:
     """Write gitops/ as it is after the first pull request of a model in every environment."""
     shutil.copytree(ROOT / "gitops", folder / "gitops", dirs_exist_ok=True)
     for environment in ENVIRONMENTS:
-        files = first_files(model, environment) | {release_path(model, environment): render(release(model=model))}
+        files = first_files(model, environment) | {
+            release_path(model, environment): render(release(model=model))
+        }
         for path, content in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(content)
@@ -55,12 +73,22 @@ def tree_with_model(folder: Path, *, model: str = MODEL) -> Path:
 
 def overlays(environment: str, model: str = MODEL) -> tuple[str, ...]:
     """Return the folders that Flux builds in an environment, in the order in which they are applied."""
-    return ("gitops/platform", f"gitops/platform/{environment}", f"gitops/models/{model}/{environment}")
+    return (
+        "gitops/platform",
+        f"gitops/platform/{environment}",
+        f"gitops/models/{model}/{environment}",
+    )
 
 
 def kustomize(folder: Path) -> list[Object]:
     """Return what `kustomize build` makes of a folder; skip when there is no kustomize."""
-    done = subprocess.run([_kustomize(), "build", str(folder)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [_kustomize(), "build", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # it warns there
     return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
@@ -74,9 +102,19 @@ def applied_by_cluster(tree: Path, environment: str, folder: Path) -> list[Objec
     """Return what the Flux Kustomization `cluster` applies: its folder's files with its own patches, as kustomize-controller builds them."""
     source = tree / "gitops" / "clusters" / environment
     shutil.copytree(source, folder)
-    (cluster,) = [found for path in folder.glob("*.yaml") for found in documents(path) if found["metadata"]["name"] == "cluster"]
+    (cluster,) = [
+        found
+        for path in folder.glob("*.yaml")
+        for found in documents(path)
+        if found["metadata"]["name"] == "cluster"
+    ]
     files = sorted(path.name for path in folder.glob("*.yaml"))
-    made = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": files, "patches": cluster["spec"].get("patches", [])}
+    made = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": files,
+        "patches": cluster["spec"].get("patches", []),
+    }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
     return kustomize(folder)
 

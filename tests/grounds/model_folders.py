@@ -43,10 +43,13 @@ def make_model_folder(
         model=model,
         task="binary_classification",
         technique="boosted_trees",
-        io=ModelSchema(features=features, outputs=(Output(name="probability", minimum=0, maximum=1),)),
+        io=ModelSchema(
+            features=features, outputs=(Output(name="probability", minimum=0, maximum=1),)
+        ),
         snapshot_id=digest_of_bytes(f"snapshot {seed}".encode()),
         recipe_digest=digest_of_bytes(b"recipe"),
-        files={"model.onnx": digest_of_bytes(network)} | ({"about.json": digest_of_bytes(about.to_bytes())} if about else {}),
+        files={"model.onnx": digest_of_bytes(network)}
+        | ({"about.json": digest_of_bytes(about.to_bytes())} if about else {}),
     )
     folder.mkdir(parents=True, exist_ok=True)
     if about:
@@ -70,20 +73,48 @@ def _onnx(seed: int, features: tuple[Feature, ...]) -> bytes:
     random = np.random.default_rng(seed)
     rows = 400
     columns = {f.name: _values(f, random, rows) for f in features}
-    label = random.random(rows) < np.clip(sum((_score(v) for v in columns.values()), start=np.zeros(rows)) / len(columns), 0.05, 0.95)
+    label = random.random(rows) < np.clip(
+        sum((_score(v) for v in columns.values()), start=np.zeros(rows)) / len(columns), 0.05, 0.95
+    )
     categories = [f.name for f in features if f.type == "category"]
     numbers = [f.name for f in features if f.type != "category"]
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2, dtype=np.float32)
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=-1,
+        encoded_missing_value=-2,
+        dtype=np.float32,
+    )
     pipeline = Pipeline(
         [
-            ("columns", ColumnTransformer([("cat", encoder, categories), ("num", "passthrough", numbers)])),
-            ("trees", HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=7, early_stopping=False, random_state=seed)),
+            (
+                "columns",
+                ColumnTransformer([("cat", encoder, categories), ("num", "passthrough", numbers)]),
+            ),
+            (
+                "trees",
+                HistGradientBoostingClassifier(
+                    max_iter=20, max_leaf_nodes=7, early_stopping=False, random_state=seed
+                ),
+            ),
         ]
     ).fit(pd.DataFrame(columns), label)
-    inputs = [(f.name, StringTensorType([None, 1]) if f.type == "category" else FloatTensorType([None, 1])) for f in features]
+    inputs = [
+        (
+            f.name,
+            StringTensorType([None, 1]) if f.type == "category" else FloatTensorType([None, 1]),
+        )
+        for f in features
+    ]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx hands protobuf 6 booleans where it wants integers; as an error it is a ValueError
-        exported = to_onnx(pipeline, initial_types=inputs, options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 3})
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # skl2onnx hands protobuf 6 booleans where it wants integers; as an error it is a ValueError
+        exported = to_onnx(
+            pipeline,
+            initial_types=inputs,
+            options={"zipmap": False},
+            target_opset={"": 17, "ai.onnx.ml": 3},
+        )
     return bytes(exported.SerializeToString())
 
 
@@ -103,5 +134,9 @@ def _values(feature, random, rows):
 def _score(values):
     import numpy as np
 
-    codes = np.unique(values, return_inverse=True)[1] if values.dtype == object else np.nan_to_num(values)
+    codes = (
+        np.unique(values, return_inverse=True)[1]
+        if values.dtype == object
+        else np.nan_to_num(values)
+    )
     return codes / max(1.0, float(codes.max()))

@@ -47,8 +47,12 @@ def why_not_offline() -> str:
     for program, package in _PROGRAMS.items():
         if shutil.which(program) is None:
             return f"{program} is missing: apt-get install {package}"
-    script = "ip link add trap type veth peer name nowhere && mount --bind /dev/null /etc/resolv.conf"
-    tried = subprocess.run([*_unshare(), "sh", "-ec", script], capture_output=True, text=True, check=False)
+    script = (
+        "ip link add trap type veth peer name nowhere && mount --bind /dev/null /etc/resolv.conf"
+    )
+    tried = subprocess.run(
+        [*_unshare(), "sh", "-ec", script], capture_output=True, text=True, check=False
+    )
     if tried.returncode == 0:
         return ""
     return f"no network namespace with a veth link can be made: {tried.stderr.strip()}. Run as root, or allow user namespaces."
@@ -61,7 +65,16 @@ def offline(words: Sequence[str], attempts: Path) -> list[str]:
         words: The command.
         attempts: A new file; `read_attempts` reads it.
     """
-    return [*_unshare(), "sh", "-euc", _FURNISH, sys.executable, str(Path(__file__).resolve()), str(attempts), *words]
+    return [
+        *_unshare(),
+        "sh",
+        "-euc",
+        _FURNISH,
+        sys.executable,
+        str(Path(__file__).resolve()),
+        str(attempts),
+        *words,
+    ]
 
 
 def beside(pid: int, words: Sequence[str]) -> list[str]:

@@ -16,17 +16,34 @@ from infra.local.processes import DidNotStart, Program, start
 
 MASTER = "ratchet"
 """As infra/aws/databases.yaml calls it."""
-_NOBODY_ROOT = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=INT")
-_SETTINGS = {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key", "fsync": "off"}
+_NOBODY_ROOT = (
+    "setpriv",
+    "--reuid=postgres",
+    "--regid=postgres",
+    "--clear-groups",
+    "--pdeathsig=INT",
+)
+_SETTINGS = {
+    "ssl": "on",
+    "ssl_cert_file": "server.crt",
+    "ssl_key_file": "server.key",
+    "fsync": "off",
+}
 
 
 def why_no_postgres() -> str:
     """Why there can be none here; empty when there can."""
-    return "" if _programs().name else "Postgres is missing: apt-get install --no-install-recommends postgresql"
+    return (
+        ""
+        if _programs().name
+        else "Postgres is missing: apt-get install --no-install-recommends postgresql"
+    )
 
 
 @contextmanager
-def postgres(host: str, password: str, databases: Sequence[str], *, within: Sequence[str]) -> Iterator[None]:
+def postgres(
+    host: str, password: str, databases: Sequence[str], *, within: Sequence[str]
+) -> Iterator[None]:
     """Serve databases of MASTER's at port 5432 of an address.
 
     Args:
@@ -35,20 +52,44 @@ def postgres(host: str, password: str, databases: Sequence[str], *, within: Sequ
         databases: Their names.
         within: What runs the server, such as `nsenter` into the network that has this address.
     """
-    with tempfile.TemporaryDirectory(prefix="ratchet-postgres-") as name:  # pytest's folders let nobody but root through
+    with tempfile.TemporaryDirectory(
+        prefix="ratchet-postgres-"
+    ) as name:  # pytest's folders let nobody but root through
         folder = Path(name)
         data = folder / "data"
         shutil.chown(folder, "postgres", "postgres")
         assert _run("initdb", "--pgdata", str(data), "--auth=trust", "--username=postgres")
         _certify(data, host)
-        (data / "pg_hba.conf").write_text("local all all trust\nhostssl all all all scram-sha-256\n")
+        (data / "pg_hba.conf").write_text(
+            "local all all trust\nhostssl all all all scram-sha-256\n"
+        )
         options = [word for setting in _SETTINGS.items() for word in ("-c", "=".join(setting))]
-        server = [*within, *_NOBODY_ROOT, str(_programs() / "postgres"), "-D", str(data), "-h", host, "-k", name, *options]
+        server = [
+            *within,
+            *_NOBODY_ROOT,
+            str(_programs() / "postgres"),
+            "-D",
+            str(data),
+            "-h",
+            host,
+            "-k",
+            name,
+            *options,
+        ]
         program = start("postgres", server, log=folder / "postgres.log", cwd=folder)
         try:
             wait_for("Postgres", lambda: _is_ready(program, name), timeout_seconds=30)
-            assert _run("psql", "--host", name, "--command", f"CREATE ROLE {MASTER} LOGIN CREATEROLE CREATEDB PASSWORD '{password}'")
-            assert all(_run("createdb", "--host", name, "--owner", MASTER, database) for database in databases)
+            assert _run(
+                "psql",
+                "--host",
+                name,
+                "--command",
+                f"CREATE ROLE {MASTER} LOGIN CREATEROLE CREATEDB PASSWORD '{password}'",
+            )
+            assert all(
+                _run("createdb", "--host", name, "--owner", MASTER, database)
+                for database in databases
+            )
             yield
         finally:
             program.signal(signal.SIGINT)  # SIGTERM would wait for its clients
@@ -67,7 +108,12 @@ def _programs() -> Path:
 
 
 def _run(program: str, *arguments: str) -> bool:
-    return subprocess.run([*_NOBODY_ROOT, str(_programs() / program), *arguments], check=False, cwd="/").returncode == 0
+    return (
+        subprocess.run(
+            [*_NOBODY_ROOT, str(_programs() / program), *arguments], check=False, cwd="/"
+        ).returncode
+        == 0
+    )
 
 
 def _certify(data: Path, host: str) -> None:

@@ -40,7 +40,13 @@ SNAPSHOTS, ARTIFACTS = "acme-snapshots", "acme-artifacts"
 _FORGE_PORT = 8888
 _EXPORTS = ("export ROWS=", "export IMAGE_OF_RETRAIN=$REGISTRY/ratchet/retrain@$(")
 _RUNS = ("kubectl ", "envsubst ", "for namespace ", "psql ", "buildah ", *_EXPORTS)
-_DOES_NOT_RUN = ("aws ", "export ", ".venv/bin/python ", "flux ", "kubectl -n flux-system patch deployment ")
+_DOES_NOT_RUN = (
+    "aws ",
+    "export ",
+    ".venv/bin/python ",
+    "flux ",
+    "kubectl -n flux-system patch deployment ",
+)
 """What asks AWS, what the test sets or does itself, and Flux, which is the cluster's own."""
 _NOTIFICATION_KINDS = {"Provider": "v1beta3", "Alert": "v1beta3", "Receiver": "v1"}
 
@@ -51,9 +57,13 @@ def page_commands(step: int) -> list[str]:
     [chapter] = re.findall(rf"^## {step}\..*?(?=^## )", page, flags=re.MULTILINE | re.DOTALL)
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", chapter, flags=re.MULTILINE | re.DOTALL))
     lines = [re.sub(r"^kubectl run psql .* -- psql", "psql", line) for line in blocks.splitlines()]
-    left_out = [line for line in lines if line.startswith(_DOES_NOT_RUN) and not line.startswith(_EXPORTS)]
+    left_out = [
+        line for line in lines if line.startswith(_DOES_NOT_RUN) and not line.startswith(_EXPORTS)
+    ]
     runs = [line for line in lines if line not in left_out]
-    assert all(line.startswith(_RUNS) for line in runs), f"the page says something new in step {step}: {runs}"
+    assert all(line.startswith(_RUNS) for line in runs), (
+        f"the page says something new in step {step}: {runs}"
+    )
     return runs
 
 
@@ -83,9 +93,21 @@ class Production:
 
     def follow(self, *commands: str, **variables: str) -> str:
         """Run a step's commands in a shell, in the checkout; return what they printed."""
-        env = {"PATH": f"{built_folder()}:{os.environ['PATH']}", "HOME": str(self.folder), "KUBECONFIG": str(self.cluster.kubeconfig)}
+        env = {
+            "PATH": f"{built_folder()}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+        }
         script = "set -euxo pipefail\n" + "\n".join(commands)
-        done = subprocess.run(["bash", "-c", script], cwd=self.checkout, env={**env, **variables}, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.checkout,
+            env={**env, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -97,35 +119,68 @@ class Production:
         with asked_at(s3.env):
             make_bucket(SNAPSHOTS)
             make_bucket(ARTIFACTS)
-        pushed = {name: push(build(name), f"{self.cluster.registry}/ratchet", plain=True) for name in ("client_api", "dags", "mlflow", "promote", "serving")}
+        pushed = {
+            name: push(build(name), f"{self.cluster.registry}/ratchet", plain=True)
+            for name in ("client_api", "dags", "mlflow", "promote", "serving")
+        }
         self.check_out(pushed, s3.env)
         self.start_forge()
         self.databases()
         self.mlflow_and_airflow(pushed, s3, self.image_with_rows(until))
         self.flux()
         self.tracking_url = self.forward("mlflow", "deployment/mlflow", 5000, "/health")
-        self.airflow = Airflow(self.forward("airflow", "deployment/airflow", 8080, "/api/v2/monitor/health"), ())
+        self.airflow = Airflow(
+            self.forward("airflow", "deployment/airflow", 8080, "/api/v2/monitor/health"), ()
+        )
         self.airflow.unpause(DAG)
 
     def check_out(self, pushed: dict[str, str], keys: Mapping[str, str]) -> None:
         """The person's folder, with what the page has them say in git, keys instead of roles, and less CPU: two cores hold everything."""
         for name in ("dags", "gitops", "infra/aws"):
-            shutil.copytree(ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         subprocess.run(["git", "init", "--quiet", str(self.checkout)], check=True)
         for path in self.checkout.rglob("*.yaml"):
             self._replace(path, r"requests: {cpu: \d+m", "requests: {cpu: 20m", at_least=0)
         overlay = self.checkout / "gitops/platform/production/kustomization.yaml"
         for name in ("client_api", "promote", "serving"):
-            overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), name, pushed[name]), encoding="utf-8")
-        literals = {"PROMOTE_IMAGES": self.cluster.registry_url, "PROMOTE_FORGE_URL": f"{self.forge_url}/api/v3", "PROMOTE_INTERVAL_SECONDS": "3", **keys}
-        self._replace(overlay, r" +- PROMOTE_IMAGES=.*\n", "".join(f"      - {name}={value}\n" for name, value in literals.items()))
-        listed = "".join(f"            - {{name: {name}, value: {value}}}\n" for name, value in keys.items() if "REGION" not in name)
-        self._replace(self.checkout / "infra/aws/cluster/mlflow.yaml", r"^          ports:", f"{listed}          ports:")
-        self._replace(self.checkout / "infra/aws/cluster/airflow.yaml", r"^data:\n", "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n")
+            overlay.write_text(
+                with_digest(overlay.read_text(encoding="utf-8"), name, pushed[name]),
+                encoding="utf-8",
+            )
+        literals = {
+            "PROMOTE_IMAGES": self.cluster.registry_url,
+            "PROMOTE_FORGE_URL": f"{self.forge_url}/api/v3",
+            "PROMOTE_INTERVAL_SECONDS": "3",
+            **keys,
+        }
+        self._replace(
+            overlay,
+            r" +- PROMOTE_IMAGES=.*\n",
+            "".join(f"      - {name}={value}\n" for name, value in literals.items()),
+        )
+        listed = "".join(
+            f"            - {{name: {name}, value: {value}}}\n"
+            for name, value in keys.items()
+            if "REGION" not in name
+        )
+        self._replace(
+            self.checkout / "infra/aws/cluster/mlflow.yaml",
+            r"^          ports:",
+            f"{listed}          ports:",
+        )
+        self._replace(
+            self.checkout / "infra/aws/cluster/airflow.yaml",
+            r"^data:\n",
+            "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n",
+        )
 
     @staticmethod
     def _replace(path: Path, pattern: str, instead: str, *, at_least: int = 1) -> None:
-        text, times = re.subn(pattern, instead, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        text, times = re.subn(
+            pattern, instead, path.read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
         assert times >= at_least, f"{path} has nothing like {pattern}"
         path.write_text(text, encoding="utf-8")
 
@@ -135,9 +190,35 @@ class Production:
         return f"http://{self.cluster.network.node}:{_FORGE_PORT}"
 
     def start_forge(self) -> None:
-        options = ["--repository", REPOSITORY, "--folder", str(self.folder / "forge"), "--host", self.cluster.network.node, "--port", str(_FORGE_PORT)]
-        command = [*self.within, sys.executable, "-m", "infra.local.forge", *options, "--seed", str(self.checkout), "--only", "dags", "gitops"]
-        forge = start("forge", command, log=self.folder / "forge.log", env={"FORGE_TOKEN": self.token, "FORGE_REVIEWER_TOKEN": self.reviewer}, cwd=ROOT)
+        options = [
+            "--repository",
+            REPOSITORY,
+            "--folder",
+            str(self.folder / "forge"),
+            "--host",
+            self.cluster.network.node,
+            "--port",
+            str(_FORGE_PORT),
+        ]
+        command = [
+            *self.within,
+            sys.executable,
+            "-m",
+            "infra.local.forge",
+            *options,
+            "--seed",
+            str(self.checkout),
+            "--only",
+            "dags",
+            "gitops",
+        ]
+        forge = start(
+            "forge",
+            command,
+            log=self.folder / "forge.log",
+            env={"FORGE_TOKEN": self.token, "FORGE_REVIEWER_TOKEN": self.reviewer},
+            cwd=ROOT,
+        )
         self.stack.callback(forge.stop)
         wait_until_answers(forge, f"{self.forge_url}/{REPOSITORY}/pulls")
         self.cluster.serve_repository(PUBLIC_REPOSITORY, f"{self.forge_url}/{REPOSITORY}.git")
@@ -150,22 +231,52 @@ class Production:
         mlflow = [line for line in commands if line.startswith("psql ")]
         airflow = [line.replace("mlflow", "airflow") for line in mlflow]
         rest = [line for line in commands if line not in mlflow]
-        self.follow(*mlflow, *airflow, *rest, HOST=host, PGPASSWORD=master, PASSWORD=secrets.token_hex(24))
+        self.follow(
+            *mlflow, *airflow, *rest, HOST=host, PGPASSWORD=master, PASSWORD=secrets.token_hex(24)
+        )
 
     def mlflow_and_airflow(self, pushed: dict[str, str], s3: S3Server, retrain: str) -> None:
         """Step 6."""
         secret = "".join(f" --from-literal={name}={value}" for name, value in s3.env.items())
-        commands = [line + secret if "create secret generic retrain" in line else line for line in page_commands(6)]
-        images = {"IMAGE_OF_RETRAIN": retrain, "MLFLOW_IMAGE": pushed["mlflow"], "AIRFLOW_IMAGE": pushed["dags"]}
-        roles = {"ROLE_OF_RETRAIN": "-", "MLFLOW_ROLE": "-", "SNAPSHOTS": f"s3://{SNAPSHOTS}/weekly", "ARTIFACTS_BUCKET": ARTIFACTS}
+        commands = [
+            line + secret if "create secret generic retrain" in line else line
+            for line in page_commands(6)
+        ]
+        images = {
+            "IMAGE_OF_RETRAIN": retrain,
+            "MLFLOW_IMAGE": pushed["mlflow"],
+            "AIRFLOW_IMAGE": pushed["dags"],
+        }
+        roles = {
+            "ROLE_OF_RETRAIN": "-",
+            "MLFLOW_ROLE": "-",
+            "SNAPSHOTS": f"s3://{SNAPSHOTS}/weekly",
+            "ARTIFACTS_BUCKET": ARTIFACTS,
+        }
         self.follow(*commands, **images, **roles, AWS_REGION=s3.env["AWS_REGION"])
 
     def flux(self) -> None:
         """Step 8; notification-controller is on no Go module proxy, so its kinds are there and nobody acts on them."""
-        self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(_any_kind(kind, version) for kind, version in _NOTIFICATION_KINDS.items()))
-        self.follow(*page_commands(8), SERVING_TOKEN=secrets.token_hex(32), BOT_TOKEN=self.token, FLUX_TOKEN=secrets.token_hex(16))
+        self.cluster.kubectl(
+            "apply",
+            "-f",
+            "-",
+            stdin=yaml.safe_dump_all(
+                _any_kind(kind, version) for kind, version in _NOTIFICATION_KINDS.items()
+            ),
+        )
+        self.follow(
+            *page_commands(8),
+            SERVING_TOKEN=secrets.token_hex(32),
+            BOT_TOKEN=self.token,
+            FLUX_TOKEN=secrets.token_hex(16),
+        )
         ask = ("-n", "promote", "get", "deployment", "promote", "--ignore-not-found")
-        wait_for("promote's Deployment", lambda: True if self.cluster.kubectl(*ask) else None, timeout_seconds=120)
+        wait_for(
+            "promote's Deployment",
+            lambda: True if self.cluster.kubectl(*ask) else None,
+            timeout_seconds=120,
+        )
         self.follow("kubectl -n promote rollout status deployment/promote --timeout 5m")
 
     def image_with_rows(self, until: datetime) -> str:
@@ -173,16 +284,33 @@ class Production:
         rows = self.checkout / "build/flights.duckdb"
         load_flights(rows, until=until, say=lambda _: None)
         plain = self.folder / "registries.conf"
-        plain.write_text(f'[[registry]]\nlocation = "{self.cluster.registry}"\ninsecure = true\n', encoding="utf-8")
+        plain.write_text(
+            f'[[registry]]\nlocation = "{self.cluster.registry}"\ninsecure = true\n',
+            encoding="utf-8",
+        )
         image = push(build("retrain"), f"{self.cluster.registry}/ratchet", plain=True)
-        variables = {"IMAGE_OF_RETRAIN": image, "REGISTRY": self.cluster.registry, "CONTAINERS_REGISTRIES_CONF": str(plain)}
+        variables = {
+            "IMAGE_OF_RETRAIN": image,
+            "REGISTRY": self.cluster.registry,
+            "CONTAINERS_REGISTRIES_CONF": str(plain),
+        }
         tidy = "trap 'buildah rmi --force $REGISTRY/ratchet/retrain:$ROWS >&2' EXIT"
-        return self.follow(tidy, *page_commands(5), "echo $IMAGE_OF_RETRAIN", **variables).split()[-1]
+        return self.follow(tidy, *page_commands(5), "echo $IMAGE_OF_RETRAIN", **variables).split()[
+            -1
+        ]
 
     def forward(self, namespace: str, what: str, port: int, health: str) -> str:
         """`kubectl port-forward`, as the page has a person do it; return the URL that answers."""
         here = free_port()
-        command = [str(built_folder() / "kubectl"), f"--kubeconfig={self.cluster.kubeconfig}", "-n", namespace, "port-forward", what, f"{here}:{port}"]
+        command = [
+            str(built_folder() / "kubectl"),
+            f"--kubeconfig={self.cluster.kubeconfig}",
+            "-n",
+            namespace,
+            "port-forward",
+            what,
+            f"{here}:{port}",
+        ]
         program = start(f"port-forward to {what}", command, log=self.folder / f"{namespace}.log")
         self.stack.callback(program.stop)
         wait_until_answers(program, f"http://127.0.0.1:{here}{health}")
@@ -190,24 +318,39 @@ class Production:
 
     def promote(self, *words: str) -> str:
         """The page's `promote …` in its pod."""
-        return self.cluster.kubectl("-n", "promote", "exec", "deployment/promote", "--", "promote", *words)
+        return self.cluster.kubectl(
+            "-n", "promote", "exec", "deployment/promote", "--", "promote", *words
+        )
 
     def ran(self, window_end: str) -> tuple[str, str]:
         """Trigger a run; return how its retraining ended, and its log."""
         run = self.airflow.trigger(DAG, window_end=window_end, reason="a test's")
         ends = {*DONE, "skipped", "up_for_retry"}
         state = wait_for(
-            "the end of retraining", lambda: found if (found := self.airflow.task_states(DAG, run)["retrain"]) in ends else None, timeout_seconds=300
+            "the end of retraining",
+            lambda: (
+                found if (found := self.airflow.task_states(DAG, run)["retrain"]) in ends else None
+            ),
+            timeout_seconds=300,
         )
         log = self.airflow.log(DAG, run, "retrain")
         if state not in {"failed", "up_for_retry"}:
-            ended = wait_for("the end of the run", lambda: found if (found := self.airflow.run_state(DAG, run)) in DONE else None, timeout_seconds=120)
+            ended = wait_for(
+                "the end of the run",
+                lambda: found if (found := self.airflow.run_state(DAG, run)) in DONE else None,
+                timeout_seconds=120,
+            )
             assert ended == "success", self.airflow.log(DAG, run, "promote")
         return state, log
 
     def forge_api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Call the forge as the reviewer."""
-        return fetch(method, f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}", body, {"Authorization": f"token {self.reviewer}"})
+        return fetch(
+            method,
+            f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}",
+            body,
+            {"Authorization": f"token {self.reviewer}"},
+        )
 
 
 def _any_kind(kind: str, version: str) -> dict[str, Any]:
@@ -221,7 +364,12 @@ def _any_kind(kind: str, version: str) -> dict[str, Any]:
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+            },
             "versions": [{"name": version, "served": True, "storage": True, "schema": schema}],
         },
     }

@@ -41,20 +41,40 @@ class EcrFront(httpx2.BaseTransport):
         self._ranges: dict[str, str] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        expected = [self._ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]]
+        expected = [
+            self._ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        ]
         if request.headers.get("authorization", "").removeprefix("Basic ") not in expected:
-            return httpx2.Response(401, headers={"WWW-Authenticate": 'Basic realm="ECR",service="ecr.amazonaws.com"'}, request=request)
+            return httpx2.Response(
+                401,
+                headers={"WWW-Authenticate": 'Basic realm="ECR",service="ecr.amazonaws.com"'},
+                request=request,
+            )
         path = request.url.path.removeprefix("/v2/")
         if not path:
             return httpx2.Response(200, request=request)
         name = path.partition("/blobs/")[0].partition("/manifests/")[0]
-        known = {one["repositoryName"]: one["imageTagMutability"] for one in self._ecr.describe_repositories()["repositories"]}
+        known = {
+            one["repositoryName"]: one["imageTagMutability"]
+            for one in self._ecr.describe_repositories()["repositories"]
+        }
         if name not in known:
-            return _refusal(request, 404, "NAME_UNKNOWN", f"The repository with name '{name}' does not exist")
+            return _refusal(
+                request, 404, "NAME_UNKNOWN", f"The repository with name '{name}' does not exist"
+            )
         reference = path.rpartition("/manifests/")[2]
-        is_put_twice = request.method == "PUT" and "/manifests/" in path and self._forward(request, "HEAD").status_code == 200
+        is_put_twice = (
+            request.method == "PUT"
+            and "/manifests/" in path
+            and self._forward(request, "HEAD").status_code == 200
+        )
         if is_put_twice and known[name] == "IMMUTABLE":
-            return _refusal(request, 400, "TAG_INVALID", f"The image tag '{reference}' already exists in the '{name}' repository and cannot be overwritten")
+            return _refusal(
+                request,
+                400,
+                "TAG_INVALID",
+                f"The image tag '{reference}' already exists in the '{name}' repository and cannot be overwritten",
+            )
         if request.method == "GET" and "/blobs/uploads/" in path:
             return _refusal(request, 405, "UNSUPPORTED", "The operation is unsupported")
         answer = self._forward(request, request.method)
@@ -69,27 +89,41 @@ class EcrFront(httpx2.BaseTransport):
 
     def _forward(self, request: httpx2.Request, method: str) -> httpx2.Response:
         query = b"" if b"mount=" in request.url.query else request.url.query
-        url = request.url.copy_with(scheme=self._url.scheme, host=self._url.host, port=self._url.port, query=query)
+        url = request.url.copy_with(
+            scheme=self._url.scheme, host=self._url.host, port=self._url.port, query=query
+        )
         body = request.read() if method == request.method else b""
-        headers = {name: value for name, value in request.headers.items() if name not in ("authorization", "host", "content-length")}
-        answer = self._inner.handle_request(httpx2.Request(method, url, headers=headers, content=body or None))
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name not in ("authorization", "host", "content-length")
+        }
+        answer = self._inner.handle_request(
+            httpx2.Request(method, url, headers=headers, content=body or None)
+        )
         if method != request.method:
             answer.close()
         if "location" in answer.headers:
             answer.headers["location"] = str(
-                httpx2.URL(answer.headers["location"]).copy_with(scheme=request.url.scheme, host=request.url.host, port=request.url.port)
+                httpx2.URL(answer.headers["location"]).copy_with(
+                    scheme=request.url.scheme, host=request.url.host, port=request.url.port
+                )
             )
         return answer
 
 
 def _refusal(request: httpx2.Request, status: int, code: str, message: str) -> httpx2.Response:
-    return httpx2.Response(status, json={"errors": [{"code": code, "message": message}]}, request=request)
+    return httpx2.Response(
+        status, json={"errors": [{"code": code, "message": message}]}, request=request
+    )
 
 
 class Breaking(httpx2.BaseTransport):
     """The network, but for what `fault` returns, raises or lets through (None)."""
 
-    def __init__(self, fault: Callable[[httpx2.Request, httpx2.BaseTransport], httpx2.Response | None]) -> None:
+    def __init__(
+        self, fault: Callable[[httpx2.Request, httpx2.BaseTransport], httpx2.Response | None]
+    ) -> None:
         self.fault, self._inner = fault, httpx2.HTTPTransport()
         self.requests: list[httpx2.Request] = []
 
@@ -102,7 +136,9 @@ class Breaking(httpx2.BaseTransport):
 
     def sent(self, method: str, part: str = "") -> int:
         """How often a method was sent to a path that has `part`."""
-        return sum(request.method == method and part in str(request.url) for request in self.requests)
+        return sum(
+            request.method == method and part in str(request.url) for request in self.requests
+        )
 
 
 def let_through(_request: httpx2.Request, _inner: httpx2.BaseTransport) -> None:
@@ -125,7 +161,9 @@ def start_open_registry(folder: Path, *, auth: dict[str, Any] | None = None) -> 
 def registry_with_password(folder: Path) -> Iterator[str]:
     """A docker-registry that asks for Basic."""
     (folder / "htpasswd").write_text(f"{USER}:{BCRYPT}\n")
-    program, url = start_open_registry(folder, auth={"htpasswd": {"realm": "the test", "path": str(folder / "htpasswd")}})
+    program, url = start_open_registry(
+        folder, auth={"htpasswd": {"realm": "the test", "path": str(folder / "htpasswd")}}
+    )
     try:
         yield url
     finally:
@@ -139,7 +177,12 @@ def registry_with_tokens(folder: Path) -> Iterator[tuple[str, TokenServer]]:
     with ExitStack() as stack:
         server = TokenServer(folder / "root.pem")
         stack.callback(server.stop)
-        auth = {"realm": f"http://127.0.0.1:{server.port}/token", "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(folder / "root.pem")}
+        auth = {
+            "realm": f"http://127.0.0.1:{server.port}/token",
+            "service": SERVICE,
+            "issuer": ISSUER,
+            "rootcertbundle": str(folder / "root.pem"),
+        }
         program, url = start_open_registry(folder, auth={"token": auth})
         stack.callback(program.stop)
         yield url, server
@@ -150,9 +193,16 @@ class TokenServer:
 
     def __init__(self, certificate: Path) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokens")]), datetime.now(UTC)
-        unsigned = x509.CertificateBuilder(name, name, self._key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-        self._certificate = unsigned.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(self._key, hashes.SHA256())
+        name, now = (
+            x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokens")]),
+            datetime.now(UTC),
+        )
+        unsigned = x509.CertificateBuilder(
+            name, name, self._key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1)
+        )
+        self._certificate = unsigned.add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        ).sign(self._key, hashes.SHA256())
         certificate.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         self.scopes: list[list[str]] = []
         outer = self
@@ -175,22 +225,49 @@ class TokenServer:
         self._thread.join()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        known = request.headers.get("Authorization") == "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        known = (
+            request.headers.get("Authorization")
+            == "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        )
         scopes = parse_qs(urlsplit(request.path).query).get("scope", [])
         self.scopes.append(scopes)
-        content = json.dumps({"token": self.token(scopes)} if known else {"errors": [{"code": "UNAUTHORIZED", "message": "who are you?"}]}).encode()
+        content = json.dumps(
+            {"token": self.token(scopes)}
+            if known
+            else {"errors": [{"code": "UNAUTHORIZED", "message": "who are you?"}]}
+        ).encode()
         request.send_response(200 if known else 401)
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
 
     def token(self, scopes: list[str], *, seconds: int = 300) -> str:
-        access = [{"type": "repository", "name": scope.split(":")[1], "actions": scope.split(":")[2].split(",")} for scope in scopes]
+        access = [
+            {
+                "type": "repository",
+                "name": scope.split(":")[1],
+                "actions": scope.split(":")[2].split(","),
+            }
+            for scope in scopes
+        ]
         now = int(time.time())
-        claims = {"iss": ISSUER, "sub": USER, "aud": SERVICE, "exp": now + seconds, "nbf": now - 5, "iat": now, "jti": str(now), "access": access}
-        chain = [base64.b64encode(self._certificate.public_bytes(serialization.Encoding.DER)).decode()]
+        claims = {
+            "iss": ISSUER,
+            "sub": USER,
+            "aud": SERVICE,
+            "exp": now + seconds,
+            "nbf": now - 5,
+            "iat": now,
+            "jti": str(now),
+            "access": access,
+        }
+        chain = [
+            base64.b64encode(self._certificate.public_bytes(serialization.Encoding.DER)).decode()
+        ]
         signed = f"{_url64(json.dumps({'typ': 'JWT', 'alg': 'ES256', 'x5c': chain}).encode())}.{_url64(json.dumps(claims).encode())}"
-        r, s = utils.decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+        r, s = utils.decode_dss_signature(
+            self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+        )
         return f"{signed}.{_url64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 

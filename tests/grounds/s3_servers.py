@@ -14,7 +14,12 @@ from moto.server import ThreadedMotoServer
 from infra.local.s3_server import start_s3
 from retrain.snapshot.snapshot import files_s3
 
-MOTO_KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+MOTO_KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 @contextmanager
@@ -25,7 +30,9 @@ def moto_server() -> Iterator[Mapping[str, str]]:
     host, port = server.get_host_and_port()
     try:
         forget = urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-        urllib.request.urlopen(forget, timeout=30).close()  # what an earlier test of this process made
+        urllib.request.urlopen(
+            forget, timeout=30
+        ).close()  # what an earlier test of this process made
         yield {**MOTO_KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
     finally:
         server.stop()

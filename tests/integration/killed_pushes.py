@@ -22,7 +22,15 @@ ACTS = {"open", "write", "flush", "fsync", "close", "mkdir", "replace", "unlink"
 
 def image_of(onnx: bytes) -> Image:
     return build_image(
-        {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})}
+        {
+            "model.onnx": onnx,
+            "model.json": canonical_json(
+                {
+                    "files": {"model.onnx": digest_of_bytes(onnx)},
+                    "snapshot_id": digest_of_bytes(b""),
+                }
+            ),
+        }
     )
 
 
@@ -53,7 +61,9 @@ def push_and_die(root: Path, nth: int) -> bool:
 
 def damaged_blobs(root: Path) -> list[str]:
     blobs = (root / REPOSITORY / "blobs" / "sha256").glob("*")
-    return [path.name for path in blobs if hashlib.sha256(path.read_bytes()).hexdigest() != path.name]
+    return [
+        path.name for path in blobs if hashlib.sha256(path.read_bytes()).hexdigest() != path.name
+    ]
 
 
 def named(root: Path) -> int:

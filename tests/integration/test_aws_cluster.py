@@ -30,18 +30,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="module")
 def pod(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    found = parse(tmp_path_factory.mktemp("dags"), RATCHET_TASKS="kubernetes", RATCHET_RETRAIN_IMAGE=IMAGE)
+    found = parse(
+        tmp_path_factory.mktemp("dags"), RATCHET_TASKS="kubernetes", RATCHET_RETRAIN_IMAGE=IMAGE
+    )
     manifest: dict[str, Any] = found["manifest"]
     return manifest
 
 
 def refusal(server: ApiServer, pod: dict[str, Any]) -> str:
-    return server.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", objects=[pod], check=False).stderr
+    return server.kubectl(
+        "create", "--dry-run=server", "--validate=strict", "-f", "-", objects=[pod], check=False
+    ).stderr
 
 
 def weakened(pod: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The pod with one line of its security taken away, each in turn."""
-    for holder, lines in (("spec", ("runAsNonRoot", "seccompProfile")), ("container", ("allowPrivilegeEscalation", "capabilities"))):
+    for holder, lines in (
+        ("spec", ("runAsNonRoot", "seccompProfile")),
+        ("container", ("allowPrivilegeEscalation", "capabilities")),
+    ):
         for line in lines:
             changed = copy.deepcopy(pod)
             where = changed["spec"] if holder == "spec" else changed["spec"]["containers"][-1]
@@ -49,16 +56,27 @@ def weakened(pod: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield line, changed
 
 
-def test_the_pod_that_airflow_asks_for_is_let_in_and_a_weaker_one_is_not(server: ApiServer, pod: dict[str, Any]) -> None:
+def test_the_pod_that_airflow_asks_for_is_let_in_and_a_weaker_one_is_not(
+    server: ApiServer, pod: dict[str, Any]
+) -> None:
     assert refusal(server, pod) == ""
     for line, changed in weakened(pod):
         assert "violates PodSecurity" in refusal(server, changed), line
 
 
 @pytest.mark.parametrize("name", ["mlflow", "airflow"])
-def test_the_pods_of_a_deployment_are_let_in_and_weaker_ones_are_not(server: ApiServer, name: str) -> None:
-    deployment = json.loads(server.kubectl("get", "deployment", name, "-n", name, "-o", "json").stdout)
-    one = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": name}, "spec": deployment["spec"]["template"]["spec"]}
+def test_the_pods_of_a_deployment_are_let_in_and_weaker_ones_are_not(
+    server: ApiServer, name: str
+) -> None:
+    deployment = json.loads(
+        server.kubectl("get", "deployment", name, "-n", name, "-o", "json").stdout
+    )
+    one = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "one", "namespace": name},
+        "spec": deployment["spec"]["template"]["spec"],
+    }
     assert refusal(server, one) == ""
     for line, changed in weakened(one):
         assert "violates PodSecurity" in refusal(server, changed), line
@@ -79,8 +97,12 @@ def test_the_pods_of_a_deployment_are_let_in_and_weaker_ones_are_not(server: Api
         ("patch", "networkpolicies.networking.k8s.io", "retrain", "no"),
     ],
 )
-def test_airflow_may_start_pods_in_one_namespace_and_nothing_else(server: ApiServer, verb: str, what: str, namespace: str, answer: str) -> None:
-    asked = server.kubectl("auth", "can-i", verb, what, "-n", namespace, "--as", AIRFLOW, check=False)
+def test_airflow_may_start_pods_in_one_namespace_and_nothing_else(
+    server: ApiServer, verb: str, what: str, namespace: str, answer: str
+) -> None:
+    asked = server.kubectl(
+        "auth", "can-i", verb, what, "-n", namespace, "--as", AIRFLOW, check=False
+    )
     assert asked.stdout.strip() == answer
 
 
@@ -88,4 +110,9 @@ def test_a_field_that_does_not_exist_is_refused(server: ApiServer, tmp_path: Pat
     path = tmp_path / "wrong.yaml"
     text = filled(CLUSTER[0])
     path.write_text(text.replace("enableServiceLinks", "enableServiceLink"))
-    assert server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path), check=False).returncode != 0
+    assert (
+        server.kubectl(
+            "apply", "--dry-run=server", "--validate=strict", "-f", str(path), check=False
+        ).returncode
+        != 0
+    )

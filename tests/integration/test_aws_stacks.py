@@ -22,7 +22,9 @@ from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 from tests.grounds.cloudformation import FOLDER
 from tests.grounds.s3_servers import asked_at, moto_server
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..S3..BucketPolicy but it's not supported by moto")  # see the head
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Tried to parse AWS..S3..BucketPolicy but it's not supported by moto"
+)  # see the head
 
 ISSUER = "oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 
@@ -40,7 +42,9 @@ def deploy(name: str, stack: str = "", **parameters: str) -> dict[str, str]:
     if name == "databases":
         body = re.sub(r"  \w+Secret:\n    Description:.*\n    Value:.*\n", "", body)  # see the head
     given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
-    client.create_stack(StackName=stack, TemplateBody=body, Parameters=given, Capabilities=["CAPABILITY_IAM"])  # type: ignore[arg-type]  # two strings each
+    client.create_stack(
+        StackName=stack, TemplateBody=body, Parameters=given, Capabilities=["CAPABILITY_IAM"]
+    )  # type: ignore[arg-type]  # two strings each
     described = client.describe_stacks(StackName=stack)["Stacks"][0]
     assert described["StackStatus"] == "CREATE_COMPLETE"
     return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
@@ -56,11 +60,21 @@ def roles(buckets: dict[str, str]) -> dict[str, str]:
     return deploy("roles", OidcProvider=ISSUER, **buckets)
 
 
-def test_retrain_keeps_a_window_in_the_bucket_that_the_stacks_name(roles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retrain_keeps_a_window_in_the_bucket_that_the_stacks_name(
+    roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RETRAIN_SNAPSHOTS", roles["Snapshots"])
     store = PartitionStore(Settings().snapshots)
-    snapshot = build_snapshot(small_spec(), datetime(2013, 7, 8, tzinfo=UTC), FakeSource(things(JUNE, days=60, night_hours=4)), store)
-    assert all(partition.uri.startswith("s3://acme-ratchet-snapshots/weekly/partitions/") for partition in snapshot.partitions)
+    snapshot = build_snapshot(
+        small_spec(),
+        datetime(2013, 7, 8, tzinfo=UTC),
+        FakeSource(things(JUNE, days=60, night_hours=4)),
+        store,
+    )
+    assert all(
+        partition.uri.startswith("s3://acme-ratchet-snapshots/weekly/partitions/")
+        for partition in snapshot.partitions
+    )
     assert read_split(snapshot, snapshot.test).num_rows == snapshot.test.rows
 
 
@@ -71,7 +85,10 @@ def test_a_model_has_a_repository_whose_tags_are_written_once() -> None:
     account.make_repository("ratchet/flight-delay")
     account.make_repository("ratchet/without-a-stack")
     found = boto3.Session().client("ecr").describe_repositories()["repositories"]
-    assert {one["repositoryName"]: one["imageTagMutability"] for one in found} == {"ratchet/flight-delay": "IMMUTABLE", "ratchet/without-a-stack": "IMMUTABLE"}
+    assert {one["repositoryName"]: one["imageTagMutability"] for one in found} == {
+        "ratchet/flight-delay": "IMMUTABLE",
+        "ratchet/without-a-stack": "IMMUTABLE",
+    }
     assert account.credentials()[0] == "AWS"
 
 
@@ -80,7 +97,10 @@ def test_each_role_can_be_taken_by_its_service_account(roles: dict[str, str]) ->
     for name in ("Retrain", "Promote", "Mlflow"):
         role: Any = iam.get_role(RoleName=roles[f"{name}Role"].rpartition("/")[2])["Role"]
         condition = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
-        assert condition == {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": f"system:serviceaccount:{name.lower()}:{name.lower()}"}
+        assert condition == {
+            f"{ISSUER}:aud": "sts.amazonaws.com",
+            f"{ISSUER}:sub": f"system:serviceaccount:{name.lower()}:{name.lower()}",
+        }
 
 
 def test_the_databases_are_encrypted_and_not_public() -> None:
@@ -93,5 +113,10 @@ def test_the_databases_are_encrypted_and_not_public() -> None:
         ClusterSecurityGroup=ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"],
     )
     found = boto3.client("rds").describe_db_instances()["DBInstances"]
-    assert {database["Endpoint"]["Address"] for database in found} == {outputs["MlflowHost"], outputs["AirflowHost"]}
-    assert all(database["StorageEncrypted"] and not database["PubliclyAccessible"] for database in found)
+    assert {database["Endpoint"]["Address"] for database in found} == {
+        outputs["MlflowHost"],
+        outputs["AirflowHost"],
+    }
+    assert all(
+        database["StorageEncrypted"] and not database["PubliclyAccessible"] for database in found
+    )

@@ -37,10 +37,21 @@ OTHERS = {
 }
 """Secrets that our libraries read for themselves."""
 
-SERVING = {"SERVING_MODEL_DIGEST": digest_of_bytes(b""), "SERVING_VERSION": "8", "SERVING_IMAGE_DIGEST": digest_of_bytes(b""), "SERVING_TOKEN": TOKEN}
-GATEWAY = {"CLIENT_API_ENDPOINTS": "/nowhere/endpoints.json", "CLIENT_API_KEYS": f'["{MARK}"]', "CLIENT_API_SERVING_TOKEN": TOKEN}
+SERVING = {
+    "SERVING_MODEL_DIGEST": digest_of_bytes(b""),
+    "SERVING_VERSION": "8",
+    "SERVING_IMAGE_DIGEST": digest_of_bytes(b""),
+    "SERVING_TOKEN": TOKEN,
+}
+GATEWAY = {
+    "CLIENT_API_ENDPOINTS": "/nowhere/endpoints.json",
+    "CLIENT_API_KEYS": f'["{MARK}"]',
+    "CLIENT_API_SERVING_TOKEN": TOKEN,
+}
 RETRAIN = {
-    "RETRAIN_SOURCES": json.dumps({"warehouse": f"duckdb:///nowhere/warehouse.duckdb?password={MARK}"}),
+    "RETRAIN_SOURCES": json.dumps(
+        {"warehouse": f"duckdb:///nowhere/warehouse.duckdb?password={MARK}"}
+    ),
     "RETRAIN_SNAPSHOTS": "s3://acme-snapshots",
     "RETRAIN_TRACKING_URL": NOBODY,
     "RETRAIN_MODELS": str(ROOT / "dags/models"),
@@ -60,14 +71,28 @@ PROMOTE = {
 SERVE, GATE = (sys.executable, "-m", "serving"), (sys.executable, "-m", "client_api")
 BENTOML = (str(BIN / "bentoml"), "serve", "serving.service:Server")
 UVICORN = (str(BIN / "uvicorn"), "client_api.app:create_app", "--factory")
-CHECK, RUN = (str(BIN / "retrain"), "check", "--data"), (str(BIN / "retrain"), "run", "flight-delay", "--end", "2013-07-08")
+CHECK, RUN = (
+    (str(BIN / "retrain"), "check", "--data"),
+    (str(BIN / "retrain"), "run", "flight-delay", "--end", "2013-07-08"),
+)
 STATUS, LOOP = (str(BIN / "promote"), "status"), (str(BIN / "promote"), "serve")
 ROLLBACK = (str(BIN / "promote"), "rollback", "flight-delay", "--reason", "the test")
 
 
-def run(folder: Path, command: tuple[str, ...], given: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **OTHERS, "HOME": str(folder), "BENTOML_HOME": str(folder / "bentoml"), "PYTHONPATH": str(ROOT), **given}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=90, check=False)
+def run(
+    folder: Path, command: tuple[str, ...], given: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    env = {
+        **os.environ,
+        **OTHERS,
+        "HOME": str(folder),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "PYTHONPATH": str(ROOT),
+        **given,
+    }
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=90, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +137,9 @@ def test_a_service_with_wrong_settings_refuses_to_start_and_says_no_value(
 ) -> None:
     done = run(tmp_path, command, valid | wrong)
     assert MARK not in done.stdout + done.stderr
-    assert done.returncode not in (0, 75), "the settings are wrong: nothing may have been asked with them"
+    assert done.returncode not in (0, 75), (
+        "the settings are wrong: nothing may have been asked with them"
+    )
     assert next(iter(wrong)).rpartition("_")[0] in done.stderr, "the setting is not named"
     if command not in (BENTOML, UVICORN):
         assert "Traceback" not in done.stderr
@@ -128,18 +155,25 @@ def test_a_service_with_wrong_settings_refuses_to_start_and_says_no_value(
         (STATUS, PROMOTE),
         (STATUS, PROMOTE | {"PROMOTE_FORGE_URL": "https://127.0.0.1:1"}),
         ((str(BIN / "promote"), "reconcile", "flight-delay", "--once"), PROMOTE),
-        ((str(BIN / "promote"), "judge", "flight-delay"), PROMOTE | {"PROMOTE_IMAGES": "ecr:123456789012.dkr.ecr.eu-central-1.amazonaws.com"}),
+        (
+            (str(BIN / "promote"), "judge", "flight-delay"),
+            PROMOTE | {"PROMOTE_IMAGES": "ecr:123456789012.dkr.ecr.eu-central-1.amazonaws.com"},
+        ),
         (ROLLBACK, PROMOTE),
     ],
 )
-def test_a_service_whose_neighbours_refuse_says_no_secret(command: tuple[str, ...], given: dict[str, str], tmp_path: Path) -> None:
+def test_a_service_whose_neighbours_refuse_says_no_secret(
+    command: tuple[str, ...], given: dict[str, str], tmp_path: Path
+) -> None:
     done = run(tmp_path, command, given)
     assert done.returncode != 0
     assert MARK not in done.stdout + done.stderr
 
 
 def call(url: str, token: str, body: bytes | None = None) -> str:
-    request = urllib.request.Request(url, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+    request = urllib.request.Request(
+        url, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return str(answer.headers) + answer.read().decode()
@@ -149,7 +183,13 @@ def call(url: str, token: str, body: bytes | None = None) -> str:
 
 
 def started(folder: Path, command: tuple[str, ...], given: dict[str, str], url: str) -> Program:
-    env = {**OTHERS, "HOME": str(folder), "BENTOML_HOME": str(folder / "bentoml"), "PYTHONPATH": str(ROOT), **given}
+    env = {
+        **OTHERS,
+        "HOME": str(folder),
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "PYTHONPATH": str(ROOT),
+        **given,
+    }
     program = start("service", list(command), log=folder / "log", env=env, cwd=folder)
     wait_until_answers(program, url)
     return program
@@ -159,50 +199,98 @@ def test_a_server_and_its_gateway_that_answer_say_no_secret(tmp_path: Path) -> N
     card = make_model_folder(tmp_path / "model")
     ports = free_port(), free_port()
     server, gateway = f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}"
-    release = {"SERVING_MODEL_FOLDER": str(tmp_path / "model"), "SERVING_MODEL_DIGEST": card.model_digest, "SERVING_PORT": str(ports[0])}
-    (tmp_path / "endpoints.json").write_text(json.dumps({"models": {"flight-delay": [{"url": server}]}}))
-    place = {"CLIENT_API_ENDPOINTS": str(tmp_path / "endpoints.json"), "CLIENT_API_PORT": str(ports[1]), "CLIENT_API_ACCESS_LOG_SHARE": "1"}
+    release = {
+        "SERVING_MODEL_FOLDER": str(tmp_path / "model"),
+        "SERVING_MODEL_DIGEST": card.model_digest,
+        "SERVING_PORT": str(ports[0]),
+    }
+    (tmp_path / "endpoints.json").write_text(
+        json.dumps({"models": {"flight-delay": [{"url": server}]}})
+    )
+    place = {
+        "CLIENT_API_ENDPOINTS": str(tmp_path / "endpoints.json"),
+        "CLIENT_API_PORT": str(ports[1]),
+        "CLIENT_API_ACCESS_LOG_SHARE": "1",
+    }
     programs = []
     try:
         programs.append(started(tmp_path / "server", SERVE, SERVING | release, f"{server}/readyz"))
         programs.append(started(tmp_path / "gateway", GATE, GATEWAY | place, f"{gateway}/readyz"))
         row = b'{"instances": [{"carrier": "UA", "distance": 700, "hour": 9, "weekend": false}]}'
         predict = f"{gateway}/v1/models/flight-delay:predict"
-        answers = [call(predict, MARK, row), call(predict, f"{MARK}x", row), call(predict, MARK, b"{"), call(f"{gateway}/metrics", MARK)]
-        answers += [call(f"{gateway}/openapi.json", MARK), call(f"{server}/metadata", TOKEN), call(f"{server}/predict", f"{TOKEN}x", b"{}")]
+        answers = [
+            call(predict, MARK, row),
+            call(predict, f"{MARK}x", row),
+            call(predict, MARK, b"{"),
+            call(f"{gateway}/metrics", MARK),
+        ]
+        answers += [
+            call(f"{gateway}/openapi.json", MARK),
+            call(f"{server}/metadata", TOKEN),
+            call(f"{server}/predict", f"{TOKEN}x", b"{}"),
+        ]
         assert '"probability"' in answers[0]
         assert not [answer for answer in answers if MARK in answer]
     finally:
         for program in programs:
             program.stop()
-    assert not [folder for folder in ("server", "gateway") if MARK in (tmp_path / folder / "log").read_text()]
+    assert not [
+        folder
+        for folder in ("server", "gateway")
+        if MARK in (tmp_path / folder / "log").read_text()
+    ]
 
 
 def test_promotes_service_before_neighbours_that_refuse_says_no_secret(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    program = started(tmp_path, LOOP, PROMOTE | {"PROMOTE_PORT": str(port), "PROMOTE_INTERVAL_SECONDS": "1"}, f"{url}/promotions")
+    program = started(
+        tmp_path,
+        LOOP,
+        PROMOTE | {"PROMOTE_PORT": str(port), "PROMOTE_INTERVAL_SECONDS": "1"},
+        f"{url}/promotions",
+    )
     try:
-        answers = [call(f"{url}/nudge/{MODEL}", "", b""), call(f"{url}/promotions", ""), call(f"{url}/promotions/{MODEL}", ""), call(f"{url}/health", "")]
+        answers = [
+            call(f"{url}/nudge/{MODEL}", "", b""),
+            call(f"{url}/promotions", ""),
+            call(f"{url}/promotions/{MODEL}", ""),
+            call(f"{url}/health", ""),
+        ]
     finally:
         program.stop()
     assert not [answer for answer in answers if MARK in answer]
     assert MARK not in (tmp_path / "log").read_text()
 
 
-def test_the_last_line_of_a_server_that_refuses_its_token_brings_no_secret_to_forge_registry_or_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_line_of_a_server_that_refuses_its_token_brings_no_secret_to_forge_registry_or_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {**OTHERS, **SERVING, **PROMOTE, **RETRAIN, **GATEWAY}.items():
-        monkeypatch.setenv(name, value)  # promote's own, should anything of it read more than it is given
+        monkeypatch.setenv(
+            name, value
+        )  # promote's own, should anything of it read more than it is given
     words = run(tmp_path, SERVE, SERVING | {"SERVING_TOKEN": MARK}).stderr.strip().splitlines()[-1]
     world = World()
     world.ship()
     world.register()
     world.reconciler().reconcile(MODEL)
     world.forge.merge(world.open_pull().pull.number)
-    world.rollout.fails(MODEL, world.named().image, f"ProgressDeadlineExceeded. exit code 1: {words}")
+    world.rollout.fails(
+        MODEL, world.named().image, f"ProgressDeadlineExceeded. exit code 1: {words}"
+    )
     for _ in range(3):
         world.reconciler().reconcile(MODEL)
-    said = repr([world.forge.statuses_of, world.forge.comments, world.forge.bodies, world.forge.pulls, world.forge.commits, world.forge.branches])
+    said = repr(
+        [
+            world.forge.statuses_of,
+            world.forge.comments,
+            world.forge.bodies,
+            world.forge.pulls,
+            world.forge.commits,
+            world.forge.branches,
+        ]
+    )
     assert "SERVING_TOKEN" in said, "the reason did not come this far: the test sees nothing"
     assert MARK not in said
     assert MARK not in repr([world.registry._versions, vars(world.registry)])
@@ -214,8 +302,19 @@ def test_the_last_line_of_a_server_that_refuses_its_token_brings_no_secret_to_fo
 
 
 def test_a_kubeconfig_whose_token_ends_with_a_line_is_not_shown(tmp_path: Path) -> None:
-    place = {"name": "c", "cluster": {"server": NOBODY}}, {"name": "u", "user": {"token": f"{MARK}\n"}}, {"name": "x", "context": {"cluster": "c", "user": "u"}}
-    file = {"apiVersion": "v1", "kind": "Config", "current-context": "x", "clusters": [place[0]], "users": [place[1]], "contexts": [place[2]]}
+    place = (
+        {"name": "c", "cluster": {"server": NOBODY}},
+        {"name": "u", "user": {"token": f"{MARK}\n"}},
+        {"name": "x", "context": {"cluster": "c", "user": "u"}},
+    )
+    file = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "clusters": [place[0]],
+        "users": [place[1]],
+        "contexts": [place[2]],
+    }
     (tmp_path / "config").write_text(json.dumps(file))
     code = "from promote.cluster.kubernetes import KubernetesRollout as K; from promote.errors import ClusterUnavailable\n"
     code += "try: K('kubeconfig').status('m', 'i')\nexcept ClusterUnavailable as refusal: print(refusal)"
@@ -225,4 +324,6 @@ def test_a_kubeconfig_whose_token_ends_with_a_line_is_not_shown(tmp_path: Path) 
 
 
 def _bytes_of(image: object) -> list[bytes]:
-    return [value for value in vars(image).values() if isinstance(value, bytes)] + [image.model_layer.content]  # type: ignore[attr-defined]
+    return [value for value in vars(image).values() if isinstance(value, bytes)] + [
+        image.model_layer.content
+    ]  # type: ignore[attr-defined]

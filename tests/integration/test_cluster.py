@@ -21,19 +21,52 @@ from infra.local.processes import Program, free_port, start, wait_until_answers
 from promote.cluster.kubernetes import KubernetesRollout
 from tests.grounds.cluster_ground import Ground
 
-ROWS = {"carrier": ["UA"], "distance": [700.0], "hour": [9.0], "weekend": [0.0], "wind_speed": [4.0]}
+ROWS = {
+    "carrier": ["UA"],
+    "distance": [700.0],
+    "hour": [9.0],
+    "weekend": [0.0],
+    "wind_speed": [4.0],
+}
 PATH = "/apis/apps/v1/namespaces/models/deployments/server-flight-delay"
 
 
 class Cluster:
     """A started cluster and how to look at it."""
 
-    def __init__(self, ground: Ground, folder: Path, *, deadline_seconds: float = 30.0, min_ready_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        folder: Path,
+        *,
+        deadline_seconds: float = 30.0,
+        min_ready_seconds: float = 1.0,
+    ) -> None:
         self.endpoints_file = folder / "endpoints.json"
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [sys.executable, "-m", "infra.local.cluster", "--repository", str(ground.origin), "--images", str(ground.images)]
-        command += ["--folder", str(folder), "--endpoints", str(self.endpoints_file), "--port", str(port)]
-        command += ["--min-ready-seconds", str(min_ready_seconds), "--deadline-seconds", str(deadline_seconds)]
+        command = [
+            sys.executable,
+            "-m",
+            "infra.local.cluster",
+            "--repository",
+            str(ground.origin),
+            "--images",
+            str(ground.images),
+        ]
+        command += [
+            "--folder",
+            str(folder),
+            "--endpoints",
+            str(self.endpoints_file),
+            "--port",
+            str(port),
+        ]
+        command += [
+            "--min-ready-seconds",
+            str(min_ready_seconds),
+            "--deadline-seconds",
+            str(deadline_seconds),
+        ]
         self.rollout = KubernetesRollout(self.url)
         self.program: Program = start("cluster", command, log=folder / "cluster.log")
         wait_until_answers(self.program, self.url)
@@ -105,7 +138,9 @@ def start_cluster(ground: Ground, tmp_path: Path) -> Iterator[Callable[..., Clus
     assert server_pids(tmp_path / "cluster") == []
 
 
-def test_before_the_first_release_there_is_no_deployment_and_no_endpoint(start_cluster: Callable[..., Cluster]) -> None:
+def test_before_the_first_release_there_is_no_deployment_and_no_endpoint(
+    start_cluster: Callable[..., Cluster],
+) -> None:
     cluster = start_cluster()
     until(cluster.endpoints_file.exists, cluster)
     until(lambda: cluster.get("/")[1]["revision"], cluster)
@@ -132,7 +167,9 @@ class Caller(threading.Thread):
                 self.failures.append(repr(failure))
 
 
-def test_a_new_release_replaces_the_old_without_a_failed_call_and_a_revert_brings_it_back(ground: Ground, start_cluster: Callable[..., Cluster]) -> None:
+def test_a_new_release_replaces_the_old_without_a_failed_call_and_a_revert_brings_it_back(
+    ground: Ground, start_cluster: Callable[..., Cluster]
+) -> None:
     cluster = start_cluster()
     first, second = ground.image(1), ground.image(2)
     ground.release(first)
@@ -152,15 +189,28 @@ def test_a_new_release_replaces_the_old_without_a_failed_call_and_a_revert_bring
     assert caller.failures == []
     assert caller.answers[0] == 1
     assert caller.answers[-1] == 1
-    assert [version for version, before in zip(caller.answers, [None, *caller.answers], strict=False) if version != before] == [1, 2, 1]
+    assert [
+        version
+        for version, before in zip(caller.answers, [None, *caller.answers], strict=False)
+        if version != before
+    ] == [1, 2, 1]
 
 
-def test_a_release_whose_image_is_damaged_fails_and_leaves_the_old_one_serving_until_the_revert(ground: Ground, start_cluster: Callable[..., Cluster]) -> None:
+def test_a_release_whose_image_is_damaged_fails_and_leaves_the_old_one_serving_until_the_revert(
+    ground: Ground, start_cluster: Callable[..., Cluster]
+) -> None:
     cluster = start_cluster(deadline_seconds=3.0)
     first, second = ground.image(1), ground.image(2)
     ground.release(first)
     until(lambda: cluster.is_healthy(first.image), cluster)
-    blob = ground.images / "ratchet" / "flight-delay" / "blobs" / "sha256" / second.image.rpartition(":")[2]
+    blob = (
+        ground.images
+        / "ratchet"
+        / "flight-delay"
+        / "blobs"
+        / "sha256"
+        / second.image.rpartition(":")[2]
+    )
     blob.write_bytes(blob.read_bytes().replace(b"schemaVersion", b"schemaversion"))
     ground.release(second)
     until(lambda: _progressing(cluster)["status"] == "False", cluster)
@@ -171,7 +221,9 @@ def test_a_release_whose_image_is_damaged_fails_and_leaves_the_old_one_serving_u
     until(lambda: cluster.is_healthy(first.image), cluster, seconds=12)
 
 
-def test_a_release_with_another_models_digest_is_never_ready_and_the_log_names_the_file(ground: Ground, start_cluster: Callable[..., Cluster]) -> None:
+def test_a_release_with_another_models_digest_is_never_ready_and_the_log_names_the_file(
+    ground: Ground, start_cluster: Callable[..., Cluster]
+) -> None:
     cluster = start_cluster(deadline_seconds=15.0)
     first, second = ground.image(1), ground.image(2)
     ground.release(first.model_copy(update={"model_digest": second.model_digest}))
@@ -181,7 +233,9 @@ def test_a_release_with_another_models_digest_is_never_ready_and_the_log_names_t
     assert cluster.endpoints() == []
 
 
-def test_a_killed_server_is_started_again(ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+def test_a_killed_server_is_started_again(
+    ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
     cluster = start_cluster()
     release = ground.image(1)
     ground.release(release)
@@ -194,7 +248,9 @@ def test_a_killed_server_is_started_again(ground: Ground, start_cluster: Callabl
     assert predict(cluster.endpoints()[0])["version"] == 1
 
 
-def test_a_killed_cluster_leaves_no_server_and_started_again_converges(ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+def test_a_killed_cluster_leaves_no_server_and_started_again_converges(
+    ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
     cluster = start_cluster()
     release = ground.image(1)
     ground.release(release)
@@ -224,7 +280,9 @@ def test_a_restarted_cluster_still_serves_what_served_when_main_names_a_release_
     assert predict(again.endpoints()[0])["version"] == 1
 
 
-def test_sigterm_ends_all_servers_within_eight_seconds(ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+def test_sigterm_ends_all_servers_within_eight_seconds(
+    ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
     cluster = start_cluster()
     release = ground.image(1)
     ground.release(release)
@@ -260,7 +318,9 @@ def test_gitops_that_does_not_parse_is_reported_and_deletes_nothing_and_a_model_
     assert server_pids(tmp_path / "cluster") == []
 
 
-def test_an_unreachable_repository_is_reported_and_what_runs_goes_on(ground: Ground, start_cluster: Callable[..., Cluster]) -> None:
+def test_an_unreachable_repository_is_reported_and_what_runs_goes_on(
+    ground: Ground, start_cluster: Callable[..., Cluster]
+) -> None:
     cluster = start_cluster()
     release = ground.image(1)
     ground.release(release)
@@ -272,15 +332,39 @@ def test_an_unreachable_repository_is_reported_and_what_runs_goes_on(ground: Gro
     until(lambda: cluster.get("/")[1]["problems"] == {}, cluster)
 
 
-def test_a_taken_port_is_said_plainly(ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+def test_a_taken_port_is_said_plainly(
+    ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
     cluster = start_cluster()
     port = cluster.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "infra.local.cluster", "--repository", str(ground.origin), "--images", str(ground.images)]
-    command += ["--folder", str(tmp_path / "other"), "--endpoints", str(tmp_path / "other.json"), "--port", port]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.cluster",
+        "--repository",
+        str(ground.origin),
+        "--images",
+        str(ground.images),
+    ]
+    command += [
+        "--folder",
+        str(tmp_path / "other"),
+        "--endpoints",
+        str(tmp_path / "other.json"),
+        "--port",
+        port,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"port {port} of 127.0.0.1 cannot be used: Address already in use. Choose another with --port.\n"
+    assert (
+        done.stderr
+        == f"port {port} of 127.0.0.1 cannot be used: Address already in use. Choose another with --port.\n"
+    )
 
 
 def _progressing(cluster: Cluster) -> dict[str, str]:
-    return next(condition for condition in cluster.get()[1]["status"]["conditions"] if condition["type"] == "Progressing")
+    return next(
+        condition
+        for condition in cluster.get()[1]["status"]["conditions"]
+        if condition["type"] == "Progressing"
+    )

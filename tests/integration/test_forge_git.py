@@ -31,7 +31,13 @@ class Running:
 
     @property
     def repository(self) -> github.Repository.Repository:
-        client = github.Github(base_url=self.api, auth=github.Auth.Token(TOKEN), seconds_between_requests=0, seconds_between_writes=0, retry=None)
+        client = github.Github(
+            base_url=self.api,
+            auth=github.Auth.Token(TOKEN),
+            seconds_between_requests=0,
+            seconds_between_writes=0,
+            retry=None,
+        )
         return client.get_repo(REPOSITORY)
 
     @property
@@ -39,9 +45,21 @@ class Running:
         return int(self.api.split(":")[2].split("/")[0])
 
     def git(self, *arguments: str, check: bool = True) -> str:
-        person = ["-c", "user.name=Ada", "-c", "user.email=ada@acme.test", "-c", "core.askPass=true"]
+        person = [
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@acme.test",
+            "-c",
+            "core.askPass=true",
+        ]
         ended = subprocess.run(
-            ["git", *person, *arguments], cwd=self.folder / "checkout", check=check, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}
+            ["git", *person, *arguments],
+            cwd=self.folder / "checkout",
+            check=check,
+            capture_output=True,
+            text=True,
+            env={"PATH": "/usr/bin:/bin"},
         )
         return (ended.stdout + ended.stderr).strip()
 
@@ -87,7 +105,9 @@ def test_anybody_clones_and_only_a_token_pushes(forge: Running) -> None:
     refused = forge.git("push", forge.git_url, "HEAD:refs/heads/without", check=False)
     assert "without" not in [branch.name for branch in forge.repository.get_branches()]
     assert "fatal" in refused or "error" in refused
-    wrong = forge.git("push", forge.git_url.replace("//", "//ada:wrong@"), "HEAD:refs/heads/without", check=False)
+    wrong = forge.git(
+        "push", forge.git_url.replace("//", "//ada:wrong@"), "HEAD:refs/heads/without", check=False
+    )
     assert "Authentication failed" in wrong or "fatal" in wrong
 
 
@@ -96,7 +116,12 @@ def test_a_pull_request_can_be_fetched_and_a_push_cannot_forge_one(forge: Runnin
     pull = forge.repository.create_pull(base="main", head="topic", title="Topic")
     forge.git("fetch", "-q", "origin", f"pull/{pull.number}/head")
     assert forge.git("rev-parse", "FETCH_HEAD") == head
-    denied = forge.git("push", forge.git_url.replace("//", f"//ada:{TOKEN}@"), "origin/main:refs/pull/1/head", check=False)
+    denied = forge.git(
+        "push",
+        forge.git_url.replace("//", f"//ada:{TOKEN}@"),
+        "origin/main:refs/pull/1/head",
+        check=False,
+    )
     assert "hidden ref" in denied
 
 
@@ -120,7 +145,9 @@ def test_deleting_the_branch_closes_the_pull_request_and_keeps_its_head(forge: R
 
 
 @pytest.mark.parametrize(("method", "parents"), [("merge", 2), ("squash", 1), ("rebase", 1)])
-def test_a_merge_is_a_real_commit_whose_tree_holds_both_sides(forge: Running, method: str, parents: int) -> None:
+def test_a_merge_is_a_real_commit_whose_tree_holds_both_sides(
+    forge: Running, method: str, parents: int
+) -> None:
     forge.branch("topic")
     pull = forge.repository.create_pull(base="main", head="topic", title="Topic")
     forge.branch("elsewhere", "b.txt")
@@ -142,7 +169,12 @@ def test_state_outlives_a_kill(forge: Running) -> None:
     forge.program.stop()
     forge.program, forge.api, forge.git_url, _ = start_forge(forge.folder / "ratchet.git")
     again = forge.repository.get_pull(1)
-    assert (again.title, again.body, again.state, [label.name for label in again.labels]) == ("Topic", "Why", "open", ["ratchet/superseded"])
+    assert (again.title, again.body, again.state, [label.name for label in again.labels]) == (
+        "Topic",
+        "Why",
+        "open",
+        ["ratchet/superseded"],
+    )
     assert [comment.body for comment in again.get_issue_comments()] == ["Said"]
 
 
@@ -152,7 +184,11 @@ def test_of_many_who_create_one_branch_or_pull_request_one_wins(forge: Running) 
 
     def create(kind: str) -> bool:
         try:
-            forge.repository.create_git_ref("refs/heads/race", main) if kind == "ref" else forge.repository.create_pull(base="main", head="topic", title="Race")
+            forge.repository.create_git_ref(
+                "refs/heads/race", main
+            ) if kind == "ref" else forge.repository.create_pull(
+                base="main", head="topic", title="Race"
+            )
         except github.GithubException as error:
             if error.status != 422:
                 raise
@@ -177,7 +213,10 @@ def _merges(forge: Running) -> bool:
 def test_a_person_comments_closes_reopens_and_merges_by_buttons(forge: Running) -> None:
     head = forge.branch("topic")
     pull = forge.repository.create_pull(
-        base="main", head="topic", title="Topic <b>", body="**Why** <script>alert(1)</script>\n\n[x](javascript:alert(1))\n<!-- secret -->"
+        base="main",
+        head="topic",
+        title="Topic <b>",
+        body="**Why** <script>alert(1)</script>\n\n[x](javascript:alert(1))\n<!-- secret -->",
     )
     status, text = forge.page(f"/{REPOSITORY}/pull/1")
     assert status == 200
@@ -187,13 +226,21 @@ def test_a_person_comments_closes_reopens_and_merges_by_buttons(forge: Running) 
         assert unwanted not in text
     assert forge.post(1, {"act": "close", "body": "Not now"})[0] == 303
     pull.update()
-    assert (pull.state, [(comment.user.login, comment.body) for comment in pull.get_issue_comments()]) == ("closed", [("reviewer", "Not now")])
+    assert (
+        pull.state,
+        [(comment.user.login, comment.body) for comment in pull.get_issue_comments()],
+    ) == ("closed", [("reviewer", "Not now")])
     assert forge.post(1, {"act": "reopen"})[0] == 303
     assert forge.post(1, {"act": "squash", "sha": "0" * 40})[0] == 409
     assert forge.post(1, {"act": "squash", "sha": head})[0] == 303
     pull.update()
     assert (pull.merged, pull.merged_by.login) == (True, "reviewer")
-    for path in (f"/{REPOSITORY}/pull/1", f"/{REPOSITORY}/pulls", f"/{REPOSITORY}/commit/{pull.merge_commit_sha}", f"/{REPOSITORY}/blob/main/a.txt"):
+    for path in (
+        f"/{REPOSITORY}/pull/1",
+        f"/{REPOSITORY}/pulls",
+        f"/{REPOSITORY}/commit/{pull.merge_commit_sha}",
+        f"/{REPOSITORY}/blob/main/a.txt",
+    ):
         assert forge.page(path)[0] == 200
     assert forge.page(f"/{REPOSITORY}/pull/9")[0] == 404
 
@@ -220,13 +267,36 @@ def test_it_ends_at_once_when_it_is_told_to(forge: Running) -> None:
 
 
 def test_a_taken_port_and_a_missing_token_are_said_in_words(forge: Running, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "infra.local.forge", "--repository", REPOSITORY, "--folder", str(tmp_path / "other.git"), "--port"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.forge",
+        "--repository",
+        REPOSITORY,
+        "--folder",
+        str(tmp_path / "other.git"),
+        "--port",
+    ]
     taken = subprocess.run(
-        [*command, str(forge.port)], cwd=ROOT, env={"PATH": "/usr/bin:/bin", "FORGE_TOKEN": "x"}, capture_output=True, text=True, timeout=30, check=False
+        [*command, str(forge.port)],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "FORGE_TOKEN": "x"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert taken.returncode == 1
     assert f"Port {forge.port} of 127.0.0.1 cannot be used" in taken.stderr
-    unset = subprocess.run([*command, str(free_port())], cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=30, check=False)
+    unset = subprocess.run(
+        [*command, str(free_port())],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert unset.returncode == 1
     assert "FORGE_TOKEN" in unset.stderr
 

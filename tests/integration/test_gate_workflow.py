@@ -51,13 +51,26 @@ def text(path: str) -> str:
 A, B, GONE, NEW = (release_path(model, "production") for model in ("a", "b", "gone", "new"))
 OVERLAY = A.replace("release.yaml", "kustomization.yaml")
 FLUX_A = "gitops/clusters/production/a.yaml"
-DEPLOYMENT, COMPONENT = "gitops/models/base/deployment.yaml", "gitops/models/release/kustomization.yaml"
-BASE, PRODUCTION = "gitops/models/base/kustomization.yaml", "gitops/platform/production/kustomization.yaml"
+DEPLOYMENT, COMPONENT = (
+    "gitops/models/base/deployment.yaml",
+    "gitops/models/release/kustomization.yaml",
+)
+BASE, PRODUCTION = (
+    "gitops/models/base/kustomization.yaml",
+    "gitops/platform/production/kustomization.yaml",
+)
 PLATFORM = "gitops/clusters/production/platform.yaml"
 KUSTOMIZATION = first_files("a", "production")[OVERLAY].decode()
 MAIN: Sequence[Files] = (
-    {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "gitops").rglob("*.yaml")}
-    | {"README.md": "hello\n", ".github/gate.py": GATE.read_text(), ".github/workflows/gate.yaml": text(".github/workflows/gate.yaml")},
+    {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for path in (ROOT / "gitops").rglob("*.yaml")
+    }
+    | {
+        "README.md": "hello\n",
+        ".github/gate.py": GATE.read_text(),
+        ".github/workflows/gate.yaml": text(".github/workflows/gate.yaml"),
+    },
     model_files("a", 1),
     {A: written("a", 2)},
     {A: None},
@@ -87,15 +100,23 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._work, self._checkout, self._origin = folder / "work", folder / "checkout", folder / "origin.git"
+        self._work, self._checkout, self._origin = (
+            folder / "work",
+            folder / "checkout",
+            folder / "origin.git",
+        )
 
     def make(self) -> None:
         """Write the programs and the commits of main."""
         (self._folder / "bin").mkdir()
         (self._folder / "bin/gh").write_text(GH)
         (self._folder / "bin/gh").chmod(0o755)
-        (self._folder / "bin/kustomize").symlink_to(os.environ.get("RATCHET_KUSTOMIZE") or program("kustomize"))
-        (self._folder / "script").write_text(STEP["run"].replace("/usr/bin/python3", sys.executable))
+        (self._folder / "bin/kustomize").symlink_to(
+            os.environ.get("RATCHET_KUSTOMIZE") or program("kustomize")
+        )
+        (self._folder / "script").write_text(
+            STEP["run"].replace("/usr/bin/python3", sys.executable)
+        )
         self._work.mkdir()
         self._git("init", "--quiet", "--initial-branch=main")
         for files in MAIN:
@@ -103,9 +124,20 @@ class Repository:
         self._git("checkout", "--quiet", "-b", "topic")
 
     def _git(self, *arguments: str, where: Path | None = None) -> str:
-        who = {f"GIT_{role}_{what}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        who = {
+            f"GIT_{role}_{what}": "a@b.c"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self._folder), **who}
-        done = subprocess.run(["git", *arguments], cwd=where or self._work, env=env, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=where or self._work,
+            env=env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         return done.stdout.strip()
 
     def _commit(self, files: Files) -> None:
@@ -133,19 +165,42 @@ class Repository:
         """The branch starts at main."""
         self._git("reset", "--quiet", "--hard", "main")
 
-    def propose(self, *commits: Files, branch: str = "topic", head: str = "", failing: str = "", without: str = "") -> subprocess.CompletedProcess[str]:
+    def propose(
+        self,
+        *commits: Files,
+        branch: str = "topic",
+        head: str = "",
+        failing: str = "",
+        without: str = "",
+    ) -> subprocess.CompletedProcess[str]:
         """Open the pull request and run the workflow as GitHub does: `bash -e` on a file, in a checkout of main."""
         for files in commits:
             self._commit(files)
-        self._git("clone", "--quiet", "--bare", str(self._work), str(self._origin), where=self._folder)
+        self._git(
+            "clone", "--quiet", "--bare", str(self._work), str(self._origin), where=self._folder
+        )
         self._git("update-ref", "refs/pull/7/head", self.head(), where=self._origin)
-        self._git("clone", "--quiet", "--branch=main", "--single-branch", str(self._origin), str(self._checkout), where=self._folder)
-        env = {"PATH": f"{self._folder}/bin:/usr/bin:/bin", "GITHUB_REPOSITORY": "acme/ratchet", "HOME": str(self._folder)}
+        self._git(
+            "clone",
+            "--quiet",
+            "--branch=main",
+            "--single-branch",
+            str(self._origin),
+            str(self._checkout),
+            where=self._folder,
+        )
+        env = {
+            "PATH": f"{self._folder}/bin:/usr/bin:/bin",
+            "GITHUB_REPOSITORY": "acme/ratchet",
+            "HOME": str(self._folder),
+        }
         env |= {"STATUSES": str(self._folder / "statuses"), "FAILING": failing}
         env |= {"GH_TOKEN": "t", "NUMBER": "7", "HEAD": head or self.head(), "BRANCH": branch}
         env.pop(without, None)
         script = ["bash", "-e", str(self._folder / "script")]
-        return subprocess.run(script, cwd=self._checkout, env=env, check=False, capture_output=True, text=True)
+        return subprocess.run(
+            script, cwd=self._checkout, env=env, check=False, capture_output=True, text=True
+        )
 
     def head(self) -> str:
         return self._git("rev-parse", "topic")
@@ -171,21 +226,47 @@ def repository(made: Path, tmp_path: Path) -> Repository:
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        pytest.param({"README.md": "bye\n", "dags/models/a.yaml": "gate: {}\n"}, SAME, id="nothing that runs, a gate section among it"),
-        pytest.param({DEPLOYMENT: text(DEPLOYMENT).replace("memory: 768Mi", "memory: 1Gi")}, SAME, id="more memory for all models"),
-        pytest.param({OVERLAY: KUSTOMIZATION.replace("count: 2", "count: 3")}, SAME, id="more servers of a model"),
-        pytest.param({PRODUCTION: re.sub("0{64}", "a" * 64, text(PRODUCTION))}, SAME, id="new images of the platform"),
+        pytest.param(
+            {"README.md": "bye\n", "dags/models/a.yaml": "gate: {}\n"},
+            SAME,
+            id="nothing that runs, a gate section among it",
+        ),
+        pytest.param(
+            {DEPLOYMENT: text(DEPLOYMENT).replace("memory: 768Mi", "memory: 1Gi")},
+            SAME,
+            id="more memory for all models",
+        ),
+        pytest.param(
+            {OVERLAY: KUSTOMIZATION.replace("count: 2", "count: 3")},
+            SAME,
+            id="more servers of a model",
+        ),
+        pytest.param(
+            {PRODUCTION: re.sub("0{64}", "a" * 64, text(PRODUCTION))},
+            SAME,
+            id="new images of the platform",
+        ),
         pytest.param({PLATFORM: text(PLATFORM).replace("10m", "20m")}, SAME, id="another interval"),
-        pytest.param({f"docs/{A}": "a 9\n", "gitops/evil/pod.yaml": POD}, SAME, id="files that nothing refers to"),
+        pytest.param(
+            {f"docs/{A}": "a 9\n", "gitops/evil/pod.yaml": POD},
+            SAME,
+            id="files that nothing refers to",
+        ),
         pytest.param({A: None}, WAY_BACK, id="a release removed"),
         pytest.param(dict.fromkeys(model_files("b", 7)), WAY_BACK, id="a model removed"),
-        pytest.param({A: written("a", 2)}, WAY_BACK, id="the release before, past the commit that removed it"),
+        pytest.param(
+            {A: written("a", 2)}, WAY_BACK, id="the release before, past the commit that removed it"
+        ),
         pytest.param({A: written("a", 1), "README.md": "bye\n"}, WAY_BACK, id="an older release"),
         pytest.param(model_files("gone", 4), WAY_BACK, id="a removed model restored"),
-        pytest.param({A: written("a", 1), **dict.fromkeys(model_files("b", 7))}, WAY_BACK, id="two ways back"),
+        pytest.param(
+            {A: written("a", 1), **dict.fromkeys(model_files("b", 7))}, WAY_BACK, id="two ways back"
+        ),
     ],
 )
-def test_a_pull_request_that_changes_no_image_or_goes_back_gets_the_gates_status(repository: Repository, files: Files, says: str) -> None:
+def test_a_pull_request_that_changes_no_image_or_goes_back_gets_the_gates_status(
+    repository: Repository, files: Files, says: str
+) -> None:
     done = repository.propose(files)
     assert (done.returncode, done.stderr) == (0, "")
     assert repository.statuses() == [
@@ -196,7 +277,9 @@ def test_a_pull_request_that_changes_no_image_or_goes_back_gets_the_gates_status
 
 
 NO_MODELS = dict.fromkeys([*model_files("a", 3), *model_files("b", 7)])
-NO_IMAGE_OF_A_RELEASE = KUSTOMIZATION.replace("  - release.yaml\n", "").replace("components:\n  - ../../release\n", "")
+NO_IMAGE_OF_A_RELEASE = KUSTOMIZATION.replace("  - release.yaml\n", "").replace(
+    "components:\n  - ../../release\n", ""
+)
 OVERLAY_OF_GONE = KUSTOMIZATION.replace(": a\n", ": gone\n").replace("-a", "-gone")
 PLATFORM_KUSTOMIZATION = "gitops/platform/kustomization.yaml"
 
@@ -205,49 +288,132 @@ ATTACKS: dict[str, Sequence[Files]] = {
     "a first release": [model_files("new", 1)],
     "what another model's file holds": [{A: written("b", 7)}],
     "a way back and a new release": [{A: written("a", 1), B: written("b", 8)}],
-    "what only the branch had before": [{A: written("a", 9)}, {A: written("a", 10)}, {A: written("a", 9)}],
+    "what only the branch had before": [
+        {A: written("a", 9)},
+        {A: written("a", 10)},
+        {A: written("a", 9)},
+    ],
     "a release renamed": [{B: None, NEW: written("b", 7)}],
-    "an image by the overlay": [{OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n"}],
-    "an image by an overlay, later": [{OVERLAY: f"{KUSTOMIZATION}images: [{{name: registry.example.com/a, newName: evil.test/a}}]\n"}],
+    "an image by the overlay": [
+        {
+            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n"
+        }
+    ],
+    "an image by an overlay, later": [
+        {
+            OVERLAY: f"{KUSTOMIZATION}images: [{{name: registry.example.com/a, newName: evil.test/a}}]\n"
+        }
+    ],
     "an image by a patch": [{OVERLAY: KUSTOMIZATION + patch("name: server")}],
-    "an image by a patch of the next version": [{OVERLAY: KUSTOMIZATION + patch('labelSelector: "app.kubernetes.io/version=4"')}],
+    "an image by a patch of the next version": [
+        {OVERLAY: KUSTOMIZATION + patch('labelSelector: "app.kubernetes.io/version=4"')}
+    ],
     "an image by a patch in a file": [
         {OVERLAY: f"{KUSTOMIZATION}patches: [{{path: p.yaml, target: {{kind: Deployment}}}}]\n"}
-        | {OVERLAY.replace("kustomization", "p"): f'- {{op: replace, path: /spec/template/spec/containers/0/image, value: "{EVIL}"}}\n'}
+        | {
+            OVERLAY.replace(
+                "kustomization", "p"
+            ): f'- {{op: replace, path: /spec/template/spec/containers/0/image, value: "{EVIL}"}}\n'
+        }
     ],
-    "an image by the component": [{COMPONENT: text(COMPONENT).replace("data.image}", "data.verdict}", 1)}],
-    "a sidecar for the models to come": [NO_MODELS, {DEPLOYMENT: text(DEPLOYMENT).replace("      volumes:\n", f"{SIDECAR}      volumes:\n")}],
-    "a sidecar": [{DEPLOYMENT: text(DEPLOYMENT).replace("      volumes:\n", f"{SIDECAR}      volumes:\n")}],
-    "a container that runs first": [{DEPLOYMENT: text(DEPLOYMENT).replace("      containers:\n", f"      initContainers:\n{SIDECAR}      containers:\n")}],
-    "another command": [{DEPLOYMENT: text(DEPLOYMENT).replace("image: unset\n", "image: unset\n          command: [sh]\n")}],
-    "another pod in the base": [{BASE: text(BASE).replace("account.yaml", "account.yaml, pod.yaml"), "gitops/models/base/pod.yaml": POD}],
+    "an image by the component": [
+        {COMPONENT: text(COMPONENT).replace("data.image}", "data.verdict}", 1)}
+    ],
+    "a sidecar for the models to come": [
+        NO_MODELS,
+        {DEPLOYMENT: text(DEPLOYMENT).replace("      volumes:\n", f"{SIDECAR}      volumes:\n")},
+    ],
+    "a sidecar": [
+        {DEPLOYMENT: text(DEPLOYMENT).replace("      volumes:\n", f"{SIDECAR}      volumes:\n")}
+    ],
+    "a container that runs first": [
+        {
+            DEPLOYMENT: text(DEPLOYMENT).replace(
+                "      containers:\n", f"      initContainers:\n{SIDECAR}      containers:\n"
+            )
+        }
+    ],
+    "another command": [
+        {
+            DEPLOYMENT: text(DEPLOYMENT).replace(
+                "image: unset\n", "image: unset\n          command: [sh]\n"
+            )
+        }
+    ],
+    "another pod in the base": [
+        {
+            BASE: text(BASE).replace("account.yaml", "account.yaml, pod.yaml"),
+            "gitops/models/base/pod.yaml": POD,
+        }
+    ],
     "another pod on the platform": [
-        {PLATFORM_KUSTOMIZATION: text(PLATFORM_KUSTOMIZATION).replace("deny", "pod.yaml, deny"), "gitops/platform/pod.yaml": POD},
+        {
+            PLATFORM_KUSTOMIZATION: text(PLATFORM_KUSTOMIZATION).replace("deny", "pod.yaml, deny"),
+            "gitops/platform/pod.yaml": POD,
+        },
     ],
     "the gateway among the models": [{PRODUCTION: f"namespace: models\n{text(PRODUCTION)}"}],
     "a pod beside Flux's objects": [{"gitops/clusters/production/pod.yaml": POD}],
     "a pod in a folder below": [{"gitops/clusters/production/more/pod.yaml": POD}],
     "another cluster": [{"gitops/clusters/staging/pod.yaml": POD}],
-    "a cluster with a kustomization of its own": [{"gitops/clusters/production/kustomization.yaml": "resources: [a.yaml]\n"}],
-    "Flux pointed at another folder": [{FLUX_A: first_files("a", "production")[FLUX_A].decode().replace("models/a", "models/b")}],
-    "Flux pointed at another repository": [
-        {"gitops/clusters/production/repository.yaml": text("gitops/clusters/production/repository.yaml").replace("acme", "evil")}
+    "a cluster with a kustomization of its own": [
+        {"gitops/clusters/production/kustomization.yaml": "resources: [a.yaml]\n"}
     ],
-    "Flux with an image of its own": [{FLUX_A: first_files("a", "production")[FLUX_A].decode() + "  images: [{name: a, newName: b}]\n"}],
-    "Flux with patches of its own": [{FLUX_A: first_files("a", "production")[FLUX_A].decode() + "  patches: [{patch: x}]\n"}],
+    "Flux pointed at another folder": [
+        {FLUX_A: first_files("a", "production")[FLUX_A].decode().replace("models/a", "models/b")}
+    ],
+    "Flux pointed at another repository": [
+        {
+            "gitops/clusters/production/repository.yaml": text(
+                "gitops/clusters/production/repository.yaml"
+            ).replace("acme", "evil")
+        }
+    ],
+    "Flux with an image of its own": [
+        {
+            FLUX_A: first_files("a", "production")[FLUX_A].decode()
+            + "  images: [{name: a, newName: b}]\n"
+        }
+    ],
+    "Flux with patches of its own": [
+        {FLUX_A: first_files("a", "production")[FLUX_A].decode() + "  patches: [{patch: x}]\n"}
+    ],
     "a Flux object in a model's folder": [
         {OVERLAY: KUSTOMIZATION.replace("release.yaml\n", "release.yaml\n  - flux.yaml\n")}
-        | {OVERLAY.replace("kustomization", "flux"): text(PLATFORM).replace("name: platform", "name: other")}
+        | {
+            OVERLAY.replace("kustomization", "flux"): text(PLATFORM).replace(
+                "name: platform", "name: other"
+            )
+        }
     ],
-    "a remote base": [{OVERLAY: KUSTOMIZATION.replace("../../base", "https://github.com/evil/base?ref=main")}],
-    "a remote base without a scheme": [{OVERLAY: KUSTOMIZATION.replace("../../base", "github.com/evil/base")}],
-    "a remote base by ssh": [{OVERLAY: KUSTOMIZATION.replace("../../base", "git@evil.test:base.git")}],
-    "a remote patch": [{OVERLAY: f"{KUSTOMIZATION}patches: [{{path: 'https://evil.test/p.yaml'}}]\n"}],
-    "a remote patch by another spelling": [{OVERLAY: f"{KUSTOMIZATION}patches: [{{Path: 'https://evil.test/p.yaml', patch: ''}}]\n"}],
-    "a base outside gitops": [{OVERLAY: KUSTOMIZATION.replace("../../base", "../../../../dags"), "dags/kustomization.yaml": "resources: []\n"}],
+    "a remote base": [
+        {OVERLAY: KUSTOMIZATION.replace("../../base", "https://github.com/evil/base?ref=main")}
+    ],
+    "a remote base without a scheme": [
+        {OVERLAY: KUSTOMIZATION.replace("../../base", "github.com/evil/base")}
+    ],
+    "a remote base by ssh": [
+        {OVERLAY: KUSTOMIZATION.replace("../../base", "git@evil.test:base.git")}
+    ],
+    "a remote patch": [
+        {OVERLAY: f"{KUSTOMIZATION}patches: [{{path: 'https://evil.test/p.yaml'}}]\n"}
+    ],
+    "a remote patch by another spelling": [
+        {OVERLAY: f"{KUSTOMIZATION}patches: [{{Path: 'https://evil.test/p.yaml', patch: ''}}]\n"}
+    ],
+    "a base outside gitops": [
+        {
+            OVERLAY: KUSTOMIZATION.replace("../../base", "../../../../dags"),
+            "dags/kustomization.yaml": "resources: []\n",
+        }
+    ],
     "a base by an absolute path": [{OVERLAY: KUSTOMIZATION.replace("../../base", "/tmp")}],
-    "a model's base among the platform": [{OVERLAY: KUSTOMIZATION.replace("../../base", "../../../platform/gateway")}],
-    "a chart": [{OVERLAY: f"{KUSTOMIZATION}helmCharts: [{{name: evil, repo: 'https://evil.test'}}]\n"}],
+    "a model's base among the platform": [
+        {OVERLAY: KUSTOMIZATION.replace("../../base", "../../../platform/gateway")}
+    ],
+    "a chart": [
+        {OVERLAY: f"{KUSTOMIZATION}helmCharts: [{{name: evil, repo: 'https://evil.test'}}]\n"}
+    ],
     "a generator": [{OVERLAY: f"{KUSTOMIZATION}generators: [g.yaml]\n"}],
     "a transformer": [{OVERLAY: f"{KUSTOMIZATION}transformers: [g.yaml]\n"}],
     "a field by another spelling": [{OVERLAY: f"{KUSTOMIZATION}Transformers: [g.yaml]\n"}],
@@ -258,25 +424,39 @@ ATTACKS: dict[str, Sequence[Files]] = {
     "a file that hides others from Flux": [{".sourceignore": "gitops/models/release\n"}],
     "what cannot be built": [{OVERLAY: KUSTOMIZATION.replace("../../base", "../../none")}],
     "a way back that brings another image": [
-        {A: written("a", 2), OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n"}
+        {
+            A: written("a", 2),
+            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n",
+        }
     ],
     "a release removed, and an image in its place": [{A: None, OVERLAY: NO_IMAGE_OF_A_RELEASE}],
     "a removed model restored with another overlay": [
-        model_files("gone", 4) | {GONE.replace("release", "kustomization"): OVERLAY_OF_GONE + patch("name: server")}
+        model_files("gone", 4)
+        | {GONE.replace("release", "kustomization"): OVERLAY_OF_GONE + patch("name: server")}
     ],
-    "a way back and a program that gives every status": [{A: written("a", 9), ".github/gate.py": f"print({SAME!r})\n"}],
+    "a way back and a program that gives every status": [
+        {A: written("a", 9), ".github/gate.py": f"print({SAME!r})\n"}
+    ],
 }
 
 
 @pytest.mark.parametrize("commits", ATTACKS.values(), ids=ATTACKS.keys())
-def test_anything_else_gets_no_status_and_the_log_says_why(repository: Repository, commits: Sequence[Files]) -> None:
+def test_anything_else_gets_no_status_and_the_log_says_why(
+    repository: Repository, commits: Sequence[Files]
+) -> None:
     done = repository.propose(*commits)
     assert (done.returncode, repository.statuses()) == (0, [])
     assert done.stderr.startswith("No status: ")
 
 
-def test_a_pull_request_that_edits_the_workflow_is_judged_by_mains_copy(repository: Repository) -> None:
-    edited = {".github/workflows/gate.yaml": "on: push\n", ".github/gate.py": "raise SystemExit('the branch runs')\n", "README.md": "bye\n"}
+def test_a_pull_request_that_edits_the_workflow_is_judged_by_mains_copy(
+    repository: Repository,
+) -> None:
+    edited = {
+        ".github/workflows/gate.yaml": "on: push\n",
+        ".github/gate.py": "raise SystemExit('the branch runs')\n",
+        "README.md": "bye\n",
+    }
     done = repository.propose(edited)
     assert (done.returncode, done.stderr) == (0, ""), "a code owner's review is what stops it"
     assert repository.statuses()[-1] == f"description={SAME}"
@@ -294,7 +474,9 @@ def test_a_conflict_with_main_gets_no_status(repository: Repository) -> None:
     assert repository.statuses() == []
 
 
-def test_a_release_that_main_removed_may_be_restored_though_main_cannot_be_built(repository: Repository) -> None:
+def test_a_release_that_main_removed_may_be_restored_though_main_cannot_be_built(
+    repository: Repository,
+) -> None:
     repository.main_moves({A: None})
     repository.catch_up()
     repository.propose({A: written("a", 2)})
@@ -307,15 +489,23 @@ def test_a_model_without_a_release_holds_up_nobody(repository: Repository) -> No
     assert repository.statuses()[-1] == f"description={SAME}"
 
 
-@pytest.mark.parametrize("files", [{A: written("a", 1)}, {B: None}, {A: written("a", 9)}], ids=["restores", "removes", "new"])
-def test_a_release_on_a_branch_of_promote_is_left_to_promote(repository: Repository, files: Files) -> None:
+@pytest.mark.parametrize(
+    "files",
+    [{A: written("a", 1)}, {B: None}, {A: written("a", 9)}],
+    ids=["restores", "removes", "new"],
+)
+def test_a_release_on_a_branch_of_promote_is_left_to_promote(
+    repository: Repository, files: Files
+) -> None:
     done = repository.propose(files, branch="ratchet/a/production/rollback-to-v1-over-0123456789ab")
     assert (done.returncode, repository.statuses()) == (0, [])
     assert "promote's" in done.stderr
 
 
 def test_githubs_revert_of_a_promotion_is_a_persons(repository: Repository) -> None:
-    repository.propose({A: written("a", 2)}, branch="revert-12-ratchet/a/production/v3-over-0123456789ab")
+    repository.propose(
+        {A: written("a", 2)}, branch="revert-12-ratchet/a/production/v3-over-0123456789ab"
+    )
     assert repository.statuses()[-1] == f"description={WAY_BACK}"
 
 
@@ -325,7 +515,9 @@ def test_a_branchs_name_is_no_option_and_no_command(repository: Repository) -> N
     assert repository.statuses()[-1] == f"description={SAME}"
 
 
-def test_a_commit_that_is_no_longer_the_head_is_left_to_the_next_run(repository: Repository) -> None:
+def test_a_commit_that_is_no_longer_the_head_is_left_to_the_next_run(
+    repository: Repository,
+) -> None:
     done = repository.propose({"README.md": "bye\n"}, head="0" * 40)
     assert (done.returncode, repository.statuses()) == (0, [])
     assert "moved on" in done.stdout
@@ -352,13 +544,21 @@ def test_the_step_sees_a_pull_requests_words_through_its_environment_only() -> N
 
 
 def test_the_workflow_is_mains_and_may_only_read_and_set_statuses() -> None:
-    assert WORKFLOW["permissions"] == {"contents": "read", "pull-requests": "read", "statuses": "write"}
+    assert WORKFLOW["permissions"] == {
+        "contents": "read",
+        "pull-requests": "read",
+        "statuses": "write",
+    }
     assert all("permissions" not in job for job in WORKFLOW["jobs"].values())
     trigger: dict[str, Any] = WORKFLOW[True]  # YAML 1.1 reads `on` as true
     assert set(trigger) == {"pull_request_target"}
     assert trigger["pull_request_target"]["branches"] == ["main"]
-    assert {"opened", "synchronize", "reopened", "edited"} == set(trigger["pull_request_target"]["types"])
-    assert CHECKOUT["with"] == {"fetch-depth": 0, "persist-credentials": False}, "no ref: main is checked out, never the branch"
+    assert {"opened", "synchronize", "reopened", "edited"} == set(
+        trigger["pull_request_target"]["types"]
+    )
+    assert CHECKOUT["with"] == {"fetch-depth": 0, "persist-credentials": False}, (
+        "no ref: main is checked out, never the branch"
+    )
 
 
 def test_the_probe_is_a_model_as_promote_writes_it() -> None:
@@ -370,15 +570,26 @@ def test_the_probe_is_a_model_as_promote_writes_it() -> None:
     ours = yaml.safe_load(KUSTOMIZATION)
     ours.pop("replicas")
     assert overlay == ours
-    [made, real] = [yaml.safe_load(made) for made in (probe["release.yaml"].format(**words), written("a", 8))]
+    [made, real] = [
+        yaml.safe_load(made) for made in (probe["release.yaml"].format(**words), written("a", 8))
+    ]
     assert {**made, "data": set(made["data"])} == {**real, "data": set(real["data"])}
     assert json.dumps(made["data"]["version"]) == '"8"'
 
 
 def test_a_code_owner_reviews_every_file_that_promote_writes_and_what_it_judges_by() -> None:
-    lines = [line.split() for line in text(".github/CODEOWNERS").splitlines() if line and not line.startswith("#")]
+    lines = [
+        line.split()
+        for line in text(".github/CODEOWNERS").splitlines()
+        if line and not line.startswith("#")
+    ]
     owned = tuple(pattern.removeprefix("/") for pattern, *owners in lines if owners)
     assert all(pattern.endswith("/") for pattern in owned), "a folder, and all below it"
     ours = [*first_files("a", "production"), release_path("a", "local"), PRODUCTION]
-    judged_by = ["dags/models/flight_delay.yaml", ".github/workflows/gate.yaml", ".github/gate.py", ".github/CODEOWNERS"]
+    judged_by = [
+        "dags/models/flight_delay.yaml",
+        ".github/workflows/gate.yaml",
+        ".github/gate.py",
+        ".github/CODEOWNERS",
+    ]
     assert [path for path in (*ours, *judged_by) if not path.startswith(owned)] == []

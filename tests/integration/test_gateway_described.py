@@ -17,17 +17,42 @@ SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
 
 def schemathesis(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(SCHEMATHESIS), "run", f"{url}/openapi.json", "--checks", "all", "--no-color"]
-    bounds = ["--max-examples", str(EXAMPLES), "--seed", "1", "--generation-database", "none", "--request-timeout", "10"]
+    bounds = [
+        "--max-examples",
+        str(EXAMPLES),
+        "--seed",
+        "1",
+        "--generation-database",
+        "none",
+        "--request-timeout",
+        "10",
+    ]
     key = ["--header", "Authorization: Bearer key-1"]
-    return subprocess.run([*command, *bounds, *key], cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        [*command, *bounds, *key],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 def test_the_gateway_answers_as_its_description_says(tmp_path):
     card = make_model_folder(tmp_path / "model", about=ABOUT)
     port = free_port()
-    env = {"SERVING_MODEL_FOLDER": str(tmp_path / "model"), "SERVING_MODEL_DIGEST": card.model_digest}
-    env |= {"SERVING_VERSION": "8", "SERVING_IMAGE_DIGEST": f"sha256:{8:064x}", "SERVING_PORT": str(port)}
-    server = start("server", [sys.executable, "-m", "serving"], log=tmp_path / "server.log", env=env, cwd=ROOT)
+    env = {
+        "SERVING_MODEL_FOLDER": str(tmp_path / "model"),
+        "SERVING_MODEL_DIGEST": card.model_digest,
+    }
+    env |= {
+        "SERVING_VERSION": "8",
+        "SERVING_IMAGE_DIGEST": f"sha256:{8:064x}",
+        "SERVING_PORT": str(port),
+    }
+    server = start(
+        "server", [sys.executable, "-m", "serving"], log=tmp_path / "server.log", env=env, cwd=ROOT
+    )
     gateway = Gateway(tmp_path, DEADLINE_SECONDS="10", MAX_BODY_BYTES="1048576")
     try:
         wait_until_answers(server, f"http://127.0.0.1:{port}/readyz")

@@ -20,7 +20,9 @@ NPM = shutil.which("npm")
 
 
 def run(*command: str, folder: Path = PROJECT) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -42,12 +44,35 @@ async def test_calls_and_error_handling_compile_against_the_generated_types(tmp_
     install()
     gateway = Gateway(tmp_path)
     try:
-        async with httpx2.AsyncClient(base_url=gateway.url, headers=AUTH, timeout=10, trust_env=False) as client, HttpServer(served(8)) as server:
+        async with (
+            httpx2.AsyncClient(
+                base_url=gateway.url, headers=AUTH, timeout=10, trust_env=False
+            ) as client,
+            HttpServer(served(8)) as server,
+        ):
             await gateway.follow(client, server)
             (tmp_path / "openapi.json").write_text((await client.get("/openapi.json")).text)
     finally:
         gateway.program.stop()
     shutil.copy(SOURCES / "calls.ts", tmp_path)
     programs = PROJECT / "node_modules" / ".bin"
-    run(str(programs / "openapi-typescript"), "openapi.json", "--output", "gateway.d.ts", folder=tmp_path)
-    run(str(programs / "tsc"), "--noEmit", "--strict", "--target", "es2022", "--moduleResolution", "bundler", "--module", "esnext", "calls.ts", folder=tmp_path)
+    run(
+        str(programs / "openapi-typescript"),
+        "openapi.json",
+        "--output",
+        "gateway.d.ts",
+        folder=tmp_path,
+    )
+    run(
+        str(programs / "tsc"),
+        "--noEmit",
+        "--strict",
+        "--target",
+        "es2022",
+        "--moduleResolution",
+        "bundler",
+        "--module",
+        "esnext",
+        "calls.ts",
+        folder=tmp_path,
+    )

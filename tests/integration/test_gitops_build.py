@@ -11,7 +11,15 @@ import pytest
 from infra.images.build import NAMES, with_digest
 from promote.release.manifest import first_files, release_path, render
 from tests.grounds.manifest_rules import AS_BUILT, Object, kind, violations
-from tests.grounds.manifests import ENVIRONMENTS, MODEL, applied_by_cluster, kustomize, overlays, release, tree_with_model
+from tests.grounds.manifests import (
+    ENVIRONMENTS,
+    MODEL,
+    applied_by_cluster,
+    kustomize,
+    overlays,
+    release,
+    tree_with_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,9 @@ def test_each_rule_about_what_is_built_can_fail(built: list[Object]) -> None:
         return violations(objects, AS_BUILT)
 
     def tag(objects: list[Object]) -> None:
-        deployment(objects)["spec"]["template"]["spec"]["containers"][0]["image"] = "ratchet/flight-delay:v8"
+        deployment(objects)["spec"]["template"]["spec"]["containers"][0]["image"] = (
+            "ratchet/flight-delay:v8"
+        )
 
     def crowd(objects: list[Object]) -> None:
         del deployment(objects)["spec"]["template"]["spec"]["topologySpreadConstraints"]
@@ -61,9 +71,14 @@ def test_each_rule_about_what_is_built_can_fail(built: list[Object]) -> None:
 
 
 def test_names_do_not_collide_and_every_object_has_a_place(built: list[Object]) -> None:
-    names = [(found["kind"], found["metadata"].get("namespace"), found["metadata"]["name"]) for found in built]
+    names = [
+        (found["kind"], found["metadata"].get("namespace"), found["metadata"]["name"])
+        for found in built
+    ]
     assert len(names) == len(set(names))
-    assert {found["kind"] for found in built if "namespace" not in found["metadata"]} == {"Namespace"}
+    assert {found["kind"] for found in built if "namespace" not in found["metadata"]} == {
+        "Namespace"
+    }
     assert "release" not in [found["metadata"]["name"] for found in built]
     assert "unset" not in str(built)
 
@@ -82,9 +97,18 @@ def test_the_release_reaches_the_server(tree: Path) -> None:
 
 
 def test_the_gateways_name_reaches_every_model_and_only_servers(built: list[Object]) -> None:
-    (service,) = [found for found in kind(built, "Service") if found["metadata"]["name"] == "servers"]
-    labels = {found["metadata"]["name"]: found["spec"]["template"]["metadata"]["labels"] for found in kind(built, "Deployment")}
-    chosen = [name for name, given in labels.items() if service["spec"]["selector"].items() <= given.items()]
+    (service,) = [
+        found for found in kind(built, "Service") if found["metadata"]["name"] == "servers"
+    ]
+    labels = {
+        found["metadata"]["name"]: found["spec"]["template"]["metadata"]["labels"]
+        for found in kind(built, "Deployment")
+    }
+    chosen = [
+        name
+        for name, given in labels.items()
+        if service["spec"]["selector"].items() <= given.items()
+    ]
     assert chosen == [f"server-{MODEL}"]
     (container,) = deployment(built, "gateway")["spec"]["template"]["spec"]["containers"]
     place = f"dns:{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local.:{service['spec']['ports'][0]['port']}"
@@ -93,25 +117,42 @@ def test_the_gateways_name_reaches_every_model_and_only_servers(built: list[Obje
 
 
 def test_the_first_pull_request_adds_three_files_and_touches_none(tmp_path: Path) -> None:
-    before = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    files = first_files("churn", "production") | {release_path("churn", "production"): render(release(model="churn"))}
+    before = {
+        path.relative_to(tmp_path): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    files = first_files("churn", "production") | {
+        release_path("churn", "production"): render(release(model="churn"))
+    }
     tree = tree_with_model(tmp_path)
     assert len(files) == 3
     assert not any((tree / path).exists() for path in files)
     tree_with_model(tmp_path, model="churn")
     assert all((tree / path).exists() for path in files)
     assert before == {}
-    assert {found["metadata"]["name"] for found in model_of(tree, model="churn")} == {"server-churn"}
-    names = {found["metadata"]["name"] for found in applied_by_cluster(tree, "production", tmp_path / "built")}
+    assert {found["metadata"]["name"] for found in model_of(tree, model="churn")} == {
+        "server-churn"
+    }
+    names = {
+        found["metadata"]["name"]
+        for found in applied_by_cluster(tree, "production", tmp_path / "built")
+    }
     assert {"flight-delay", "churn", "platform", "services", "cluster", "ratchet"} <= names
 
 
-def test_a_later_pull_request_changes_release_yaml_only_and_only_the_deployment_by_it(tmp_path: Path) -> None:
+def test_a_later_pull_request_changes_release_yaml_only_and_only_the_deployment_by_it(
+    tmp_path: Path,
+) -> None:
     tree = tree_with_model(tmp_path)
     before = model_of(tree)
     (tree / release_path(MODEL, "production")).write_bytes(render(release(9)))
     after = model_of(tree)
-    changed = [(old["kind"], new["metadata"]["name"]) for old, new in zip(before, after, strict=True) if old != new]
+    changed = [
+        (old["kind"], new["metadata"]["name"])
+        for old, new in zip(before, after, strict=True)
+        if old != new
+    ]
     assert changed == [("Deployment", f"server-{MODEL}")]
     assert deployment(before)["spec"]["selector"] == deployment(after)["spec"]["selector"]
 
@@ -119,20 +160,33 @@ def test_a_later_pull_request_changes_release_yaml_only_and_only_the_deployment_
 def test_two_models_do_not_touch_each_others_objects(tmp_path: Path) -> None:
     tree = tree_with_model(tree_with_model(tmp_path), model="churn")
     first, second = (model_of(tree, model=model) for model in (MODEL, "churn"))
-    assert not {(f["kind"], f["metadata"]["name"]) for f in first} & {(f["kind"], f["metadata"]["name"]) for f in second}
-    assert deployment(second, "server-churn")["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": "churn"}}
+    assert not {(f["kind"], f["metadata"]["name"]) for f in first} & {
+        (f["kind"], f["metadata"]["name"]) for f in second
+    }
+    assert deployment(second, "server-churn")["spec"]["selector"] == {
+        "matchLabels": {"app.kubernetes.io/name": "churn"}
+    }
 
 
 def test_a_laptop_is_only_quicker_and_smaller(tree: Path, tmp_path: Path) -> None:
     assert model_of(tree, "local") == model_of(tree, "production")
-    applied = {found["metadata"]["name"]: found for found in applied_by_cluster(tree, "local", tmp_path / "local")}
-    production = {found["metadata"]["name"]: found for found in applied_by_cluster(tree, "production", tmp_path / "production")}
+    applied = {
+        found["metadata"]["name"]: found
+        for found in applied_by_cluster(tree, "local", tmp_path / "local")
+    }
+    production = {
+        found["metadata"]["name"]: found
+        for found in applied_by_cluster(tree, "production", tmp_path / "production")
+    }
     assert "patches" not in production[MODEL]["spec"]
     (patch,) = applied[MODEL]["spec"]["patches"]
     assert patch["target"] == {"kind": "Deployment"}
     assert "minReadySeconds, value: 3" in patch["patch"]
     assert all("patches" not in applied[name]["spec"] for name in ("platform", "services"))
-    assert deployment(kustomize(tree / "gitops/platform/local"), "gateway")["spec"]["minReadySeconds"] == 3
+    assert (
+        deployment(kustomize(tree / "gitops/platform/local"), "gateway")["spec"]["minReadySeconds"]
+        == 3
+    )
 
 
 @pytest.mark.parametrize("name", ["client_api", "promote"])
@@ -142,7 +196,11 @@ def test_a_pushed_image_reaches_the_overlay_that_runs_it(tmp_path: Path, name: s
     path = tree / "gitops/platform/production/kustomization.yaml"
     reference = f"127.0.0.1:5000/ratchet/{name}@sha256:{'7' * 64}"
     path.write_text(with_digest(path.read_text(), name, reference))
-    images = [container["image"] for found in kind(kustomize(path.parent), "Deployment") for container in found["spec"]["template"]["spec"]["containers"]]
+    images = [
+        container["image"]
+        for found in kind(kustomize(path.parent), "Deployment")
+        for container in found["spec"]["template"]["spec"]["containers"]
+    ]
     assert reference in images
     assert len(images) == 2
 

@@ -51,8 +51,12 @@ def test_a_push_killed_anywhere_leaves_a_valid_folder_and_the_next_ends_it(tmp_p
     assert len(reports) > 60
     for report in reports:
         assert report["damaged"] == report["leftovers"] == [], report
-        assert report["found"] in ((SECOND.digest,) if report["ended"] else (None, SECOND.digest)), report
-        assert report["named"] == report["earlier"] + (report["found"] is not None), "the index names what is not whole"
+        assert report["found"] in (
+            (SECOND.digest,) if report["ended"] else (None, SECOND.digest)
+        ), report
+        assert report["named"] == report["earlier"] + (report["found"] is not None), (
+            "the index names what is not whole"
+        )
         assert report["pushed_again"] == report["found_again"] == SECOND.digest, report
         assert report["first"] == (FIRST.digest if report["earlier"] else None), report
     assert sum(report["ended"] for report in reports) == 2
@@ -60,7 +64,15 @@ def test_a_push_killed_anywhere_leaves_a_valid_folder_and_the_next_ends_it(tmp_p
 
 def test_pushes_of_several_processes_at_once_all_count(tmp_path: Path) -> None:
     names = ["one", "two", "three"]
-    pushers = [subprocess.Popen([sys.executable, "-c", PUSHES, str(tmp_path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) for name in names]
+    pushers = [
+        subprocess.Popen(
+            [sys.executable, "-c", PUSHES, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        for name in names
+    ]
     for pusher in pushers:
         assert pusher.stdout is not None
         assert pusher.stdout.readline() == b"ready\n"
@@ -74,24 +86,61 @@ def test_pushes_of_several_processes_at_once_all_count(tmp_path: Path) -> None:
     registry = LayoutRegistry(tmp_path)
     for number in range(15):
         for name in ("shared", *names):
-            assert registry.find(REPOSITORY, f"{name}-{number}") == image_of(f"{name} {number}".encode()).digest
-    assert len(json.loads((tmp_path / REPOSITORY / "index.json").read_bytes())["manifests"]) == 15 * 4
+            assert (
+                registry.find(REPOSITORY, f"{name}-{number}")
+                == image_of(f"{name} {number}".encode()).digest
+            )
+    assert (
+        len(json.loads((tmp_path / REPOSITORY / "index.json").read_bytes())["manifests"]) == 15 * 4
+    )
 
 
 def test_a_disk_that_is_really_full_is_named_and_left_clean(tmp_path: Path) -> None:
-    mounted = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1/images"']
-    if subprocess.run([*mounted, "sh", str(tmp_path), "true", ""], check=False, capture_output=True, timeout=30).returncode != 0:
+    mounted = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1/images"',
+    ]
+    if (
+        subprocess.run(
+            [*mounted, "sh", str(tmp_path), "true", ""],
+            check=False,
+            capture_output=True,
+            timeout=30,
+        ).returncode
+        != 0
+    ):
         pytest.skip("a small file system of its own needs the right to mount (root)")
-    run = subprocess.run([*mounted, "sh", str(tmp_path), sys.executable, REFUSED], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    run = subprocess.run(
+        [*mounted, "sh", str(tmp_path), sys.executable, REFUSED],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
     said, left = run.stdout.splitlines()
-    assert said.startswith(f"ImageFolderFull cannot write an image to {tmp_path}/images/{REPOSITORY}: No space left on device. Free space")
+    assert said.startswith(
+        f"ImageFolderFull cannot write an image to {tmp_path}/images/{REPOSITORY}: No space left on device. Free space"
+    )
     assert left == "[]"
 
 
 def test_a_folder_of_another_user_is_named_with_what_to_do(tmp_path: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root may become another user")
-    run = subprocess.run([sys.executable, "-c", REFUSED, str(tmp_path), "65534"], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    run = subprocess.run(
+        [sys.executable, "-c", REFUSED, str(tmp_path), "65534"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
     said = run.stdout.splitlines()[0]
-    assert said.startswith(f"ImageFolderUnwritable cannot write an image to {tmp_path}/{REPOSITORY}: Permission denied")
+    assert said.startswith(
+        f"ImageFolderUnwritable cannot write an image to {tmp_path}/{REPOSITORY}: Permission denied"
+    )
     assert said.endswith("Give this user write access, or set PROMOTE_IMAGES to another folder.")

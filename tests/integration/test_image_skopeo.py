@@ -16,14 +16,23 @@ from retrain.contract import canonical_json, digest_of_bytes
 
 REPOSITORY = "ratchet/flight-delay"
 ONNX = bytes(range(256)) * 2000
-FOLDER = {"model.onnx": ONNX, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")})}
+FOLDER = {
+    "model.onnx": ONNX,
+    "model.json": canonical_json(
+        {"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")}
+    ),
+}
 TAG = image_tag(8, digest_of_bytes(FOLDER["model.json"]))
 
-pytestmark = pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo reads our images back: apt-get install skopeo")
+pytestmark = pytest.mark.skipif(
+    shutil.which("skopeo") is None, reason="skopeo reads our images back: apt-get install skopeo"
+)
 
 
 def skopeo(*arguments: str) -> bytes:
-    run = subprocess.run(["skopeo", "--insecure-policy", *arguments], check=False, capture_output=True, timeout=60)
+    run = subprocess.run(
+        ["skopeo", "--insecure-policy", *arguments], check=False, capture_output=True, timeout=60
+    )
     assert run.returncode == 0, run.stderr.decode()
     return run.stdout
 
@@ -46,7 +55,12 @@ def test_skopeo_inspects_the_image_by_its_tag(tmp_path: Path) -> None:
 def test_skopeo_copies_the_image_with_every_digest_the_same(tmp_path: Path) -> None:
     image = build_image(FOLDER)
     open_image_registry(f"oci-layout:{tmp_path}/images").push(REPOSITORY, image, tag=TAG)
-    skopeo("copy", "--preserve-digests", f"oci:{tmp_path}/images/{REPOSITORY}:{TAG}", f"dir:{tmp_path}/copy")
+    skopeo(
+        "copy",
+        "--preserve-digests",
+        f"oci:{tmp_path}/images/{REPOSITORY}:{TAG}",
+        f"dir:{tmp_path}/copy",
+    )
     copied = tmp_path / "copy"
     assert digest_of_bytes((copied / "manifest.json").read_bytes()) == image.digest
     assert blob_of(copied, image.model_layer.digest) == image.model_layer.content
@@ -57,13 +71,27 @@ def test_an_image_on_a_base_is_whole_to_skopeo(tmp_path: Path) -> None:
     """The base is an image too; skopeo copies it into the layout, as a person would, and its layers are then not sent again."""
     registry = open_image_registry(f"oci-layout:{tmp_path}/images")
     registry.push("ratchet/base", build_image(FOLDER), tag="base")
-    skopeo("copy", f"oci:{tmp_path}/images/ratchet/base:base", f"oci:{tmp_path}/images/{REPOSITORY}:base")
+    skopeo(
+        "copy",
+        f"oci:{tmp_path}/images/ratchet/base:base",
+        f"oci:{tmp_path}/images/{REPOSITORY}:base",
+    )
     manifest = skopeo("inspect", "--raw", f"oci:{tmp_path}/images/{REPOSITORY}:base")
     config = skopeo("inspect", "--config", "--raw", f"oci:{tmp_path}/images/{REPOSITORY}:base")
     onnx = b"another model"
-    folder = {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})}
+    folder = {
+        "model.onnx": onnx,
+        "model.json": canonical_json(
+            {"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")}
+        ),
+    }
     image = build_image(folder, base=BaseImage(manifest, config))
     assert registry.push(REPOSITORY, image, tag="v9") == registry.find(REPOSITORY, "v9")
-    skopeo("copy", "--preserve-digests", f"oci:{tmp_path}/images/{REPOSITORY}:v9", f"dir:{tmp_path}/copy")
+    skopeo(
+        "copy",
+        "--preserve-digests",
+        f"oci:{tmp_path}/images/{REPOSITORY}:v9",
+        f"dir:{tmp_path}/copy",
+    )
     assert digest_of_bytes((tmp_path / "copy" / "manifest.json").read_bytes()) == image.digest
     assert registry.model_folder(REPOSITORY, image.digest) == folder

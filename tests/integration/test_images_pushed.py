@@ -57,12 +57,23 @@ class WrittenOnce:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         content = _content(request)
         headers = {
-            name: ", ".join(request.headers.get_all(name, [])) for name in request.headers if name.lower() not in ("content-length", "transfer-encoding")
+            name: ", ".join(request.headers.get_all(name, []))
+            for name in request.headers
+            if name.lower() not in ("content-length", "transfer-encoding")
         }
         manifest = re.fullmatch(r"/v2/(.+)/manifests/([^:]+)", request.path)
         if request.command == "PUT" and manifest and self.forbids:
-            self._refuse(request, 403, "DENIED", "User: arn:aws:iam::1:user/u is not authorized to perform: ecr:PutImage")
-        elif request.command == "PUT" and manifest and self._ask("HEAD", request.path, b"", {"Accept": headers["Content-Type"]})[0] == 200:
+            self._refuse(
+                request,
+                403,
+                "DENIED",
+                "User: arn:aws:iam::1:user/u is not authorized to perform: ecr:PutImage",
+            )
+        elif (
+            request.command == "PUT"
+            and manifest
+            and self._ask("HEAD", request.path, b"", {"Accept": headers["Content-Type"]})[0] == 200
+        ):
             there = f"The image tag '{manifest[2]}' already exists in the '{manifest[1]}' repository and cannot be overwritten because the tag is immutable."
             self._refuse(request, 400, "TAG_INVALID", there)
         else:
@@ -70,12 +81,20 @@ class WrittenOnce:
 
     def rewrite(self, repository: str, tag: str) -> str:
         """Give a tag's manifest an annotation, its image being the same; return its digest now."""
-        path, kind = f"/v2/{repository}/manifests/{tag}", "application/vnd.oci.image.manifest.v1+json"
-        content = json.dumps(json.loads(self._ask("GET", path, b"", {"Accept": kind})[2]) | {"annotations": {"by": "another"}}).encode()
+        path, kind = (
+            f"/v2/{repository}/manifests/{tag}",
+            "application/vnd.oci.image.manifest.v1+json",
+        )
+        content = json.dumps(
+            json.loads(self._ask("GET", path, b"", {"Accept": kind})[2])
+            | {"annotations": {"by": "another"}}
+        ).encode()
         assert self._ask("PUT", path, content, {"Content-Type": kind})[0] == 201
         return digest_of_bytes(content)
 
-    def _ask(self, method: str, path: str, content: bytes, headers: dict[str, str]) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _ask(
+        self, method: str, path: str, content: bytes, headers: dict[str, str]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = HTTPConnection(self._behind, timeout=30)
         try:
             connection.request(method, path, content, headers)
@@ -84,10 +103,17 @@ class WrittenOnce:
         finally:
             connection.close()
 
-    def _refuse(self, request: BaseHTTPRequestHandler, status: int, code: str, message: str) -> None:
+    def _refuse(
+        self, request: BaseHTTPRequestHandler, status: int, code: str, message: str
+    ) -> None:
         self.refused.append(status)
         content = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-        _send(request, status, [("Content-Type", "application/json"), ("Content-Length", str(len(content)))], content)
+        _send(
+            request,
+            status,
+            [("Content-Type", "application/json"), ("Content-Length", str(len(content)))],
+            content,
+        )
 
 
 def _content(request: BaseHTTPRequestHandler) -> bytes:
@@ -101,7 +127,9 @@ def _content(request: BaseHTTPRequestHandler) -> bytes:
     return content
 
 
-def _send(request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+def _send(
+    request: BaseHTTPRequestHandler, status: int, headers: list[tuple[str, str]], content: bytes
+) -> None:
     request.send_response_only(status)
     for name, value in headers:
         request.send_header(name, value)
@@ -121,7 +149,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images of the test's own, so that this machine's are neither seen nor touched."""
     if os.geteuid() != 0 or not shutil.which("buildah"):
         pytest.skip("images are made as root, with buildah: apt-get install buildah")
-    (tmp_path / "storage.conf").write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\nrunroot = "{tmp_path}/running"\n')
+    (tmp_path / "storage.conf").write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\nrunroot = "{tmp_path}/running"\n'
+    )
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
 
 
@@ -132,7 +162,17 @@ def made(tmp_path: Path, content: str) -> Built:
     (context / "file").write_text(content)
     (context / "Dockerfile").write_text("FROM scratch\nCOPY file /file\n")
     local = f"localhost/ratchet/{content}:latest"
-    run("buildah", "bud", "--quiet", "--layers=false", "--timestamp", "0", "--tag", local, str(context))
+    run(
+        "buildah",
+        "bud",
+        "--quiet",
+        "--layers=false",
+        "--timestamp",
+        "0",
+        "--tag",
+        local,
+        str(context),
+    )
     return Built("tiny", local, 0, 0)
 
 
@@ -142,10 +182,15 @@ def image_id(image: Built) -> str:
 
 def on_this_machine() -> dict[str, list[str]]:
     """Every image of the store, with its names."""
-    return {image["id"]: image["names"] for image in json.loads(said("buildah", "images", "--all", "--json"))}
+    return {
+        image["id"]: image["names"]
+        for image in json.loads(said("buildah", "images", "--all", "--json"))
+    }
 
 
-def test_an_image_pushed_twice_has_one_name_by_digest_and_leaves_this_machine_as_it_was(registry: WrittenOnce, tmp_path: Path) -> None:
+def test_an_image_pushed_twice_has_one_name_by_digest_and_leaves_this_machine_as_it_was(
+    registry: WrittenOnce, tmp_path: Path
+) -> None:
     image = made(tmp_path, "ours")
     before = on_this_machine()
     first = push(image, registry.prefix)
@@ -156,17 +201,32 @@ def test_an_image_pushed_twice_has_one_name_by_digest_and_leaves_this_machine_as
     assert on_this_machine() == before
 
 
-def test_the_digest_of_an_image_that_is_there_is_the_registrys(registry: WrittenOnce, tmp_path: Path) -> None:
+def test_the_digest_of_an_image_that_is_there_is_the_registrys(
+    registry: WrittenOnce, tmp_path: Path
+) -> None:
     image = made(tmp_path, "ours")
     usual = push(image, registry.prefix)
-    digest = registry.rewrite("ratchet/tiny", image_id(image)[:12])  # as a machine would that compresses otherwise
+    digest = registry.rewrite(
+        "ratchet/tiny", image_id(image)[:12]
+    )  # as a machine would that compresses otherwise
     assert push(image, registry.prefix) == f"{registry.prefix}/tiny@{digest}" != usual
 
 
-def test_a_tag_that_names_another_image_is_refused_with_what_to_do(registry: WrittenOnce, tmp_path: Path) -> None:
+def test_a_tag_that_names_another_image_is_refused_with_what_to_do(
+    registry: WrittenOnce, tmp_path: Path
+) -> None:
     ours, other = made(tmp_path, "ours"), made(tmp_path, "other")
     tagged = f"{registry.prefix}/tiny:{image_id(ours)[:12]}"
-    run("buildah", "push", "--quiet", "--tls-verify=false", "--digestfile", str(tmp_path / "digest"), other.local, f"docker://{tagged}")
+    run(
+        "buildah",
+        "push",
+        "--quiet",
+        "--tls-verify=false",
+        "--digestfile",
+        str(tmp_path / "digest"),
+        other.local,
+        f"docker://{tagged}",
+    )
     digest, foreign = (tmp_path / "digest").read_text(), image_id(other)
     run("buildah", "rmi", other.local)
     before = on_this_machine()
@@ -181,18 +241,24 @@ def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same buildah, but for two seconds before each of its retries."""
     (tmp_path / "bin").mkdir()
     words = 'command=$1; shift; case $command in push|pull) set -- --retry-delay=1ms "$@";; esac'
-    (tmp_path / "bin/buildah").write_text(f'#!/bin/sh\n{words}\nexec {shutil.which("buildah")} $command "$@"\n')
+    (tmp_path / "bin/buildah").write_text(
+        f'#!/bin/sh\n{words}\nexec {shutil.which("buildah")} $command "$@"\n'
+    )
     (tmp_path / "bin/buildah").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_registry_that_is_away_is_an_error_whether_the_image_is_there_or_not(registry: WrittenOnce, tmp_path: Path) -> None:
+def test_a_registry_that_is_away_is_an_error_whether_the_image_is_there_or_not(
+    registry: WrittenOnce, tmp_path: Path
+) -> None:
     image = made(tmp_path, "ours")
     with pytest.raises(ProgramFailed, match=r"(?s)buildah push.*connection refused"):
         push(image, f"127.0.0.1:{free_port()}/ratchet")
     push(image, registry.prefix)
-    run("buildah", "tag", image.local, f"{registry.prefix}/tiny:{image_id(image)[:12]}")  # as left by a push that was killed
+    run(
+        "buildah", "tag", image.local, f"{registry.prefix}/tiny:{image_id(image)[:12]}"
+    )  # as left by a push that was killed
     registry.stop()
     with pytest.raises(ProgramFailed, match=r"(?s)buildah push.*connection refused"):
         push(image, registry.prefix)
@@ -200,6 +266,8 @@ def test_a_registry_that_is_away_is_an_error_whether_the_image_is_there_or_not(r
 
 def test_another_refusal_stays_the_error_that_it_is(registry: WrittenOnce, tmp_path: Path) -> None:
     registry.forbids = True
-    with pytest.raises(ProgramFailed, match=r"(?s)buildah push.*is not authorized to perform: ecr:PutImage"):
+    with pytest.raises(
+        ProgramFailed, match=r"(?s)buildah push.*is not authorized to perform: ecr:PutImage"
+    ):
         push(made(tmp_path, "ours"), registry.prefix)
     assert 403 in registry.refused

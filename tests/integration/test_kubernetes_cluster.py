@@ -24,7 +24,12 @@ from tests.grounds.kubernetes_ground import wait_until, why_not
 URL = "https://github.com/acme/ratchet"
 
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.kubernetes,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def image(cluster: Cluster) -> str:
-    return push_image(cluster.registry_url, "demo/answer", {"/answer": (built_folder() / "answer").read_bytes()}, ["/answer"])
+    return push_image(
+        cluster.registry_url,
+        "demo/answer",
+        {"/answer": (built_folder() / "answer").read_bytes()},
+        ["/answer"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,29 +69,57 @@ def deployment(image: str, word: str, *, name: str = "answer", replicas: int = 2
         "env": [{"name": "WORD", "value": word}],
         "readinessProbe": probe,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     pod = {
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 1,
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
     labels = {"app": name}
-    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "demo"}, "spec": spec}
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "demo"},
+        "spec": spec,
+    }
 
 
 def service(name: str = "answer") -> dict[str, Any]:
-    spec = {"type": "NodePort", "selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "demo"}, "spec": spec}
+    spec = {
+        "type": "NodePort",
+        "selector": {"app": name},
+        "ports": [{"port": 80, "targetPort": 8080}],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "demo"},
+        "spec": spec,
+    }
 
 
 def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
     for content in objects:
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", stdin=json.dumps(content))
+        cluster.kubectl(
+            "apply", "--server-side", "--force-conflicts", "--filename=-", stdin=json.dumps(content)
+        )
 
 
 def get(url: str) -> str:
@@ -104,29 +142,65 @@ def test_it_is_ready_in_under_a_minute(cluster: Cluster) -> None:
     assert state.seconds < 60
 
 
-def test_a_restricted_deployment_of_a_pushed_image_answers_by_pod_service_node_port_and_name(cluster: Cluster, image: str) -> None:
+def test_a_restricted_deployment_of_a_pushed_image_answers_by_pod_service_node_port_and_name(
+    cluster: Cluster, image: str
+) -> None:
     apply(cluster, deployment(image, "hello"), service())
     cluster.kubectl("--namespace=demo", "rollout", "status", "deployment/answer", "--timeout=60s")
-    pod = cluster.kubectl("--namespace=demo", "get", "pods", "-l", "app=answer", "-o", "jsonpath={.items[0].status.podIP}")
-    seen = json.loads(cluster.kubectl("--namespace=demo", "get", "service/answer", "-o", "json"))["spec"]
+    pod = cluster.kubectl(
+        "--namespace=demo",
+        "get",
+        "pods",
+        "-l",
+        "app=answer",
+        "-o",
+        "jsonpath={.items[0].status.podIP}",
+    )
+    seen = json.loads(cluster.kubectl("--namespace=demo", "get", "service/answer", "-o", "json"))[
+        "spec"
+    ]
     assert get(f"http://{pod}:8080/") == "hello"
-    for url in (f"http://{seen['clusterIP']}/", f"http://{cluster.network.node}:{seen['ports'][0]['nodePort']}/"):
-        wait_until(lambda url=url: answers(url, "hello"))  # kube-proxy writes its rules in its own time
+    for url in (
+        f"http://{seen['clusterIP']}/",
+        f"http://{cluster.network.node}:{seen['ports'][0]['nodePort']}/",
+    ):
+        wait_until(
+            lambda url=url: answers(url, "hello")
+        )  # kube-proxy writes its rules in its own time
     assert seen["clusterIP"] in dns(cluster, "answer.demo.svc.cluster.local")
 
 
 def test_logs_reach_the_host(cluster: Cluster, image: str) -> None:
     broken = deployment(image, "x", name="broken", replicas=1)
-    broken["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "PORT", "value": "nonsense"}]
+    broken["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "PORT", "value": "nonsense"}
+    ]
     apply(cluster, broken)
     wait_until(lambda: "broken" in cluster.kubectl("--namespace=demo", "get", "pods", "-o", "name"))
-    wait_until(lambda: "unknown port" in answer_of(cluster, "--namespace=demo", "logs", "deployment/broken"))
+    wait_until(
+        lambda: (
+            "unknown port" in answer_of(cluster, "--namespace=demo", "logs", "deployment/broken")
+        )
+    )
     cluster.kubectl("--namespace=demo", "delete", "deployment/broken")
 
 
 def test_an_image_that_does_not_exist_says_so(cluster: Cluster) -> None:
-    apply(cluster, deployment(f"{cluster.registry}/demo/answer@sha256:{'0' * 64}", "x", name="absent", replicas=1))
-    query = ["--namespace=demo", "get", "pods", "-l", "app=absent", "-o", "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}"]
+    apply(
+        cluster,
+        deployment(
+            f"{cluster.registry}/demo/answer@sha256:{'0' * 64}", "x", name="absent", replicas=1
+        ),
+    )
+    query = [
+        "--namespace=demo",
+        "get",
+        "pods",
+        "-l",
+        "app=absent",
+        "-o",
+        "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}",
+    ]
     wait_until(lambda: cluster.kubectl(*query) in ("ErrImagePull", "ImagePullBackOff"))
     cluster.kubectl("--namespace=demo", "delete", "deployment/absent")
 
@@ -134,8 +208,16 @@ def test_an_image_that_does_not_exist_says_so(cluster: Cluster) -> None:
 class TestFlux:
     """A small kustomization out of a bare git repository."""
 
-    def test_a_commit_is_applied_by_the_real_controller(self, cluster: Cluster, image: str, work: Path) -> None:
-        push(work, {"gitops/deployment.yaml": json.dumps(deployment(image, "one", name="flux")), "gitops/service.yaml": json.dumps(service("flux"))})
+    def test_a_commit_is_applied_by_the_real_controller(
+        self, cluster: Cluster, image: str, work: Path
+    ) -> None:
+        push(
+            work,
+            {
+                "gitops/deployment.yaml": json.dumps(deployment(image, "one", name="flux")),
+                "gitops/service.yaml": json.dumps(service("flux")),
+            },
+        )
         apply(cluster, *flux_objects())
         seconds = wait_until(lambda: is_applied(cluster, work))
         print(f"applied {seconds:.1f} s after the objects")
@@ -149,17 +231,40 @@ class TestFlux:
 
     def test_a_hand_edited_deployment_is_put_back(self, cluster: Cluster) -> None:
         cluster.kubectl("--namespace=demo", "set", "env", "deployment/flux", "WORD=mine")
-        cluster.kubectl("--namespace=flux-system", "annotate", "kustomization/demo", "--overwrite", f"reconcile.fluxcd.io/requestedAt={time.time()}")
-        wait_until(lambda: "WORD=two" in cluster.kubectl("--namespace=demo", "set", "env", "deployment/flux", "--list"))
+        cluster.kubectl(
+            "--namespace=flux-system",
+            "annotate",
+            "kustomization/demo",
+            "--overwrite",
+            f"reconcile.fluxcd.io/requestedAt={time.time()}",
+        )
+        wait_until(
+            lambda: (
+                "WORD=two"
+                in cluster.kubectl("--namespace=demo", "set", "env", "deployment/flux", "--list")
+            )
+        )
 
     def test_what_leaves_git_leaves_the_cluster(self, cluster: Cluster, work: Path) -> None:
         (work / "gitops/service.yaml").unlink()
         push(work, {})
-        wait_until(lambda: "flux" not in cluster.kubectl("--namespace=demo", "get", "services", "-o", "name"))
+        wait_until(
+            lambda: (
+                "flux" not in cluster.kubectl("--namespace=demo", "get", "services", "-o", "name")
+            )
+        )
 
-    def test_a_folder_that_does_not_build_is_reported_and_deletes_nothing(self, cluster: Cluster, work: Path) -> None:
+    def test_a_folder_that_does_not_build_is_reported_and_deletes_nothing(
+        self, cluster: Cluster, work: Path
+    ) -> None:
         push(work, {"gitops/broken.yaml": "kind: {"})
-        query = ["--namespace=flux-system", "get", "kustomization/demo", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].reason}"]
+        query = [
+            "--namespace=flux-system",
+            "get",
+            "kustomization/demo",
+            "-o",
+            "jsonpath={.status.conditions[?(@.type=='Ready')].reason}",
+        ]
         wait_until(lambda: cluster.kubectl(*query) == "BuildFailed")
         assert "flux" in cluster.kubectl("--namespace=demo", "get", "deployments", "-o", "name")
 
@@ -168,15 +273,21 @@ class TestFaults:
     """What is killed comes back by itself."""
 
     @pytest.mark.parametrize("component", ["containerd", "controller-manager", "source"])
-    def test_a_component_that_is_killed_is_started_again(self, cluster: Cluster, component: str) -> None:
+    def test_a_component_that_is_killed_is_started_again(
+        self, cluster: Cluster, component: str
+    ) -> None:
         before = read_state(cluster.folder)
         assert before is not None
         cluster.kill(component)
         wait_until(lambda: restarts(cluster, component) > before.components[component].restarts)
 
-    def test_pods_answer_while_containerd_and_the_api_server_are_away(self, cluster: Cluster, image: str) -> None:
+    def test_pods_answer_while_containerd_and_the_api_server_are_away(
+        self, cluster: Cluster, image: str
+    ) -> None:
         apply(cluster, deployment(image, "steady"), service())
-        cluster.kubectl("--namespace=demo", "rollout", "status", "deployment/answer", "--timeout=60s")
+        cluster.kubectl(
+            "--namespace=demo", "rollout", "status", "deployment/answer", "--timeout=60s"
+        )
         address = cluster_address(cluster, "answer")
         for component in ("containerd", "apiserver"):
             cluster.hold(component)
@@ -190,8 +301,21 @@ class TestFaults:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_GLOBAL": os.devnull}
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, env={**os.environ, **names}).stdout.strip()
+    names = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **names},
+    ).stdout.strip()
 
 
 def push(work: Path, files: dict[str, str]) -> None:
@@ -206,9 +330,21 @@ def push(work: Path, files: dict[str, str]) -> None:
 def flux_objects() -> list[dict[str, Any]]:
     metadata = {"name": "demo", "namespace": "flux-system"}
     source = {"interval": "15s", "url": URL, "ref": {"branch": "main"}, "ignore": "/*\n!/gitops\n"}
-    spec = {"interval": "10m", "retryInterval": "5s", "timeout": "1m", "path": "./gitops", "prune": True, "wait": True}
+    spec = {
+        "interval": "10m",
+        "retryInterval": "5s",
+        "timeout": "1m",
+        "path": "./gitops",
+        "prune": True,
+        "wait": True,
+    }
     return [
-        {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": metadata, "spec": source},
+        {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "GitRepository",
+            "metadata": metadata,
+            "spec": source,
+        },
         {
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
             "kind": "Kustomization",
@@ -219,7 +355,9 @@ def flux_objects() -> list[dict[str, Any]]:
 
 
 def is_applied(cluster: Cluster, work: Path) -> bool:
-    status = json.loads(cluster.kubectl("--namespace=flux-system", "get", "kustomization/demo", "-o", "json")).get("status", {})
+    status = json.loads(
+        cluster.kubectl("--namespace=flux-system", "get", "kustomization/demo", "-o", "json")
+    ).get("status", {})
     return str(status.get("lastAppliedRevision", "")).endswith(git(work, "rev-parse", "HEAD"))
 
 
@@ -233,7 +371,10 @@ def answer_of(cluster: Cluster, *arguments: str) -> str:
 
 def is_ready(cluster: Cluster) -> bool:
     condition = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-    return answer_of(cluster, "get", "--raw=/readyz") == "ok" and answer_of(cluster, "get", "node/ratchet", "-o", condition) == "True"
+    return (
+        answer_of(cluster, "get", "--raw=/readyz") == "ok"
+        and answer_of(cluster, "get", "node/ratchet", "-o", condition) == "True"
+    )
 
 
 def restarts(cluster: Cluster, component: str) -> int:
@@ -250,6 +391,9 @@ def dns(cluster: Cluster, name: str) -> set[str]:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(3)
-        asking.sendto(struct.pack(">6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1", (cluster.network.node, 53))
+        asking.sendto(
+            struct.pack(">6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1",
+            (cluster.network.node, 53),
+        )
         answer = asking.recv(512)
     return {".".join(map(str, answer[index : index + 4])) for index in range(12, len(answer) - 3)}

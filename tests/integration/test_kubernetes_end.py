@@ -21,7 +21,12 @@ from infra.local.kubernetes.errors import ClusterError
 from infra.local.kubernetes.state import read_state
 from tests.grounds.kubernetes_ground import wait_until, why_not
 
-pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.kubernetes, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.kubernetes,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 
 
 class TestEnd:
@@ -57,7 +62,12 @@ class TestEnd:
         imports = "import sys, time; from pathlib import Path; from infra.local.kubernetes.cluster import start_cluster"
         code = f"{imports}; start_cluster(Path(sys.argv[1])); time.sleep(600)"
         caller = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cluster")])
-        wait_until(lambda: (found := read_state(tmp_path / "cluster")) is not None and found.phase == "ready", seconds=90)
+        wait_until(
+            lambda: (
+                (found := read_state(tmp_path / "cluster")) is not None and found.phase == "ready"
+            ),
+            seconds=90,
+        )
         left = footprint(tmp_path / "cluster")
         caller.kill()
         caller.wait()
@@ -71,7 +81,9 @@ class TestEnd:
         left = footprint(folder)
         assert "apiserver" in command("status", folder)
         assert "KUBECONFIG=" in command("up", folder), "a second up finds the first"
-        assert f"{folder}/kubeconfig: Kubernetes v1." in command("up", tmp_path / "other", KUBECONFIG=str(folder / "kubeconfig"))
+        assert f"{folder}/kubeconfig: Kubernetes v1." in command(
+            "up", tmp_path / "other", KUBECONFIG=str(folder / "kubeconfig")
+        )
         assert "ended" in command("down", folder)
         assert "nothing ran" in command("down", folder)
         assert traces(left) == []
@@ -85,7 +97,9 @@ class TestEnd:
         two.stop()
 
 
-def test_a_component_that_ends_at_once_is_named_with_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_that_ends_at_once_is_named_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "bin"
     shutil.copytree(built_folder(), broken, symlinks=True, copy_function=os.symlink)
     (broken / "etcd").unlink()
@@ -112,16 +126,38 @@ def footprint(folder: Path) -> Footprint:
     assert state is not None
     assert state.network is not None
     link = json.loads(run("ip", "-json", "link", "show", f"ratchet{state.network}"))[0]
-    groups = {str(path): path.stat().st_ino for path in Path("/sys/fs/cgroup").glob(f"**/ratchet{state.network}")}
-    return Footprint(folder, link["ifindex"], groups, str(Path(f"/proc/{state.room}/ns/pid").readlink()))
+    groups = {
+        str(path): path.stat().st_ino
+        for path in Path("/sys/fs/cgroup").glob(f"**/ratchet{state.network}")
+    }
+    return Footprint(
+        folder, link["ifindex"], groups, str(Path(f"/proc/{state.room}/ns/pid").readlink())
+    )
 
 
 def traces(of: Footprint) -> list[str]:
     """What of it is on the host now."""
-    links = [f"link {link['ifname']}" for link in json.loads(run("ip", "-json", "link")) if link["ifindex"] == of.link_index]
-    groups = [f"group {path}" for path, inode in of.group_inodes.items() if Path(path).exists() and Path(path).stat().st_ino == inode]
-    mounts = [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(of.folder) in line]
-    return [*links, *groups, *mounts, *processes(lambda namespace, words: namespace == of.namespace or f"{of.folder}" in words)]
+    links = [
+        f"link {link['ifname']}"
+        for link in json.loads(run("ip", "-json", "link"))
+        if link["ifindex"] == of.link_index
+    ]
+    groups = [
+        f"group {path}"
+        for path, inode in of.group_inodes.items()
+        if Path(path).exists() and Path(path).stat().st_ino == inode
+    ]
+    mounts = [
+        f"mount {line}"
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if str(of.folder) in line
+    ]
+    return [
+        *links,
+        *groups,
+        *mounts,
+        *processes(lambda namespace, words: namespace == of.namespace or f"{of.folder}" in words),
+    ]
 
 
 def processes(is_meant: Callable[[str, str], bool]) -> list[str]:
@@ -129,7 +165,10 @@ def processes(is_meant: Callable[[str, str], bool]) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            namespace, words = str((process / "ns/pid").readlink()), (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            namespace, words = (
+                str((process / "ns/pid").readlink()),
+                (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " "),
+            )
         except OSError:
             continue
         if is_meant(namespace, words):
@@ -139,8 +178,16 @@ def processes(is_meant: Callable[[str, str], bool]) -> list[str]:
 
 def machine() -> dict[str, Any]:
     """What all programs of the host share, and a cluster could change."""
-    tunables = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward")
-    folders = (Path.home() / ".kube", *map(Path, ("/run/containerd", "/var/lib/kubelet", "/var/log/pods", "/opt/containerd")))
+    tunables = (
+        "vm/overcommit_memory",
+        "kernel/panic",
+        "kernel/panic_on_oops",
+        "net/ipv4/ip_forward",
+    )
+    folders = (
+        Path.home() / ".kube",
+        *map(Path, ("/run/containerd", "/var/lib/kubelet", "/var/log/pods", "/opt/containerd")),
+    )
     return {
         "iptables": [line for line in run("iptables-save").splitlines() if "KUBE" in line],
         "tunables": {name: Path("/proc/sys", name).read_text() for name in tunables},
@@ -157,8 +204,16 @@ def kill_supervisor(folder: Path) -> None:
 def command(verb: str, folder: Path, **environment: str) -> str:
     words = [sys.executable, "-m", "infra.local.kubernetes", verb, "--folder", str(folder)]
     env = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
-    return subprocess.run(words, capture_output=True, text=True, check=True, env={**env, **environment}, timeout=120).stdout
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True, env={**env, **environment}, timeout=120
+    ).stdout
 
 
 def run(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}).stdout
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"},
+    ).stdout

@@ -26,7 +26,12 @@ JULY_8 = datetime(2013, 7, 8, tzinfo=UTC)
 
 @pytest.fixture(scope="module", params=["moto", "real S3 server"])
 def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with moto_server() if request.param == "moto" else real_s3_server(tmp_path_factory.mktemp("s3")) as env, asked_at(env):
+    with (
+        moto_server()
+        if request.param == "moto"
+        else real_s3_server(tmp_path_factory.mktemp("s3")) as env,
+        asked_at(env),
+    ):
         make_bucket("acme-snapshots")
         make_bucket("acme-artifacts")
         yield
@@ -34,7 +39,9 @@ def s3(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def tracking_url(s3: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program, url = start_mlflow(tmp_path_factory.mktemp("mlflow"), free_port(), artifacts="s3://acme-artifacts/mlflow")
+    program, url = start_mlflow(
+        tmp_path_factory.mktemp("mlflow"), free_port(), artifacts="s3://acme-artifacts/mlflow"
+    )
     yield url
     program.stop()
 
@@ -73,7 +80,10 @@ def challenger(registry: ModelRegistry) -> ModelVersion:
 
 
 def keys(bucket: str) -> list[str]:
-    return [found["Key"] for found in boto3.Session().client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])]
+    return [
+        found["Key"]
+        for found in boto3.Session().client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
+    ]
 
 
 def test_partitions_and_artifacts_are_objects(challenger: ModelVersion) -> None:
@@ -83,20 +93,32 @@ def test_partitions_and_artifacts_are_objects(challenger: ModelVersion) -> None:
     assert all(key.startswith("mlflow/") for key in keys("acme-artifacts"))
 
 
-def test_promote_reads_the_model_folder_through_mlflow_and_the_rows_by_their_uris(registry: ModelRegistry, challenger: ModelVersion, tmp_path: Path) -> None:
-    assert set(registry.download_model_folder(challenger, tmp_path)) == {"model.json", "model.onnx", "about.json"}
+def test_promote_reads_the_model_folder_through_mlflow_and_the_rows_by_their_uris(
+    registry: ModelRegistry, challenger: ModelVersion, tmp_path: Path
+) -> None:
+    assert set(registry.download_model_folder(challenger, tmp_path)) == {
+        "model.json",
+        "model.onnx",
+        "about.json",
+    }
     snapshot = registry.snapshot(challenger)
-    assert all(partition.uri.startswith("s3://acme-snapshots/weekly/") for partition in snapshot.partitions)
+    assert all(
+        partition.uri.startswith("s3://acme-snapshots/weekly/") for partition in snapshot.partitions
+    )
     assert read_split(snapshot, snapshot.test).num_rows == snapshot.test.rows > 0
 
 
-def test_evidence_is_kept_beside_the_run_and_read_back(registry: ModelRegistry, challenger: ModelVersion) -> None:
+def test_evidence_is_kept_beside_the_run_and_read_back(
+    registry: ModelRegistry, challenger: ModelVersion
+) -> None:
     registry.log_evidence(challenger, "v1-first", {"verdict.json": b"{}"})
     assert registry.read_evidence(challenger, "v1-first", "verdict.json") == b"{}"
     assert any(key.endswith("/evidence/v1-first/verdict.json") for key in keys("acme-artifacts"))
 
 
-def test_a_second_run_finds_the_first_and_writes_no_object(settings: Settings, challenger: ModelVersion) -> None:
+def test_a_second_run_finds_the_first_and_writes_no_object(
+    settings: Settings, challenger: ModelVersion
+) -> None:
     from retrain.workflow import run_window  # noqa: PLC0415 - as above
 
     before = keys("acme-snapshots"), keys("acme-artifacts")

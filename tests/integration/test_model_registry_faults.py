@@ -13,15 +13,39 @@ from pathlib import Path
 import pytest
 
 from infra.local.processes import free_port
-from promote.errors import ArtifactNotFound, ModelRegistryRefused, ModelRegistryUnavailable, PromoteError, VersionNotFound
+from promote.errors import (
+    ArtifactNotFound,
+    ModelRegistryRefused,
+    ModelRegistryUnavailable,
+    PromoteError,
+    VersionNotFound,
+)
 from promote.registry.port import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
 from retrain.contract import canonical_json
 
 RUN_ID = "0" * 32
 ARTIFACTS = f"mlflow-artifacts:/1/{RUN_ID}/artifacts"
-VERSION = ModelVersion("flight-delay", 1, RUN_ID, f"{ARTIFACTS}/model", datetime(2013, 7, 1, tzinfo=UTC))
-RUN = {"run": {"info": {"run_id": RUN_ID, "run_uuid": RUN_ID, "experiment_id": "1", "artifact_uri": ARTIFACTS, "status": "FINISHED"}, "data": {}}}
-LISTING = {"files": [{"path": "model.json", "is_dir": False, "file_size": 2}, {"path": "snapshot.json", "is_dir": False, "file_size": 2}]}
+VERSION = ModelVersion(
+    "flight-delay", 1, RUN_ID, f"{ARTIFACTS}/model", datetime(2013, 7, 1, tzinfo=UTC)
+)
+RUN = {
+    "run": {
+        "info": {
+            "run_id": RUN_ID,
+            "run_uuid": RUN_ID,
+            "experiment_id": "1",
+            "artifact_uri": ARTIFACTS,
+            "status": "FINISHED",
+        },
+        "data": {},
+    }
+}
+LISTING = {
+    "files": [
+        {"path": "model.json", "is_dir": False, "file_size": 2},
+        {"path": "snapshot.json", "is_dir": False, "file_size": 2},
+    ]
+}
 
 
 class Answers(ThreadingHTTPServer):
@@ -48,7 +72,10 @@ class Answerer(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.closing.wait(self.server.delay_seconds)
-        status, body = next((answer for part, answer in self.server.by_path.items() if part in self.path), (404, b"no answer was written down"))
+        status, body = next(
+            (answer for part, answer in self.server.by_path.items() if part in self.path),
+            (404, b"no answer was written down"),
+        )
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -62,7 +89,11 @@ class Answerer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
-    for name, value in {**MLFLOW_CLIENT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0"}.items():
+    for name, value in {
+        **MLFLOW_CLIENT,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    }.items():
         monkeypatch.setenv(name, value)
     with Answers() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -107,26 +138,56 @@ def errors_of(registry: ModelRegistry, folder: Path) -> dict[str, type[PromoteEr
     return found
 
 
-def test_a_server_that_is_down_is_an_outage_to_every_question(answers: Answers, tmp_path: Path) -> None:
-    assert set(errors_of(open_model_registry(f"http://127.0.0.1:{free_port()}"), tmp_path).values()) == {ModelRegistryUnavailable}
+def test_a_server_that_is_down_is_an_outage_to_every_question(
+    answers: Answers, tmp_path: Path
+) -> None:
+    assert set(
+        errors_of(open_model_registry(f"http://127.0.0.1:{free_port()}"), tmp_path).values()
+    ) == {ModelRegistryUnavailable}
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 404, 418])
-def test_a_faulty_server_or_proxy_is_an_outage_to_every_question(answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int) -> None:
+def test_a_faulty_server_or_proxy_is_an_outage_to_every_question(
+    answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int
+) -> None:
     answers.by_path = {"/": (status, b"<html>try later</html>")}
     assert set(errors_of(registry, tmp_path).values()) == {ModelRegistryUnavailable}
 
 
-@pytest.mark.parametrize("body", [b"<html>login</html>", b"", b"{}", b"[]", b'{"registered_model":{"name":"another","aliases":[]}}'])
-def test_an_answer_about_something_else_is_no_absence(answers: Answers, registry: ModelRegistry, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>login</html>",
+        b"",
+        b"{}",
+        b"[]",
+        b'{"registered_model":{"name":"another","aliases":[]}}',
+    ],
+)
+def test_an_answer_about_something_else_is_no_absence(
+    answers: Answers, registry: ModelRegistry, body: bytes
+) -> None:
     answers.by_path = {"/": (200, body)}
-    for act in (lambda: registry.challenger("flight-delay"), lambda: registry.version("flight-delay", 1), lambda: registry.snapshot(VERSION)):
+    for act in (
+        lambda: registry.challenger("flight-delay"),
+        lambda: registry.version("flight-delay", 1),
+        lambda: registry.snapshot(VERSION),
+    ):
         with pytest.raises(ModelRegistryUnavailable):
             act()
 
 
-def test_only_the_registrys_own_word_makes_a_model_absent(answers: Answers, registry: ModelRegistry) -> None:
-    answers.by_path = {"/": (404, json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model not found"}).encode())}
+def test_only_the_registrys_own_word_makes_a_model_absent(
+    answers: Answers, registry: ModelRegistry
+) -> None:
+    answers.by_path = {
+        "/": (
+            404,
+            json.dumps(
+                {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model not found"}
+            ).encode(),
+        )
+    }
     assert registry.challenger("flight-delay") is None
     with pytest.raises(VersionNotFound):
         registry.version("flight-delay", 1)
@@ -135,16 +196,30 @@ def test_only_the_registrys_own_word_makes_a_model_absent(answers: Answers, regi
         registry.challenger("flight-delay")
 
 
-def test_an_alias_whose_version_vanished_meanwhile_is_an_error(answers: Answers, registry: ModelRegistry) -> None:
-    model = {"registered_model": {"name": "flight-delay", "aliases": [{"alias": "challenger", "version": "3"}]}}
-    gone = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version not found"}).encode()
-    answers.by_path = {"registered-models/get": (200, json.dumps(model).encode()), "model-versions/get": (404, gone)}
+def test_an_alias_whose_version_vanished_meanwhile_is_an_error(
+    answers: Answers, registry: ModelRegistry
+) -> None:
+    model = {
+        "registered_model": {
+            "name": "flight-delay",
+            "aliases": [{"alias": "challenger", "version": "3"}],
+        }
+    }
+    gone = json.dumps(
+        {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version not found"}
+    ).encode()
+    answers.by_path = {
+        "registered-models/get": (200, json.dumps(model).encode()),
+        "model-versions/get": (404, gone),
+    }
     with pytest.raises(VersionNotFound, match="version 3 of flight-delay"):
         registry.challenger("flight-delay")
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_credentials_are_no_outage_and_name_the_setting(answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int) -> None:
+def test_refused_credentials_are_no_outage_and_name_the_setting(
+    answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int
+) -> None:
     answers.by_path = {"/": (status, b"You are not authenticated")}
     assert set(errors_of(registry, tmp_path).values()) == {ModelRegistryRefused}
     with pytest.raises(ModelRegistryRefused, match="MLFLOW_TRACKING_USERNAME"):
@@ -152,30 +227,52 @@ def test_refused_credentials_are_no_outage_and_name_the_setting(answers: Answers
 
 
 @pytest.mark.parametrize("status", [500, 503, 404])
-def test_an_outage_between_the_listing_and_the_download_is_no_missing_file(answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int) -> None:
+def test_an_outage_between_the_listing_and_the_download_is_no_missing_file(
+    answers: Answers, registry: ModelRegistry, tmp_path: Path, status: int
+) -> None:
     answers.by_path = {
         "runs/get": (200, canonical_json(RUN)),
         "artifacts?path=": (200, canonical_json(LISTING)),
         "mlflow-artifacts/artifacts/": (status, b"gone away"),
     }
-    for act in (lambda: registry.snapshot(VERSION), lambda: registry.download_model_folder(VERSION, tmp_path)):
+    for act in (
+        lambda: registry.snapshot(VERSION),
+        lambda: registry.download_model_folder(VERSION, tmp_path),
+    ):
         with pytest.raises(ModelRegistryUnavailable):
             act()
 
 
-def test_a_listing_that_fails_is_an_outage_and_one_without_the_file_an_absence(answers: Answers, registry: ModelRegistry) -> None:
+def test_a_listing_that_fails_is_an_outage_and_one_without_the_file_an_absence(
+    answers: Answers, registry: ModelRegistry
+) -> None:
     answers.by_path = {"runs/get": (200, canonical_json(RUN)), "artifacts?path=": (500, b"")}
     with pytest.raises(ModelRegistryUnavailable):
         registry.snapshot(VERSION)
-    answers.by_path = {"runs/get": (200, canonical_json(RUN)), "artifacts?path=": (200, b'{"files": []}')}
+    answers.by_path = {
+        "runs/get": (200, canonical_json(RUN)),
+        "artifacts?path=": (200, b'{"files": []}'),
+    }
     with pytest.raises(ArtifactNotFound, match=r"has no snapshot\.json"):
         registry.snapshot(VERSION)
 
 
-def test_artifacts_that_refuse_the_credentials_are_refused_and_a_lost_route_is_an_outage(answers: Answers, registry: ModelRegistry) -> None:
-    for status, expected in [(401, ModelRegistryRefused), (403, ModelRegistryRefused), (404, ModelRegistryUnavailable)]:
-        answers.by_path = {"runs/get": (200, canonical_json(RUN)), "mlflow-artifacts": (status, b"{}")}
-        for act in (lambda: registry.snapshot(VERSION), lambda: registry.log_evidence(VERSION, "v1", {"evidence.json": b"{}"})):
+def test_artifacts_that_refuse_the_credentials_are_refused_and_a_lost_route_is_an_outage(
+    answers: Answers, registry: ModelRegistry
+) -> None:
+    for status, expected in [
+        (401, ModelRegistryRefused),
+        (403, ModelRegistryRefused),
+        (404, ModelRegistryUnavailable),
+    ]:
+        answers.by_path = {
+            "runs/get": (200, canonical_json(RUN)),
+            "mlflow-artifacts": (status, b"{}"),
+        }
+        for act in (
+            lambda: registry.snapshot(VERSION),
+            lambda: registry.log_evidence(VERSION, "v1", {"evidence.json": b"{}"}),
+        ):
             with pytest.raises(expected):
                 act()
 
@@ -195,25 +292,36 @@ def test_artifacts_that_refuse_the_credentials_are_refused_and_a_lost_route_is_a
         "s3://bucket/x",
     ],
 )
-def test_a_source_outside_the_runs_artifacts_is_never_fetched(answers: Answers, registry: ModelRegistry, tmp_path: Path, source: str) -> None:
+def test_a_source_outside_the_runs_artifacts_is_never_fetched(
+    answers: Answers, registry: ModelRegistry, tmp_path: Path, source: str
+) -> None:
     answers.by_path = {"runs/get": (200, canonical_json(RUN))}
     with pytest.raises(ModelRegistryRefused, match="not below its run's artifacts"):
-        registry.download_model_folder(ModelVersion("flight-delay", 1, RUN_ID, source, VERSION.created_at), tmp_path)
+        registry.download_model_folder(
+            ModelVersion("flight-delay", 1, RUN_ID, source, VERSION.created_at), tmp_path
+        )
     assert all("runs/get" in path for path in answers.asked)
 
 
-def test_a_server_that_never_answers_costs_a_bounded_wait(answers: Answers, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_costs_a_bounded_wait(
+    answers: Answers, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     answers.delay_seconds = 60
     started = time.monotonic()
-    with pytest.raises(ModelRegistryUnavailable, match="alias challenger of flight-delay, without an answer"):
+    with pytest.raises(
+        ModelRegistryUnavailable, match="alias challenger of flight-delay, without an answer"
+    ):
         registry.challenger("flight-delay")
     assert time.monotonic() - started < 8
 
 
-def test_an_error_says_what_was_asked_what_was_found_and_what_to_do(answers: Answers, registry: ModelRegistry) -> None:
+def test_an_error_says_what_was_asked_what_was_found_and_what_to_do(
+    answers: Answers, registry: ModelRegistry
+) -> None:
     answers.by_path = {"/": (503, b"upstream connect error")}
     with pytest.raises(
-        ModelRegistryUnavailable, match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*See that it runs at PROMOTE_TRACKING_URL"
+        ModelRegistryUnavailable,
+        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*See that it runs at PROMOTE_TRACKING_URL",
     ):
         registry.version("flight-delay", 8)

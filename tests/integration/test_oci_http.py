@@ -19,7 +19,12 @@ import pytest
 
 from infra.local.processes import Program
 from infra.local.registry import start_registry
-from promote.errors import ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
+from promote.errors import (
+    ImageRegistryLoginRefused,
+    ImageRegistryRefused,
+    ImageRegistryUnavailable,
+    InvalidImage,
+)
 from promote.images.content import read_manifest
 from promote.images.http import HttpRegistry
 from promote.images.image import BaseImage, Image, build_image
@@ -27,11 +32,24 @@ from promote.images.port import open_image_registry
 from promote.images.session import RegistrySession
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.promotion_world import World, model_folder
-from tests.grounds.registry_server import PASSWORD, USER, Breaking, let_through, registry_with_password, registry_with_tokens, start_open_registry
+from tests.grounds.registry_server import (
+    PASSWORD,
+    USER,
+    Breaking,
+    let_through,
+    registry_with_password,
+    registry_with_tokens,
+    start_open_registry,
+)
 
 CHUNK_BYTES = 4096
 ONNX = bytes(range(256)) * 64  # 16 KiB: five chunks with its tar
-FOLDER = {"model.onnx": ONNX, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")})}
+FOLDER = {
+    "model.onnx": ONNX,
+    "model.json": canonical_json(
+        {"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")}
+    ),
+}
 IMAGE = build_image(FOLDER)
 _numbers = itertools.count()
 Act: TypeAlias = Callable[[httpx2.Request, httpx2.BaseTransport], httpx2.Response]
@@ -40,7 +58,15 @@ Fault: TypeAlias = Callable[[httpx2.Request, httpx2.BaseTransport], httpx2.Respo
 
 def image_of(onnx: bytes) -> Image:
     return build_image(
-        {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})}
+        {
+            "model.onnx": onnx,
+            "model.json": canonical_json(
+                {
+                    "files": {"model.onnx": digest_of_bytes(onnx)},
+                    "snapshot_id": digest_of_bytes(b""),
+                }
+            ),
+        }
     )
 
 
@@ -91,7 +117,9 @@ def once(is_it: Callable[[httpx2.Request], bool], act: Act) -> Fault:
 
 
 def is_patch_from(start: int) -> Callable[[httpx2.Request], bool]:
-    return lambda request: request.method == "PATCH" and request.headers["content-range"].startswith(f"{start}-")
+    return lambda request: (
+        request.method == "PATCH" and request.headers["content-range"].startswith(f"{start}-")
+    )
 
 
 def never_arrives(request: httpx2.Request, _: httpx2.BaseTransport) -> httpx2.Response:
@@ -111,16 +139,23 @@ def is_cut_in_the_middle(request: httpx2.Request, inner: httpx2.BaseTransport) -
         yield content[: len(content) // 2]
         raise httpx2.WriteError("cut", request=request)
 
-    return inner.handle_request(httpx2.Request(request.method, request.url, headers=request.headers, content=half()))
+    return inner.handle_request(
+        httpx2.Request(request.method, request.url, headers=request.headers, content=half())
+    )
 
 
 def is_whole(opened: Opened, repository: str) -> bool:
-    return opened.registry.find(repository, "v1") == IMAGE.digest and opened.registry.model_folder(repository, IMAGE.digest) == FOLDER
+    return (
+        opened.registry.find(repository, "v1") == IMAGE.digest
+        and opened.registry.model_folder(repository, IMAGE.digest) == FOLDER
+    )
 
 
 def test_a_layer_goes_in_chunks(opened: Opened, repository: str) -> None:
     opened.registry.push(repository, IMAGE, tag="v1")
-    assert opened.network.sent("PATCH") == -(-len(IMAGE.model_layer.content) // CHUNK_BYTES) + 1  # and the configuration
+    assert (
+        opened.network.sent("PATCH") == -(-len(IMAGE.model_layer.content) // CHUNK_BYTES) + 1
+    )  # and the configuration
     assert is_whole(opened, repository)
 
 
@@ -132,17 +167,25 @@ def test_what_is_there_is_not_sent_again(opened: Opened, repository: str) -> Non
     assert opened.network.sent("PUT") == 2  # the manifest by its digest and by its tag
 
 
-def test_a_chunk_that_never_arrived_is_sent_again_and_no_other(opened: Opened, repository: str) -> None:
+def test_a_chunk_that_never_arrived_is_sent_again_and_no_other(
+    opened: Opened, repository: str
+) -> None:
     opened.breaks(once(is_patch_from(2 * CHUNK_BYTES), never_arrives))
     opened.registry.push(repository, IMAGE, tag="v1")
-    starts = [request.headers["content-range"].partition("-")[0] for request in opened.network.requests if request.method == "PATCH"]
+    starts = [
+        request.headers["content-range"].partition("-")[0]
+        for request in opened.network.requests
+        if request.method == "PATCH"
+    ]
     assert starts[:5] == ["0", "4096", "8192", "8192", "12288"]
     assert opened.network.sent("POST", "uploads") == 2
     assert is_whole(opened, repository)
 
 
 @pytest.mark.parametrize("act", [is_cut_in_the_middle, is_answered_in_vain])
-def test_an_upload_that_the_registry_gave_up_after_a_cut_begins_anew(opened: Opened, repository: str, act: Act) -> None:
+def test_an_upload_that_the_registry_gave_up_after_a_cut_begins_anew(
+    opened: Opened, repository: str, act: Act
+) -> None:
     opened.breaks(once(is_patch_from(2 * CHUNK_BYTES), act))
     opened.registry.push(repository, IMAGE, tag="v1")
     assert opened.network.sent("POST", "uploads") == 3
@@ -161,14 +204,20 @@ def test_an_upload_that_the_registry_gave_up_after_a_cut_begins_anew(opened: Ope
     ids=["begin", "end of a blob", "manifest", "tag", "look"],
 )
 @pytest.mark.parametrize("act", [never_arrives, is_answered_in_vain])
-def test_an_answer_or_a_question_lost_once_changes_nothing(opened: Opened, repository: str, is_it: Callable[..., bool], act: Act) -> None:
+def test_an_answer_or_a_question_lost_once_changes_nothing(
+    opened: Opened, repository: str, is_it: Callable[..., bool], act: Act
+) -> None:
     opened.breaks(once(is_it, act))
     assert opened.registry.push(repository, IMAGE, tag="v1") == IMAGE.digest
     assert is_whole(opened, repository)
 
 
-def test_a_cut_that_does_not_end_is_an_outage_and_leaves_no_tag(opened: Opened, repository: str) -> None:
-    opened.breaks(lambda request, inner: never_arrives(request, inner) if request.method == "PATCH" else None)
+def test_a_cut_that_does_not_end_is_an_outage_and_leaves_no_tag(
+    opened: Opened, repository: str
+) -> None:
+    opened.breaks(
+        lambda request, inner: never_arrives(request, inner) if request.method == "PATCH" else None
+    )
     with pytest.raises(ImageRegistryUnavailable, match="did not answer PATCH"):
         opened.registry.push(repository, IMAGE, tag="v1")
     assert opened.network.sent("PATCH") <= 5
@@ -178,7 +227,9 @@ def test_a_cut_that_does_not_end_is_an_outage_and_leaves_no_tag(opened: Opened, 
 
 
 def test_an_upload_that_does_not_grow_is_given_up(opened: Opened, repository: str) -> None:
-    def says_it_has_the_first_chunk(request: httpx2.Request, inner: httpx2.BaseTransport) -> httpx2.Response | None:
+    def says_it_has_the_first_chunk(
+        request: httpx2.Request, inner: httpx2.BaseTransport
+    ) -> httpx2.Response | None:
         if request.method != "PATCH":
             return None
         answer = inner.handle_request(request)
@@ -200,33 +251,55 @@ def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository
         answer.read()
         opened.breaks(let_through)
         other._put_blob(repository, another.config.digest, io.BytesIO(another.config.content))
-        other._put_blob(repository, another.model_layer.digest, io.BytesIO(another.model_layer.content))
+        other._put_blob(
+            repository, another.model_layer.digest, io.BytesIO(another.model_layer.content)
+        )
         other._put_manifest(repository, "v1", another)
         return answer
 
     another = image_of(b"another")
-    opened.breaks(once(lambda request: request.method == "PUT" and str(request.url).endswith("/manifests/v1"), take))
+    opened.breaks(
+        once(
+            lambda request: request.method == "PUT" and str(request.url).endswith("/manifests/v1"),
+            take,
+        )
+    )
     with pytest.raises(ImageRegistryRefused, match=f"names {another.digest} already"):
         opened.registry.push(repository, IMAGE, tag="v1")
 
 
-def test_the_same_image_pushed_by_four_at_once_is_there_once(server: tuple[str, Path], repository: str) -> None:
+def test_the_same_image_pushed_by_four_at_once_is_there_once(
+    server: tuple[str, Path], repository: str
+) -> None:
     with ExitStack() as close, ThreadPoolExecutor(4) as pool:
         writers = [Opened(server[0]) for _ in range(4)]
         for writer in writers:
             close.callback(writer.registry.close)
-        assert set(pool.map(lambda writer: writer.registry.push(repository, IMAGE, tag="v1"), writers)) == {IMAGE.digest}
+        assert set(
+            pool.map(lambda writer: writer.registry.push(repository, IMAGE, tag="v1"), writers)
+        ) == {IMAGE.digest}
         assert is_whole(writers[0], repository)
 
 
 @pytest.mark.parametrize(("faults", "pushed"), [(1, True), (100, False)])
-def test_a_blob_that_the_registry_does_not_see_yet_is_looked_for_again_and_not_for_ever(opened: Opened, repository: str, faults: int, pushed: bool) -> None:
+def test_a_blob_that_the_registry_does_not_see_yet_is_looked_for_again_and_not_for_ever(
+    opened: Opened, repository: str, faults: int, pushed: bool
+) -> None:
     left = iter(range(faults))
 
-    def lacks_a_blob(request: httpx2.Request, _inner: httpx2.BaseTransport) -> httpx2.Response | None:
-        if request.method != "PUT" or "/manifests/" not in str(request.url) or next(left, None) is None:
+    def lacks_a_blob(
+        request: httpx2.Request, _inner: httpx2.BaseTransport
+    ) -> httpx2.Response | None:
+        if (
+            request.method != "PUT"
+            or "/manifests/" not in str(request.url)
+            or next(left, None) is None
+        ):
             return None
-        errors = [{"code": "DIGEST_INVALID", "message": "as scripted"}, {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"}]
+        errors = [
+            {"code": "DIGEST_INVALID", "message": "as scripted"},
+            {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"},
+        ]
         return httpx2.Response(400, json={"errors": errors}, request=request)
 
     opened.breaks(lacks_a_blob)
@@ -237,7 +310,9 @@ def test_a_blob_that_the_registry_does_not_see_yet_is_looked_for_again_and_not_f
             opened.registry.push(repository, IMAGE, tag="v1")
 
 
-def test_a_damaged_layer_is_never_read_as_a_model(opened: Opened, repository: str, server: tuple[str, Path]) -> None:
+def test_a_damaged_layer_is_never_read_as_a_model(
+    opened: Opened, repository: str, server: tuple[str, Path]
+) -> None:
     other = image_of(b"to be damaged")
     opened.registry.push(repository, other, tag="v1")
     digest = other.model_layer.digest.removeprefix("sha256:")
@@ -247,13 +322,24 @@ def test_a_damaged_layer_is_never_read_as_a_model(opened: Opened, repository: st
         opened.registry.model_folder(repository, other.digest)
 
 
-def test_an_image_that_lost_a_blob_counts_as_not_there_and_is_mended(server: tuple[str, Path], repository: str) -> None:
+def test_an_image_that_lost_a_blob_counts_as_not_there_and_is_mended(
+    server: tuple[str, Path], repository: str
+) -> None:
     writer, reader = Opened(server[0]), Opened(server[0])
     writer.registry.push(repository, IMAGE, tag="v1")
-    link = server[1] / "docker/registry/v2/repositories" / repository / "_layers/sha256" / IMAGE.config.digest[7:] / "link"
+    link = (
+        server[1]
+        / "docker/registry/v2/repositories"
+        / repository
+        / "_layers/sha256"
+        / IMAGE.config.digest[7:]
+        / "link"
+    )
     link.unlink()
     assert reader.registry.find(repository, "v1") is None
-    assert reader.registry.push(repository, IMAGE, tag="v1") == reader.registry.find(repository, "v1")
+    assert reader.registry.push(repository, IMAGE, tag="v1") == reader.registry.find(
+        repository, "v1"
+    )
     writer.registry.close()
     reader.registry.close()
 
@@ -264,33 +350,61 @@ def push_base(url: str, architecture: str = "amd64", *, in_index: bool = False) 
     image = image_of(b"the server's own files")
     digest = opened.registry.push("ratchet/serving", image, tag=f"base{next(_numbers)}")
     if in_index:
-        other = opened.registry.push("ratchet/serving", image_of(b"of another machine"), tag=f"other{next(_numbers)}")
-        machines = [("arm64", other), (architecture, digest)]  # a registry takes an index of images that it has
-        platforms = [{"digest": named, "platform": {"os": "linux", "architecture": machine}} for machine, named in machines]
+        other = opened.registry.push(
+            "ratchet/serving", image_of(b"of another machine"), tag=f"other{next(_numbers)}"
+        )
+        machines = [
+            ("arm64", other),
+            (architecture, digest),
+        ]  # a registry takes an index of images that it has
+        platforms = [
+            {"digest": named, "platform": {"os": "linux", "architecture": machine}}
+            for machine, named in machines
+        ]
         manifests = [{**image.manifest.descriptor, **platform} for platform in platforms]
-        index = canonical_json({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests})
+        index = canonical_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": manifests,
+            }
+        )
         headers = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
-        opened.session.send("PUT", f"/v2/ratchet/serving/manifests/{digest_of_bytes(index)}", answers={201}, content=index, headers=headers)
+        opened.session.send(
+            "PUT",
+            f"/v2/ratchet/serving/manifests/{digest_of_bytes(index)}",
+            answers={201},
+            content=index,
+            headers=headers,
+        )
         digest = digest_of_bytes(index)
     opened.registry.close()
     return f"ratchet/serving@{digest}"
 
 
 @pytest.mark.parametrize("in_index", [False, True], ids=["image", "index"])
-def test_the_layers_of_a_base_are_mounted_not_sent(server: tuple[str, Path], repository: str, in_index: bool) -> None:
+def test_the_layers_of_a_base_are_mounted_not_sent(
+    server: tuple[str, Path], repository: str, in_index: bool
+) -> None:
     base = push_base(server[0], in_index=in_index)
     network = Breaking(let_through)
     registry = open_image_registry(server[0], base_image=base, transport=network)
     image = build_image(FOLDER, base=registry.base_image())
     assert len(image.base_layers) == 1
-    assert registry.push(repository, image, tag="v1") == registry.find(repository, "v1") == image.digest
+    assert (
+        registry.push(repository, image, tag="v1")
+        == registry.find(repository, "v1")
+        == image.digest
+    )
     assert network.sent("POST", f"mount={image.base_layers[0]['digest']}") == 1
     assert network.sent("PATCH") == 2  # model layer and configuration
     assert registry.model_folder(repository, image.digest) == FOLDER
     registry.close()
 
 
-def test_the_layers_of_a_base_elsewhere_are_copied_once(server: tuple[str, Path], repository: str, tmp_path: Path) -> None:
+def test_the_layers_of_a_base_elsewhere_are_copied_once(
+    server: tuple[str, Path], repository: str, tmp_path: Path
+) -> None:
     base = push_base(server[0])
     program, url = start_open_registry(tmp_path)
     try:
@@ -298,30 +412,55 @@ def test_the_layers_of_a_base_elsewhere_are_copied_once(server: tuple[str, Path]
         registry = open_image_registry(url, base_image=f"{server[0]}/{base}", transport=network)
         for onnx in (b"one", b"two"):
             image = build_image(
-                {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})},
+                {
+                    "model.onnx": onnx,
+                    "model.json": canonical_json(
+                        {
+                            "files": {"model.onnx": digest_of_bytes(onnx)},
+                            "snapshot_id": digest_of_bytes(b""),
+                        }
+                    ),
+                },
                 base=registry.base_image(),
             )
-            assert registry.push(repository, image, tag=onnx.decode()) == registry.find(repository, onnx.decode())
-        assert network.sent("PATCH") == 5  # the base's layer once; two model layers and configurations
+            assert registry.push(repository, image, tag=onnx.decode()) == registry.find(
+                repository, onnx.decode()
+            )
+        assert (
+            network.sent("PATCH") == 5
+        )  # the base's layer once; two model layers and configurations
         registry.close()
     finally:
         program.stop()
 
 
 def test_a_base_that_is_not_there_or_for_another_machine_is_named(server: tuple[str, Path]) -> None:
-    absent = open_image_registry(server[0], base_image=f"ratchet/serving@{digest_of_bytes(b'absent')}")
+    absent = open_image_registry(
+        server[0], base_image=f"ratchet/serving@{digest_of_bytes(b'absent')}"
+    )
     with pytest.raises(InvalidImage, match="is not there"):
         absent.base_image()
     absent.close()
-    other = open_image_registry(server[0], base_image=push_base(server[0], "riscv64", in_index=True))
+    other = open_image_registry(
+        server[0], base_image=push_base(server[0], "riscv64", in_index=True)
+    )
     with pytest.raises(InvalidImage, match="has no linux/amd64"):
         other.base_image()
     other.close()
 
 
-def test_a_base_whose_configuration_is_of_another_machine_is_refused(server: tuple[str, Path]) -> None:
-    config = canonical_json({"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}})
-    image = build_image(FOLDER, base=BaseImage(canonical_json({"config": {"digest": digest_of_bytes(config)}, "layers": []}), config))
+def test_a_base_whose_configuration_is_of_another_machine_is_refused(
+    server: tuple[str, Path],
+) -> None:
+    config = canonical_json(
+        {"architecture": "arm64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+    )
+    image = build_image(
+        FOLDER,
+        base=BaseImage(
+            canonical_json({"config": {"digest": digest_of_bytes(config)}, "layers": []}), config
+        ),
+    )
     opened = Opened(server[0])
     digest = opened.registry.push("ratchet/serving", image, tag=f"arm{next(_numbers)}")
     registry = open_image_registry(server[0], base_image=f"ratchet/serving@{digest}")
@@ -331,8 +470,12 @@ def test_a_base_whose_configuration_is_of_another_machine_is_refused(server: tup
     opened.registry.close()
 
 
-def test_a_promotion_ships_on_the_base_and_names_where_the_cluster_pulls(server: tuple[str, Path], opened: Opened) -> None:
-    registry = open_image_registry(server[0], base_image=push_base(server[0]), pull_host="registry.local:5000")
+def test_a_promotion_ships_on_the_base_and_names_where_the_cluster_pulls(
+    server: tuple[str, Path], opened: Opened
+) -> None:
+    registry = open_image_registry(
+        server[0], base_image=push_base(server[0]), pull_host="registry.local:5000"
+    )
     world = World(images=registry)
     world.ship()
     name, _, digest = world.named().image.partition("@")
@@ -342,7 +485,9 @@ def test_a_promotion_ships_on_the_base_and_names_where_the_cluster_pulls(server:
     registry.close()
 
 
-def test_a_registry_with_a_password_takes_ours_and_refuses_another(tmp_path: Path, repository: str) -> None:
+def test_a_registry_with_a_password_takes_ours_and_refuses_another(
+    tmp_path: Path, repository: str
+) -> None:
     with registry_with_password(tmp_path) as url:
         registry = open_image_registry(url, user=USER, password=PASSWORD)
         assert registry.push(repository, IMAGE, tag="v1") == registry.find(repository, "v1")
@@ -355,19 +500,31 @@ def test_a_registry_with_a_password_takes_ours_and_refuses_another(tmp_path: Pat
             stranger.close()
 
 
-def test_a_registry_with_tokens_is_pushed_to_with_one_for_each_need(tmp_path: Path, repository: str) -> None:
+def test_a_registry_with_tokens_is_pushed_to_with_one_for_each_need(
+    tmp_path: Path, repository: str
+) -> None:
     with registry_with_tokens(tmp_path) as (url, tokens):
         registry = open_image_registry(url, user=USER, password=PASSWORD)
         registry.push("ratchet/serving", image_of(b"base"), tag="base")
         registry.close()
-        based = open_image_registry(url, base_image=f"ratchet/serving@{image_of(b'base').digest}", user=USER, password=PASSWORD)
+        based = open_image_registry(
+            url,
+            base_image=f"ratchet/serving@{image_of(b'base').digest}",
+            user=USER,
+            password=PASSWORD,
+        )
         image = build_image(FOLDER, base=based.base_image())
         assert based.push(repository, image, tag="v1") == based.find(repository, "v1")
         based.close()
-        asked = [{scope.rpartition(":")[2] for scope in scopes if repository in scope} for scopes in tokens.scopes]
+        asked = [
+            {scope.rpartition(":")[2] for scope in scopes if repository in scope}
+            for scopes in tokens.scopes
+        ]
         assert {"pull"} in asked
         assert {"pull,push"} in asked or {"push,pull"} in asked
-        assert any(len(scopes) == 2 for scopes in tokens.scopes), "a mount needs both repositories in one token"
+        assert any(len(scopes) == 2 for scopes in tokens.scopes), (
+            "a mount needs both repositories in one token"
+        )
         stranger = open_image_registry(url, user=USER, password="wrong")
         with pytest.raises(ImageRegistryLoginRefused, match="who are you"):
             stranger.find(repository, "v1")
@@ -378,13 +535,17 @@ def test_a_token_that_expired_is_fetched_again(tmp_path: Path, repository: str) 
     with registry_with_tokens(tmp_path) as (url, tokens):
         session = RegistrySession(url, credentials=lambda: (USER, PASSWORD))
         scopes = [f"repository:{repository}:pull,push"]
-        session._token = f"Bearer {tokens.token(scopes, seconds=-120)}"  # distribution forgives 60 s
+        session._token = (
+            f"Bearer {tokens.token(scopes, seconds=-120)}"  # distribution forgives 60 s
+        )
         assert HttpRegistry(session).push(repository, IMAGE, tag="v1") == IMAGE.digest
         assert tokens.scopes, "the old token would do: the test shows nothing"
         session.close()
 
 
-def test_a_registry_that_dies_is_an_outage_and_later_goes_on(tmp_path: Path, repository: str) -> None:
+def test_a_registry_that_dies_is_an_outage_and_later_goes_on(
+    tmp_path: Path, repository: str
+) -> None:
     program, url = start_open_registry(tmp_path)
     opened = Opened(url)
 
@@ -409,9 +570,18 @@ def test_a_registry_that_dies_is_an_outage_and_later_goes_on(tmp_path: Path, rep
             again.stop()
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo reads our images back: apt-get install skopeo")
-def test_skopeo_reads_the_image_back_by_its_digest(server: tuple[str, Path], opened: Opened, repository: str) -> None:
+@pytest.mark.skipif(
+    shutil.which("skopeo") is None, reason="skopeo reads our images back: apt-get install skopeo"
+)
+def test_skopeo_reads_the_image_back_by_its_digest(
+    server: tuple[str, Path], opened: Opened, repository: str
+) -> None:
     opened.registry.push(repository, IMAGE, tag="v1")
     reference = f"docker://{opened.registry.reference(repository, IMAGE.digest)}"
-    run = subprocess.run(["skopeo", "--insecure-policy", "inspect", "--tls-verify=false", reference], check=True, capture_output=True, timeout=60)
+    run = subprocess.run(
+        ["skopeo", "--insecure-policy", "inspect", "--tls-verify=false", reference],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     assert json.loads(run.stdout)["Digest"] == IMAGE.digest

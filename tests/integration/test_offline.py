@@ -31,7 +31,9 @@ socket.create_connection(server.getsockname()).close()
 socket.getaddrinfo("localhost", 80)
 """
 in_ci = os.environ.get("CI") == "true"
-needs_namespace = pytest.mark.skipif(bool(why_not_offline()) and not in_ci, reason=why_not_offline())
+needs_namespace = pytest.mark.skipif(
+    bool(why_not_offline()) and not in_ci, reason=why_not_offline()
+)
 needs_browser = pytest.mark.skipif(bool(why_no_browser()) and not in_ci, reason=why_no_browser())
 
 
@@ -43,7 +45,9 @@ needs_browser = pytest.mark.skipif(bool(why_no_browser()) and not in_ci, reason=
         (STAYS_AT_HOME, []),
     ],
 )
-def test_the_trap_writes_down_what_a_program_asks_of_others(tmp_path: Path, code: str, found: list[str]) -> None:
+def test_the_trap_writes_down_what_a_program_asks_of_others(
+    tmp_path: Path, code: str, found: list[str]
+) -> None:
     attempts = tmp_path / "attempts"
     subprocess.run(offline([sys.executable, "-c", code], attempts), check=True, timeout=60)
     assert read_attempts(attempts) == found
@@ -72,7 +76,9 @@ def page() -> Iterator[str]:
 
 
 @needs_browser
-def test_the_browser_says_what_a_page_shows_and_what_else_the_page_asks_for(tmp_path: Path, page: str) -> None:
+def test_the_browser_says_what_a_page_shows_and_what_else_the_page_asks_for(
+    tmp_path: Path, page: str
+) -> None:
     opened = open_page(page, tmp_path / "browser")
     assert "written by a script" in opened.dom
     assert opened.elsewhere == ("http://cdn.example/ui.js",)

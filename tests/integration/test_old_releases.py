@@ -56,7 +56,9 @@ def a_week_later(snapshot: Snapshot) -> pa.Table:
     return pa.concat_tables([rows, pa.table(moved)])
 
 
-def test_a_challenger_of_today_is_judged_against_the_old_release(old: OldRelease, tmp_path: Path) -> None:
+def test_a_challenger_of_today_is_judged_against_the_old_release(
+    old: OldRelease, tmp_path: Path
+) -> None:
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as database:
         database.execute("SET TimeZone='UTC'")
         database.register("rows", a_week_later(old.snapshot))
@@ -119,7 +121,9 @@ def test_todays_server_gives_the_old_models_answers(old: OldRelease, server: str
 
 
 @pytest.mark.parametrize("path", ["metadata", "schema"])
-def test_todays_server_says_what_an_old_reader_needs(old: OldRelease, server: str, path: str) -> None:
+def test_todays_server_says_what_an_old_reader_needs(
+    old: OldRelease, server: str, path: str
+) -> None:
     answer = httpx2.get(f"{server}/{path}", trust_env=False)
     assert answer.status_code == 200
     assert_keeps(answer.json(), old.json(f"server/{path}.json"))
@@ -151,7 +155,9 @@ class OldServer:
         if path != "/predict":
             return 404, None
         self.asked += 1
-        if body.keys() != {"blocks"} or any(block.keys() != {"columns"} for block in body["blocks"]):
+        if body.keys() != {"blocks"} or any(
+            block.keys() != {"columns"} for block in body["blocks"]
+        ):
             return 400, {"error": "not what a server of this release takes"}
         said = self.old.json("server/predict.json")
         columns, answer = said["request"]["blocks"][0]["columns"], said["answer"][0]

@@ -28,8 +28,16 @@ from tests.grounds.forge_server import REPOSITORY, start_forge
 from tests.integration.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
-LOADED_ONCE = ["promote.forge.github", "promote.images.layout", "promote.cluster.kubernetes", "promote.registry.mlflow", "tests.integration.killed_promotion"]
-PROCESSES.set_forkserver_preload(LOADED_ONCE)  # or each of some seventy processes would load the clients anew
+LOADED_ONCE = [
+    "promote.forge.github",
+    "promote.images.layout",
+    "promote.cluster.kubernetes",
+    "promote.registry.mlflow",
+    "tests.integration.killed_promotion",
+]
+PROCESSES.set_forkserver_preload(
+    LOADED_ONCE
+)  # or each of some seventy processes would load the clients anew
 MODEL = "flight-delay-killed"
 WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5
 
@@ -49,10 +57,18 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         image = self.server.images.get(self.path.rpartition("/server-")[2])
-        counters = dict.fromkeys(("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1)
+        counters = dict.fromkeys(
+            ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1
+        )
         container = {"name": "server", "image": image}
-        deployment = {"metadata": {"generation": 1}, "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}}, "status": counters}
-        body = json.dumps(deployment if image else {"kind": "Status", "reason": "NotFound", "code": 404}).encode()
+        deployment = {
+            "metadata": {"generation": 1},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+            "status": counters,
+        }
+        body = json.dumps(
+            deployment if image else {"kind": "Status", "reason": "NotFound", "code": 404}
+        ).encode()
         self.send_response(200 if image else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -81,16 +97,29 @@ class Ground:
 
     def look(self, model: str) -> Observation:
         rollout = KubernetesRollout(self.settings["cluster_url"])
-        parts = Parts(self.forge, rollout, self.retrain.registry, self.images, clock=lambda: datetime.now(UTC), deadline=timedelta(minutes=5))
+        parts = Parts(
+            self.forge,
+            rollout,
+            self.retrain.registry,
+            self.images,
+            clock=lambda: datetime.now(UTC),
+            deadline=timedelta(minutes=5),
+        )
         seen = Observer(parts).look(model)
         assert not seen.is_blind
         return seen
 
     def register(self, model: str) -> None:
         folder = model_folder(next(self.numbers))
-        card = ModelCard.model_validate_json(folder["model.json"]).model_copy(update={"model": model})
+        card = ModelCard.model_validate_json(folder["model.json"]).model_copy(
+            update={"model": model}
+        )
         folder["model.json"] = card.to_bytes()
-        tags = {"model_digest": digest_of_bytes(folder["model.json"]), "snapshot_id": card.snapshot_id, "recipe_digest": card.recipe_digest}
+        tags = {
+            "model_digest": digest_of_bytes(folder["model.json"]),
+            "snapshot_id": card.snapshot_id,
+            "recipe_digest": card.recipe_digest,
+        }
         self.retrain.register(model, folder, snapshot=b"{}", tags=tags)
 
     def run(self, told: Run) -> bool:
@@ -112,7 +141,10 @@ class Ground:
         self.cluster.images[model] = named.release.image
 
     def verdicts(self, version: int) -> int:
-        return sum(name.startswith("verdict.") for name in self.retrain.registry.version(MODEL, version).tags)
+        return sum(
+            name.startswith("verdict.")
+            for name in self.retrain.registry.version(MODEL, version).tags
+        )
 
     def comments(self, number: int) -> int:
         return len(list(self.forge._repository.get_pull(number).get_issue_comments()))
@@ -121,7 +153,10 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("killed")
-    files = {"dags/models/flight_delay.yaml": SPEC.replace(b"flight-delay", MODEL.encode()), "dags/models/flight_delay.sql": b"select 1\n"}
+    files = {
+        "dags/models/flight_delay.yaml": SPEC.replace(b"flight-delay", MODEL.encode()),
+        "dags/models/flight_delay.sql": b"select 1\n",
+    }
     forge, url, _, token = start_forge(folder / "forge", files=files)
     cluster = Cluster()
     threading.Thread(target=cluster.serve_forever, daemon=True).start()
@@ -165,13 +200,20 @@ def test_killed_at_every_write_and_run_again_the_end_is_the_same(ground: Ground)
             _is_proposed_once(ground, "rollback", back)
             _land(ground, killer, dies_at=1 + number // 2 % WRITES_OF_A_RECORD)
             _served(ground, back)
-    assert killer.killed >= WRITES_OF_A_PROPOSAL, f"only {killer.killed} runs were killed: the moments no longer fit what promote does"
+    assert killer.killed >= WRITES_OF_A_PROPOSAL, (
+        f"only {killer.killed} runs were killed: the moments no longer fit what promote does"
+    )
 
 
 def _is_proposed_once(ground: Ground, purpose: str, version: int) -> None:
     seen = ground.look(MODEL)
     (proposal,) = seen.open
-    assert (proposal.branch.purpose, proposal.branch.version, proposal.as_proposed, proposal.gate) == (purpose, version, True, "success")
+    assert (
+        proposal.branch.purpose,
+        proposal.branch.version,
+        proposal.as_proposed,
+        proposal.gate,
+    ) == (purpose, version, True, "success")
     assert sum(observed.pull.branch == proposal.pull.branch for observed in seen.pulls) == 1
 
 
@@ -185,6 +227,12 @@ def _served(ground: Ground, version: int) -> None:
     seen = ground.look(MODEL)
     assert seen.named is not None
     assert seen.named.release is not None
-    assert (seen.named.release.version, seen.named.served, seen.champion) == (version, True, version)
-    (merged,) = [observed.pull for observed in seen.pulls if observed.pull.merge_commit == seen.named.commit]
+    assert (seen.named.release.version, seen.named.served, seen.champion) == (
+        version,
+        True,
+        version,
+    )
+    (merged,) = [
+        observed.pull for observed in seen.pulls if observed.pull.merge_commit == seen.named.commit
+    ]
     assert ground.comments(merged.number) == 1

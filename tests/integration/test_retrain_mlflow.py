@@ -61,8 +61,23 @@ def client(mlflow_server):
 
 
 def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("retrain")), "run", environment["MODEL"], "--end", END, "--json", *arguments]
-    return subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [
+        str(Path(sys.executable).with_name("retrain")),
+        "run",
+        environment["MODEL"],
+        "--end",
+        END,
+        "--json",
+        *arguments,
+    ]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def kill_once(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
@@ -90,20 +105,35 @@ def versions_of(client, model: str):
 
 
 @pytest.mark.slow
-def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_can_read(environment, client, tmp_path):
+def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_can_read(
+    environment, client, tmp_path
+):
     model = environment["MODEL"]
     code, outcome, err = finish(start(environment))
     assert code == 0, err
     assert (outcome["outcome"], outcome["version"]) == ("registered", 1)
     code, again, _ = finish(start(environment))
-    assert (code, again["outcome"], again["version"], again["run_id"]) == (0, "found", 1, outcome["run_id"])
+    assert (code, again["outcome"], again["version"], again["run_id"]) == (
+        0,
+        "found",
+        1,
+        outcome["run_id"],
+    )
 
     [version] = versions_of(client, model)
     [parent] = runs_of(client, model)
     assert client.get_model_version_by_alias(model, "challenger").version == version.version
     assert version.run_id == parent.info.run_id == outcome["run_id"]
     assert version.source == f"{parent.info.artifact_uri}/model"
-    assert set(version.tags) == {"snapshot_id", "window_start", "window_end", "technique", "recipe_digest", "model_digest", "git_revision"}
+    assert set(version.tags) == {
+        "snapshot_id",
+        "window_start",
+        "window_end",
+        "technique",
+        "recipe_digest",
+        "model_digest",
+        "git_revision",
+    }
     assert version.tags["window_start"] == "2013-01-11T00:00:00Z"
     assert version.tags["git_revision"] == "abc123"
     assert "log loss" in version.description
@@ -111,18 +141,32 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
     assert parent.info.run_name == f"{model} {END}"
     assert parent.info.status == "FINISHED"
     assert {"validation_log_loss", "test_log_loss", "test_roc_auc"} <= set(parent.data.metrics)
-    children = [run for run in runs_of(client, model, parents_only=False) if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(child.info.run_name for child in children) == [f"{model} {END} boosted_trees", f"{model} {END} logistic"]
-    contexts = {tag.value: one.dataset.name for one in parent.inputs.dataset_inputs for tag in one.tags}
+    children = [
+        run
+        for run in runs_of(client, model, parents_only=False)
+        if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    ]
+    assert sorted(child.info.run_name for child in children) == [
+        f"{model} {END} boosted_trees",
+        f"{model} {END} logistic",
+    ]
+    contexts = {
+        tag.value: one.dataset.name for one in parent.inputs.dataset_inputs for tag in one.tags
+    }
     assert contexts == {split: f"{model} {split}" for split in ("train", "validation", "test")}
 
     folder = Path(client.download_artifacts(parent.info.run_id, "", str(tmp_path)))
     card = ModelCard.model_validate_json((folder / "model/model.json").read_bytes())
     assert card.model_digest == version.tags["model_digest"]
     assert digest_of_bytes((folder / "model/model.onnx").read_bytes()) == card.files["model.onnx"]
-    assert snapshot_from_bytes((folder / "snapshot.json").read_bytes()).snapshot_id == version.tags["snapshot_id"]
+    assert (
+        snapshot_from_bytes((folder / "snapshot.json").read_bytes()).snapshot_id
+        == version.tags["snapshot_id"]
+    )
     session = onnxruntime.InferenceSession(folder / "model/model.onnx")
-    assert [one.name for one in session.get_inputs()] == [feature.name for feature in card.io.features]
+    assert [one.name for one in session.get_inputs()] == [
+        feature.name for feature in card.io.features
+    ]
     assert len(list((folder / "pictures").iterdir())) == 4
 
     from mlflow.models import Model  # noqa: PLC0415 - as above
@@ -133,7 +177,9 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # six processes, each of which imports for seconds
-def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_and_one_version(environment, client):
+def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_and_one_version(
+    environment, client
+):
     model = environment["MODEL"]
 
     def with_status(status: str) -> set[str]:
@@ -148,7 +194,9 @@ def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_an
         lambda: versions_of(client, model),
     ):
         kill_once(start(environment), lambda moment=moment: bool(moment()))
-        interrupted |= with_status("RUNNING")  # not what was seen before the kill: a run may have gone on to its end in between
+        interrupted |= with_status(
+            "RUNNING"
+        )  # not what was seen before the kill: a run may have gone on to its end in between
     assert interrupted
 
     code, outcome, err = finish(start(environment))
@@ -163,7 +211,9 @@ def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_an
 
 
 @pytest.mark.slow
-def test_without_mlflow_the_exit_code_says_try_again_and_the_message_says_what_to_do(environment, client):
+def test_without_mlflow_the_exit_code_says_try_again_and_the_message_says_what_to_do(
+    environment, client
+):
     nobody = f"http://127.0.0.1:{free_port()}"
     code, outcome, err = finish(start({**environment, "RETRAIN_TRACKING_URL": nobody}))
     assert (code, outcome) == (75, {})

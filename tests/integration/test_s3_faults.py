@@ -33,7 +33,11 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        said = f"<Error><Code>{self.server.code}</Code><Message>as scripted</Message></Error>".encode() if self.server.code else b"x" * 100
+        said = (
+            f"<Error><Code>{self.server.code}</Code><Message>as scripted</Message></Error>".encode()
+            if self.server.code
+            else b"x" * 100
+        )
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
@@ -52,7 +56,13 @@ def faulty() -> Iterator[FaultyS3]:
     with FaultyS3() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        with asked_at({**MOTO_KEYS, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}", "AWS_MAX_ATTEMPTS": "1"}):
+        with asked_at(
+            {
+                **MOTO_KEYS,
+                "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{server.server_port}",
+                "AWS_MAX_ATTEMPTS": "1",
+            }
+        ):
             yield server
         server.shutdown()
         thread.join()
@@ -69,14 +79,20 @@ def write(uri: str) -> None:
         (400, "ExpiredToken", "the AWS credentials have expired: renew them"),
         (403, "InvalidAccessKeyId", "AWS does not know these credentials"),
         (403, "SignatureDoesNotMatch", "AWS does not accept these credentials"),
-        (403, "AccessDenied", "the bucket refuses this role: give it the policy of infra/aws/roles.yaml"),
+        (
+            403,
+            "AccessDenied",
+            "the bucket refuses this role: give it the policy of infra/aws/roles.yaml",
+        ),
         (404, "NoSuchBucket", "there is no such bucket: create it"),
         (403, "RequestTimeTooSkewed", "this machine's clock is wrong"),
         (400, "AuthorizationHeaderMalformed", "the bucket is in another region: set AWS_REGION"),
         (405, "MethodNotAllowed", "S3 refuses"),
     ],
 )
-def test_a_refusal_says_which_file_and_what_to_do_and_is_not_tried_again(faulty: FaultyS3, status: int, code: str, advice: str) -> None:
+def test_a_refusal_says_which_file_and_what_to_do_and_is_not_tried_again(
+    faulty: FaultyS3, status: int, code: str, advice: str
+) -> None:
     faulty.status, faulty.code = status, code
     with pytest.raises(StoreRefused, match=advice) as caught:
         files_of(URI).read(URI)
@@ -84,7 +100,15 @@ def test_a_refusal_says_which_file_and_what_to_do_and_is_not_tried_again(faulty:
     assert not caught.value.is_transient
 
 
-@pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (503, "SlowDown"), (503, "ServiceUnavailable"), (400, "RequestTimeout")])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (500, "InternalError"),
+        (503, "SlowDown"),
+        (503, "ServiceUnavailable"),
+        (400, "RequestTimeout"),
+    ],
+)
 def test_an_outage_is_worth_another_try(faulty: FaultyS3, status: int, code: str) -> None:
     faulty.status, faulty.code = status, code
     with pytest.raises(StoreUnavailable, match="cannot be had now") as caught:
@@ -99,7 +123,10 @@ def test_an_answer_that_is_cut_off_is_worth_another_try(faulty: FaultyS3) -> Non
 
 
 def test_nobody_there_is_worth_another_try() -> None:
-    with asked_at({**MOTO_KEYS, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}), pytest.raises(StoreUnavailable, match="cannot be reached"):
+    with (
+        asked_at({**MOTO_KEYS, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}),
+        pytest.raises(StoreUnavailable, match="cannot be reached"),
+    ):
         files_of(URI).read(URI)
 
 
@@ -107,7 +134,9 @@ def test_without_credentials_a_person_is_asked_to_sign_in(monkeypatch: pytest.Mo
     with asked_at({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_REGION": "us-east-1"}):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name, raising=False)
-        with pytest.raises(StoreRefused, match=r"there are no AWS credentials to ask with .*aws sso login"):
+        with pytest.raises(
+            StoreRefused, match=r"there are no AWS credentials to ask with .*aws sso login"
+        ):
             files_of(URI).read(URI)
 
 
@@ -120,18 +149,26 @@ def test_without_credentials_a_person_is_asked_to_sign_in(monkeypatch: pytest.Mo
         (503, StoreUnavailable, "cannot be had now"),
     ],
 )
-def test_an_answer_without_a_body_is_understood_by_its_status(faulty: FaultyS3, status: int, kind: type[SnapshotError], said: str) -> None:
+def test_an_answer_without_a_body_is_understood_by_its_status(
+    faulty: FaultyS3, status: int, kind: type[SnapshotError], said: str
+) -> None:
     faulty.status, faulty.code = status, "Whatever"
     with pytest.raises(kind, match=said):
         files_of(URI).exists(URI)
 
 
 def test_a_write_that_is_refused_says_so() -> None:
-    with moto_server() as env, asked_at(env), pytest.raises(StoreRefused, match="there is no such bucket: create it"):
+    with (
+        moto_server() as env,
+        asked_at(env),
+        pytest.raises(StoreRefused, match="there is no such bucket: create it"),
+    ):
         write(URI)
 
 
-def test_a_conflict_with_another_writer_is_worth_another_try(faulty: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conflict_with_another_writer_is_worth_another_try(
+    faulty: FaultyS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = files_of(URI)
     monkeypatch.setattr(store, "_head", lambda _: None)
     faulty.status, faulty.code = 409, "ConditionalRequestConflict"
@@ -144,7 +181,12 @@ def test_a_run_in_a_bucket_that_is_not_there_says_so_before_it_reads_a_row() -> 
     with moto_server() as env, asked_at(env):
         make_bucket("another-bucket")
         with pytest.raises(StoreRefused, match="there is no such bucket"):
-            build_snapshot(small_spec(), datetime(2013, 7, 8, tzinfo=UTC), source, PartitionStore("s3://acme-snapshots/weekly"))
+            build_snapshot(
+                small_spec(),
+                datetime(2013, 7, 8, tzinfo=UTC),
+                source,
+                PartitionStore("s3://acme-snapshots/weekly"),
+            )
     assert source.asked == []
 
 

@@ -40,16 +40,38 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelCard]:
 
 
 def environment(folder: Path, digest: str, home: Path, port: int) -> dict[str, str]:
-    settings = {"MODEL_FOLDER": str(folder), "MODEL_DIGEST": digest, "VERSION": "8", "IMAGE_DIGEST": IMAGE, "MAX_ROWS": "1000", "PORT": str(port)}
-    return {f"SERVING_{name}": value for name, value in settings.items()} | {"HOME": str(home), "BENTOML_HOME": str(home / "bentoml")}
+    settings = {
+        "MODEL_FOLDER": str(folder),
+        "MODEL_DIGEST": digest,
+        "VERSION": "8",
+        "IMAGE_DIGEST": IMAGE,
+        "MAX_ROWS": "1000",
+        "PORT": str(port),
+    }
+    return {f"SERVING_{name}": value for name, value in settings.items()} | {
+        "HOME": str(home),
+        "BENTOML_HOME": str(home / "bentoml"),
+    }
 
 
 @pytest.fixture(scope="module", params=["python -m serving", "bentoml serve"])
-def server(request: pytest.FixtureRequest, model: tuple[Path, ModelCard], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(
+    request: pytest.FixtureRequest,
+    model: tuple[Path, ModelCard],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     home, port = tmp_path_factory.mktemp("home"), free_port()
     commands = {
         "python -m serving": [sys.executable, "-m", "serving"],
-        "bentoml serve": [str(Path(sys.executable).with_name("bentoml")), "serve", "serving.service:Server", "--host", "127.0.0.1", "--port", str(port)],
+        "bentoml serve": [
+            str(Path(sys.executable).with_name("bentoml")),
+            "serve",
+            "serving.service:Server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
     }
     env = environment(model[0], model[1].model_digest, home, port)
     program = start(request.param, commands[request.param], log=home / "log.txt", env=env, cwd=home)
@@ -61,7 +83,9 @@ def server(request: pytest.FixtureRequest, model: tuple[Path, ModelCard], tmp_pa
 
 def call(url: str, body: object = None) -> tuple[int, Any]:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(url, None if body is None else content, {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        url, None if body is None else content, {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
@@ -87,12 +111,24 @@ def test_metadata_and_schema_say_what_is_served(server: str, model: tuple[Path, 
     status, body = call(f"{server}/metadata")
     served = Served.model_validate(body)
     assert status == 200
-    assert (served.model, served.version, served.image_digest, served.model_digest, served.max_rows) == ("flight-delay", 8, IMAGE, model[1].model_digest, 1000)
+    assert (
+        served.model,
+        served.version,
+        served.image_digest,
+        served.model_digest,
+        served.max_rows,
+    ) == ("flight-delay", 8, IMAGE, model[1].model_digest, 1000)
     assert call(f"{server}/schema") == (200, model[1].io.model_dump(mode="json"))
 
 
 def test_a_bad_block_gets_its_own_answer(server: str) -> None:
-    status, answers = ask(server, ROW, {**ROW, "hour": ["nine"]}, {name: column * 1001 for name, column in ROW.items()}, ROW)
+    status, answers = ask(
+        server,
+        ROW,
+        {**ROW, "hour": ["nine"]},
+        {name: column * 1001 for name, column in ROW.items()},
+        ROW,
+    )
     assert status == 200
     assert [answer.get("status", 200) for answer in answers] == [200, 400, 413, 200]
     assert answers[1]["detail"] == "column hour holds numbers: send numbers, not strings"
@@ -148,7 +184,11 @@ def test_malformed_calls_among_many_harm_no_good_one(server: str) -> None:
 
 
 def test_a_pickle_is_refused(server: str) -> None:
-    request = urllib.request.Request(f"{server}/predict", b"cos\nsystem\n(S'true'\ntR.", {"Content-Type": "application/vnd.bentoml+pickle"})
+    request = urllib.request.Request(
+        f"{server}/predict",
+        b"cos\nsystem\n(S'true'\ntR.",
+        {"Content-Type": "application/vnd.bentoml+pickle"},
+    )
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(request, timeout=10)
     refusal.value.close()
@@ -162,7 +202,15 @@ def test_a_pickle_is_refused(server: str) -> None:
 def run(tmp_path: Path) -> Run:
     def begin(folder: Path, digest: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **environment(folder, digest, tmp_path, free_port())}
-        return subprocess.run([sys.executable, "-m", "serving"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=40, check=False)
+        return subprocess.run(
+            [sys.executable, "-m", "serving"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=40,
+            check=False,
+        )
 
     return begin
 
@@ -171,7 +219,9 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_file(model: tuple[Path, ModelCard], run: Run, tmp_path: Path) -> None:
+def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_file(
+    model: tuple[Path, ModelCard], run: Run, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(model[0], tmp_path / "altered"))
     network = folder / "model.onnx"
     network.write_bytes(network.read_bytes()[:-1] + b"\0")
@@ -183,10 +233,14 @@ def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_
 def test_a_missing_model_says_what_to_check(run: Run, tmp_path: Path) -> None:
     done = run(tmp_path / "nowhere", digest_of_bytes(b""))
     assert done.returncode == 1
-    assert last_line(done).endswith("nowhere/model.json should be a file of the model and is not one: check SERVING_MODEL_FOLDER and the image's model layer")
+    assert last_line(done).endswith(
+        "nowhere/model.json should be a file of the model and is not one: check SERVING_MODEL_FOLDER and the image's model layer"
+    )
 
 
-def test_a_model_that_cannot_answer_says_so_on_the_last_line(model: tuple[Path, ModelCard], run: Run, tmp_path: Path) -> None:
+def test_a_model_that_cannot_answer_says_so_on_the_last_line(
+    model: tuple[Path, ModelCard], run: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"no network")
@@ -194,19 +248,29 @@ def test_a_model_that_cannot_answer_says_so_on_the_last_line(model: tuple[Path, 
     (folder / "model.json").write_bytes(card.to_bytes())
     done = run(folder, card.model_digest)
     assert done.returncode == 1
-    assert last_line(done).startswith("ModelUnusable: model.onnx has the released digest and onnxruntime cannot load it")
+    assert last_line(done).startswith(
+        "ModelUnusable: model.onnx has the released digest and onnxruntime cannot load it"
+    )
 
 
-def test_a_placeholder_that_no_release_replaced_is_refused_by_the_settings_name(model: tuple[Path, ModelCard], run: Run) -> None:
+def test_a_placeholder_that_no_release_replaced_is_refused_by_the_settings_name(
+    model: tuple[Path, ModelCard], run: Run
+) -> None:
     done = run(model[0], "unset")
     assert done.returncode == 1
-    assert last_line(done).startswith("the settings are wrong: SERVING_MODEL_DIGEST cannot be used: it should match pattern")
+    assert last_line(done).startswith(
+        "the settings are wrong: SERVING_MODEL_DIGEST cannot be used: it should match pattern"
+    )
 
 
-def test_a_call_in_flight_at_sigterm_is_answered(model: tuple[Path, ModelCard], tmp_path: Path) -> None:
+def test_a_call_in_flight_at_sigterm_is_answered(
+    model: tuple[Path, ModelCard], tmp_path: Path
+) -> None:
     port = free_port()
     env = environment(model[0], model[1].model_digest, tmp_path, port)
-    program: Program = start("server", [sys.executable, "-m", "serving"], log=tmp_path / "log.txt", env=env, cwd=tmp_path)
+    program: Program = start(
+        "server", [sys.executable, "-m", "serving"], log=tmp_path / "log.txt", env=env, cwd=tmp_path
+    )
     url = f"http://127.0.0.1:{port}"
     wait_until_answers(program, f"{url}/readyz", timeout_seconds=30)
     answers: list[tuple[int, Any]] = []
@@ -221,14 +285,23 @@ def test_a_call_in_flight_at_sigterm_is_answered(model: tuple[Path, ModelCard], 
     assert len(answers[0][1]) == 60
 
 
-def test_with_a_token_only_the_gateway_that_carries_it_is_answered(model: tuple[Path, ModelCard], tmp_path: Path) -> None:
+def test_with_a_token_only_the_gateway_that_carries_it_is_answered(
+    model: tuple[Path, ModelCard], tmp_path: Path
+) -> None:
     port, token = free_port(), "correct-horse-battery-staple"
     env = environment(model[0], model[1].model_digest, tmp_path, port) | {"SERVING_TOKEN": token}
-    program = start("server", [sys.executable, "-m", "serving"], log=tmp_path / "log.txt", env=env, cwd=tmp_path)
+    program = start(
+        "server", [sys.executable, "-m", "serving"], log=tmp_path / "log.txt", env=env, cwd=tmp_path
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_answers(program, f"{url}/readyz", timeout_seconds=30)
-        assert [ask(url, ROW)[0], call(f"{url}/metadata")[0], call(f"{url}/schema")[0], call(f"{url}/")[0]] == [401] * 4
+        assert [
+            ask(url, ROW)[0],
+            call(f"{url}/metadata")[0],
+            call(f"{url}/schema")[0],
+            call(f"{url}/")[0],
+        ] == [401] * 4
         assert asyncio.run(_through_the_gateways_client(url, token)).version == 8
         with pytest.raises(AnswerWrong, match="401"):
             asyncio.run(_through_the_gateways_client(url, "another-token-altogether"))
@@ -239,7 +312,11 @@ def test_with_a_token_only_the_gateway_that_carries_it_is_answered(model: tuple[
 async def _through_the_gateways_client(url: str, token: str) -> Served:
     upstream = Upstream(url, tls=ssl.create_default_context(), token=SecretStr(token))
     try:
-        [answer] = await upstream.predict([ROW], deadline=asyncio.get_running_loop().time() + 5) if token.startswith("correct") else [None]
+        [answer] = (
+            await upstream.predict([ROW], deadline=asyncio.get_running_loop().time() + 5)
+            if token.startswith("correct")
+            else [None]
+        )
         assert answer is None or isinstance(answer, AnswerBlock)
         return await upstream.metadata()
     finally:

@@ -30,10 +30,31 @@ print(sorted(path.name == kept.uri.rpartition("/")[2] for path in Path(sys.argv[
 
 def test_a_full_disk_is_named_keeps_what_was_whole_and_holds_nothing_else(tmp_path: Path) -> None:
     # there is room for one of the two files, and not for a copy of it
-    mounted = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=5m none "$1" && exec "$2" -c "$3" "$1/snapshots"']
-    if subprocess.run([*mounted, "sh", str(tmp_path), "true", ""], check=False, capture_output=True, timeout=30).returncode != 0:
+    mounted = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=5m none "$1" && exec "$2" -c "$3" "$1/snapshots"',
+    ]
+    if (
+        subprocess.run(
+            [*mounted, "sh", str(tmp_path), "true", ""],
+            check=False,
+            capture_output=True,
+            timeout=30,
+        ).returncode
+        != 0
+    ):
         pytest.skip("a small file system of its own needs the right to mount (root)")
-    run = subprocess.run([*mounted, "sh", str(tmp_path), sys.executable, WRITES], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    run = subprocess.run(
+        [*mounted, "sh", str(tmp_path), sys.executable, WRITES],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
     assert run.returncode == 0, run.stderr
     said, left = run.stdout.splitlines()
     assert said.startswith(f"{tmp_path}/snapshots/partitions/2013-W28/")

@@ -9,7 +9,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from retrain.errors import DuplicateKeys, MissingColumn, QueryFailed, SourceUnavailable, UnknownSource
+from retrain.errors import (
+    DuplicateKeys,
+    MissingColumn,
+    QueryFailed,
+    SourceUnavailable,
+    UnknownSource,
+)
 from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.rows import MOMENT
 from retrain.snapshot.snapshot import build_snapshot
@@ -37,83 +43,140 @@ def test_rows_come_from_the_half_open_range_with_all_their_columns(sources: dict
     start, end = (table.column("at")[index].as_py() for index in (8, 24))
     with open_source(sources, "warehouse") as source:
         rows = source.rows(SPEC, Window(start, end))
-    assert rows.sort_by("id").column("id").to_pylist() == table.column("id").slice(8, 16).to_pylist()
+    assert (
+        rows.sort_by("id").column("id").to_pylist() == table.column("id").slice(8, 16).to_pylist()
+    )
     assert set(rows.column_names) == set(table.column_names)
     assert rows.schema.field("at").type == MOMENT
 
 
-def test_a_snapshot_from_duckdb_is_that_of_the_same_rows_from_elsewhere(sources: dict[str, str], tmp_path: Path) -> None:
+def test_a_snapshot_from_duckdb_is_that_of_the_same_rows_from_elsewhere(
+    sources: dict[str, str], tmp_path: Path
+) -> None:
     with open_source(sources, "warehouse") as source:
         real = build_snapshot(SPEC, JULY_8, source, PartitionStore(tmp_path / "a"))
-    assert real.snapshot_id == build_snapshot(SPEC, JULY_8, FakeSource(things(JUNE, days=40)), PartitionStore(tmp_path / "b")).snapshot_id
+    assert (
+        real.snapshot_id
+        == build_snapshot(
+            SPEC, JULY_8, FakeSource(things(JUNE, days=40)), PartitionStore(tmp_path / "b")
+        ).snapshot_id
+    )
 
 
 def test_timestamps_without_a_time_zone_are_utc(sources: dict[str, str]) -> None:
-    spec = small_spec(query_text='SELECT * REPLACE ("at" AT TIME ZONE \'UTC\' AS "at") FROM things;\n')
+    spec = small_spec(
+        query_text='SELECT * REPLACE ("at" AT TIME ZONE \'UTC\' AS "at") FROM things;\n'
+    )
     with open_source(sources, "warehouse") as source:
         assert source.rows(spec, Window(JUNE, JUNE + timedelta(days=1))).num_rows == 8
 
 
-def test_the_file_is_free_for_a_writer_as_soon_as_the_rows_are_read(sources: dict[str, str], tmp_path: Path) -> None:
+def test_the_file_is_free_for_a_writer_as_soon_as_the_rows_are_read(
+    sources: dict[str, str], tmp_path: Path
+) -> None:
     with open_source(sources, "warehouse") as source:
         source.rows(SPEC, Window(JUNE, JULY_8))
     write = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO things SELECT * FROM things LIMIT 1')"
-    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "warehouse.duckdb")], check=False).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", write, str(tmp_path / "warehouse.duckdb")], check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_a_file_that_is_not_there_is_worth_another_try_and_named(tmp_path: Path) -> None:
     with (
-        pytest.raises(SourceUnavailable, match=r"nothing\.duckdb, which is not there; load the rows first"),
+        pytest.raises(
+            SourceUnavailable, match=r"nothing\.duckdb, which is not there; load the rows first"
+        ),
         open_source({"warehouse": f"duckdb://{tmp_path}/nothing.duckdb"}, "warehouse"),
     ):
         pass
     assert not (tmp_path / "nothing.duckdb").exists()
 
 
-def test_a_file_that_another_process_writes_to_is_worth_another_try(sources: dict[str, str], tmp_path: Path) -> None:
+def test_a_file_that_another_process_writes_to_is_worth_another_try(
+    sources: dict[str, str], tmp_path: Path
+) -> None:
     hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path / "warehouse.duckdb")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "warehouse.duckdb")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"held\n"
-        with pytest.raises(SourceUnavailable, match="cannot be opened now, another process may be writing to it"), open_source(sources, "warehouse"):
+        with (
+            pytest.raises(
+                SourceUnavailable,
+                match="cannot be opened now, another process may be writing to it",
+            ),
+            open_source(sources, "warehouse"),
+        ):
             pass
         writer.kill()
 
 
 @pytest.mark.parametrize("address", ["postgresql://db/rows", "warehouse.duckdb", "duckdb://"])
 def test_an_address_that_cannot_be_opened_says_what_it_must_be(address: str) -> None:
-    with pytest.raises(UnknownSource, match=r"it must be duckdb:///absolute/path\.duckdb"), open_source({"warehouse": address}, "warehouse"):
+    with (
+        pytest.raises(UnknownSource, match=r"it must be duckdb:///absolute/path\.duckdb"),
+        open_source({"warehouse": address}, "warehouse"),
+    ):
         pass
 
 
 def test_a_name_without_address_says_where_to_add_it() -> None:
     with (
-        pytest.raises(UnknownSource, match=r"reads from `warehouse`, but RETRAIN_SOURCES names lake; add it there"),
+        pytest.raises(
+            UnknownSource,
+            match=r"reads from `warehouse`, but RETRAIN_SOURCES names lake; add it there",
+        ),
         open_source({"lake": "duckdb:///x"}, "warehouse"),
     ):
         pass
 
 
 def test_a_query_that_duckdb_refuses_carries_its_sentence(sources: dict[str, str]) -> None:
-    with open_source(sources, "warehouse") as source, pytest.raises(QueryFailed, match=r"refuses small\.sql: .*thongs"):
+    with (
+        open_source(sources, "warehouse") as source,
+        pytest.raises(QueryFailed, match=r"refuses small\.sql: .*thongs"),
+    ):
         source.head(small_spec(query_text="SELECT * FROM thongs"), 1)
 
 
 def test_a_query_without_its_event_time_is_named_before_it_runs(sources: dict[str, str]) -> None:
-    with open_source(sources, "warehouse") as source, pytest.raises(MissingColumn, match="does not return `at`, the event time"):
-        source.rows(small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), Window(JUNE, JULY_8))
+    with (
+        open_source(sources, "warehouse") as source,
+        pytest.raises(MissingColumn, match="does not return `at`, the event time"),
+    ):
+        source.rows(
+            small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), Window(JUNE, JULY_8)
+        )
 
 
-def test_checking_a_query_finds_duplicate_keys_and_slices_by_a_missing_column(sources: dict[str, str]) -> None:
-    policy = SPEC.gate.model_copy(update={"slices": SPEC.gate.slices.model_copy(update={"by": ("shape",)})})
+def test_checking_a_query_finds_duplicate_keys_and_slices_by_a_missing_column(
+    sources: dict[str, str],
+) -> None:
+    policy = SPEC.gate.model_copy(
+        update={"slices": SPEC.gate.slices.model_copy(update={"by": ("shape",)})}
+    )
     with open_source(sources, "warehouse") as source:
         assert check_query(source, SPEC, rows=100) == 100
         with pytest.raises(DuplicateKeys, match="keys of the column `id` name more than one row"):
-            check_query(source, small_spec(query_text="SELECT * FROM things UNION ALL SELECT * FROM things"), rows=1000)
+            check_query(
+                source,
+                small_spec(query_text="SELECT * FROM things UNION ALL SELECT * FROM things"),
+                rows=1000,
+            )
         with pytest.raises(MissingColumn, match=r"`gate\.slices\.by` names `shape`"):
             check_query(source, small_spec(gate=policy), rows=10)
 
 
 def test_an_empty_query_has_columns_and_no_rows(sources: dict[str, str]) -> None:
     with open_source(sources, "warehouse") as source:
-        assert isinstance(source.rows(SPEC, Window(JUNE - timedelta(days=900), JUNE - timedelta(days=800))), pa.Table)
+        assert isinstance(
+            source.rows(SPEC, Window(JUNE - timedelta(days=900), JUNE - timedelta(days=800))),
+            pa.Table,
+        )

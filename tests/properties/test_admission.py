@@ -8,7 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from client_api.admission import REQUEST_ID, check_bytes, check_declared_bytes, request_id, seconds_to_answer
+from client_api.admission import (
+    REQUEST_ID,
+    check_bytes,
+    check_declared_bytes,
+    request_id,
+    seconds_to_answer,
+)
 from client_api.errors import BodyTooLarge, RequestInvalid
 from client_api.protocols.instances import MOST_ERRORS, RequestReader
 from retrain.contract import Feature, ModelSchema, Output
@@ -21,11 +27,20 @@ FEATURES = (
     Feature(name="wind speed", type="number", unit="mile/hour", required=False),
     Feature(name="schema", type="category", required=False),
 )
-READER = RequestReader("flight-delay", ModelSchema(features=FEATURES, outputs=(Output(name="probability", minimum=0, maximum=1),)), max_rows=50)
+READER = RequestReader(
+    "flight-delay",
+    ModelSchema(features=FEATURES, outputs=(Output(name="probability", minimum=0, maximum=1),)),
+    max_rows=50,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([f.name for f in FEATURES]) | st.text(max_size=5), inner, max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from([f.name for f in FEATURES]) | st.text(max_size=5), inner, max_size=6
+        )
+    ),
     max_leaves=12,
 )
 good_rows = st.fixed_dictionaries(
@@ -35,13 +50,18 @@ good_rows = st.fixed_dictionaries(
         "model_config": st.integers(0, 23),
         "a/b~c": st.booleans(),
     },
-    optional={"wind speed": st.none() | st.floats(-1e30, 1e30), "schema": st.none() | st.text(max_size=3)},
+    optional={
+        "wind speed": st.none() | st.floats(-1e30, 1e30),
+        "schema": st.none() | st.text(max_size=3),
+    },
 )
 
 
 def resolves(pointer: str, body: object) -> bool:
     """True when the pointer names a place of the body, or a place that is missing in one that is there."""
-    *path, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]] or [None]
+    *path, last = [
+        part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]
+    ] or [None]
     for part in path:
         body = body[int(part)] if isinstance(body, list) else body[part]
     return last is None or isinstance(body, dict) or int(last) < len(body)
@@ -58,9 +78,26 @@ def test_rows_that_fit_the_schema_are_read_in_order(instances):
     assert columns["schema"] == [row.get("schema") for row in instances]
 
 
-@given(json_values | st.fixed_dictionaries({"instances": json_values | st.lists(good_rows | json_values, max_size=60)}))
+@given(
+    json_values
+    | st.fixed_dictionaries(
+        {"instances": json_values | st.lists(good_rows | json_values, max_size=60)}
+    )
+)
 @example({"instances": [{}] * 49})
-@example({"instances": [{"carrier": "x" * 100_000, "distance": 10**4000, "model_config": -(10**400), "a/b~c": [], "wind_speed": {}}]})
+@example(
+    {
+        "instances": [
+            {
+                "carrier": "x" * 100_000,
+                "distance": 10**4000,
+                "model_config": -(10**400),
+                "a/b~c": [],
+                "wind_speed": {},
+            }
+        ]
+    }
+)
 @example({"instances": [{"a/b~c": 1, "~/": 2}]})
 def test_any_json_is_read_or_refused_with_pointers_into_it(body):
     refusal, rows = None, []
@@ -111,11 +148,17 @@ def test_a_body_is_refused_by_what_it_announces_exactly_when_it_is_too_long(anno
             return True
         return False
 
-    assert refused(check_declared_bytes, {b"content-length": b"%d" % announced}) == (announced > limit)
+    assert refused(check_declared_bytes, {b"content-length": b"%d" % announced}) == (
+        announced > limit
+    )
     assert refused(check_bytes, announced) == (announced > limit)
 
 
 @given(st.floats(0, 10), st.integers(0, 10_000), st.integers(1, 10_000), st.integers(1, 1_000))
 def test_more_rows_ahead_never_promise_an_earlier_answer(call_seconds, rows, more, max_block_rows):
     sooner = seconds_to_answer(call_seconds, rows, max_block_rows=max_block_rows)
-    assert call_seconds <= sooner <= seconds_to_answer(call_seconds, rows + more, max_block_rows=max_block_rows)
+    assert (
+        call_seconds
+        <= sooner
+        <= seconds_to_answer(call_seconds, rows + more, max_block_rows=max_block_rows)
+    )

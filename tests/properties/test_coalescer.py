@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_api.errors import AnswerWrong, BlockRefused, DeadlineOutOfReach, DeadlinePassed, GatewayError, NoResponse, QueueFull
+from client_api.errors import (
+    AnswerWrong,
+    BlockRefused,
+    DeadlineOutOfReach,
+    DeadlinePassed,
+    GatewayError,
+    NoResponse,
+    QueueFull,
+)
 from client_api.servers.coalescer import Coalescer
 from tests.fakes.virtual_time import run
 
 MAX_BLOCK_ROWS, MAX_WAITING_ROWS = 8, 20
-MOMENTS = st.integers(0, 40).map(lambda number: number / 16)  # coarse, so that things happen at the same moment
+MOMENTS = st.integers(0, 40).map(
+    lambda number: number / 16
+)  # coarse, so that things happen at the same moment
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,22 @@ callers = st.lists(
     ),
     max_size=25,
 )
-CONDUCTS = ["answers"] * 6 + ["does not respond", "too few rows", "too many rows", "too few blocks", "too many blocks", "breaks"]
-turns = st.lists(st.builds(Turn, seconds=st.sampled_from([0.0, 1 / 16, 0.2, 1.0, 3.0]), conduct=st.sampled_from(CONDUCTS)), max_size=25)
+CONDUCTS = ["answers"] * 6 + [
+    "does not respond",
+    "too few rows",
+    "too many rows",
+    "too few blocks",
+    "too many blocks",
+    "breaks",
+]
+turns = st.lists(
+    st.builds(
+        Turn,
+        seconds=st.sampled_from([0.0, 1 / 16, 0.2, 1.0, 3.0]),
+        conduct=st.sampled_from(CONDUCTS),
+    ),
+    max_size=25,
+)
 
 
 class Broken(Exception):
@@ -78,11 +102,18 @@ class ScriptedServer:
             raise NoResponse("nothing came back")
         if conduct == "breaks":
             raise Broken("a fault of the gateway")
-        answers = [BlockRefused(400, "poison") if any(is_poisoned for *_, is_poisoned in block) else [(row, number) for row in block] for block in blocks]
+        answers = [
+            BlockRefused(400, "poison")
+            if any(is_poisoned for *_, is_poisoned in block)
+            else [(row, number) for row in block]
+            for block in blocks
+        ]
         if conduct == "too few rows":
             answers = [answer[:-1] if isinstance(answer, list) else answer for answer in answers]
         if conduct == "too many rows":
-            answers = [[*answer, answer[0]] if isinstance(answer, list) else answer for answer in answers]
+            answers = [
+                [*answer, answer[0]] if isinstance(answer, list) else answer for answer in answers
+            ]
         if conduct == "too few blocks":
             answers = answers[:-1]
         if conduct == "too many blocks":
@@ -114,7 +145,9 @@ async def story(people: list[Caller], server: ScriptedServer) -> tuple[dict[int,
         except (GatewayError, Broken) as error:
             outcome = error
         ends[number] = End(loop.time(), outcome)
-        assert 0 <= coalescer.waiting_rows <= MAX_WAITING_ROWS + MAX_BLOCK_ROWS  # an idle server takes whatever one caller brings
+        assert (
+            0 <= coalescer.waiting_rows <= MAX_WAITING_ROWS + MAX_BLOCK_ROWS
+        )  # an idle server takes whatever one caller brings
 
     await asyncio.gather(*(live(number, caller) for number, caller in enumerate(people)))
     await coalescer.drain()
@@ -130,15 +163,22 @@ def test_nobody_gets_anothers_answer_and_nobody_waits_beyond_the_deadline(people
         end = ends[number]
         assert end.at <= caller.comes_at + caller.patience + 1e-9
         if isinstance(end.outcome, list):
-            assert [row for row, _ in end.outcome] == [(number, row, caller.poisoned) for row in range(caller.rows)]
-            assert len({call for _, call in end.outcome}) == 1, "one answer from two calls mixes releases"
+            assert [row for row, _ in end.outcome] == [
+                (number, row, caller.poisoned) for row in range(caller.rows)
+            ]
+            assert len({call for _, call in end.outcome}) == 1, (
+                "one answer from two calls mixes releases"
+            )
             assert not caller.poisoned
         elif isinstance(end.outcome, BlockRefused):
             assert caller.poisoned, "somebody else's rows were at fault"
         elif end.outcome == "left":
             assert caller.stays is not None
         else:
-            assert isinstance(end.outcome, NoResponse | AnswerWrong | QueueFull | DeadlineOutOfReach | DeadlinePassed | Broken)
+            assert isinstance(
+                end.outcome,
+                NoResponse | AnswerWrong | QueueFull | DeadlineOutOfReach | DeadlinePassed | Broken,
+            )
     assert coalescer.load_rows == 0
 
 
@@ -153,7 +193,11 @@ def test_blocks_hold_whole_callers_in_the_order_they_came_and_never_too_many_row
         for block in blocks:
             assert block, "an empty block"
             numbers = list(dict.fromkeys(number for number, *_ in block))
-            assert block == [(number, row, people[number].poisoned) for number in numbers for row in range(people[number].rows)]
+            assert block == [
+                (number, row, people[number].poisoned)
+                for number in numbers
+                for row in range(people[number].rows)
+            ]
         for number in {number for block in blocks for number, *_ in block}:
             sent.setdefault(number, []).append(at)
     for number, moments in sent.items():
@@ -161,12 +205,22 @@ def test_blocks_hold_whole_callers_in_the_order_they_came_and_never_too_many_row
         assert len(moments) <= 2, "once joined, once apart when the joined block was refused"
         assert moments[0] >= caller.comes_at
         if caller.stays is not None:
-            assert moments[0] <= caller.comes_at + caller.stays, "the rows of a caller who left were sent"
-        assert moments[0] <= caller.comes_at + caller.patience, "rows were sent that nobody waits for"
+            assert moments[0] <= caller.comes_at + caller.stays, (
+                "the rows of a caller who left were sent"
+            )
+        assert moments[0] <= caller.comes_at + caller.patience, (
+            "rows were sent that nobody waits for"
+        )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.builds(Caller, MOMENTS, st.integers(1, 3), st.just(100.0), st.none(), st.just(False)), max_size=20), st.sampled_from([1 / 16, 5 / 16, 1.0]))
+@given(
+    st.lists(
+        st.builds(Caller, MOMENTS, st.integers(1, 3), st.just(100.0), st.none(), st.just(False)),
+        max_size=20,
+    ),
+    st.sampled_from([1 / 16, 5 / 16, 1.0]),
+)
 def test_an_idle_server_is_asked_at_once_and_a_busy_one_as_soon_as_it_is_free(people, seconds):
     server = ScriptedServer([Turn(seconds, "answers")] * 50)
     run(story(people, server))

@@ -34,7 +34,10 @@ def policies(draw):
         ),
         change=ChangeRule(better_with_confidence=draw(st.floats(0.51, 0.99))),
         worthwhile=draw(st.sampled_from([0.0, 0.01, 0.5])),
-        guardrails={name: draw(st.sampled_from([0.0, 0.01, 10.0])) for name in draw(st.sets(st.sampled_from(sorted(METRICS))))},
+        guardrails={
+            name: draw(st.sampled_from([0.0, 0.01, 10.0]))
+            for name in draw(st.sets(st.sampled_from(sorted(METRICS))))
+        },
         slices=SliceRule(
             by=("origin",),
             min_rows=draw(st.sampled_from([1, 50, 200])),
@@ -57,7 +60,9 @@ def better_model(seed: int, kind: str = "change") -> Evidence:
         labels=labels,
         groups=np.repeat(np.arange(DAYS), ROWS_A_DAY),
         champion_scores=random.uniform(0.3, 0.7, ROWS),
-        challenger_scores=np.where(labels, random.uniform(0.8, 1, ROWS), random.uniform(0, 0.2, ROWS)),
+        challenger_scores=np.where(
+            labels, random.uniform(0.8, 1, ROWS), random.uniform(0, 0.2, ROWS)
+        ),
         slices={"origin": random.choice(["JFK", "LGA"], ROWS)},
     )
 
@@ -75,7 +80,12 @@ def written(verdict: Verdict) -> Verdict:
 
 @given(kind=kinds, seed=st.integers(0, 1000))
 def test_without_a_fault_such_a_model_is_promoted(kind, seed):
-    assert written(judge(better_model(seed, kind), GatePolicy(slices=SliceRule(by=("origin",))))).outcome == "promote"
+    assert (
+        written(
+            judge(better_model(seed, kind), GatePolicy(slices=SliceRule(by=("origin",))))
+        ).outcome
+        == "promote"
+    )
 
 
 def with_value(column, value, at):
@@ -91,7 +101,9 @@ def with_rows(**changed):
 
 def with_cell(name, value):
     """Return a fault that replaces one cell."""
-    return lambda evidence, at: replace(evidence, **{name: with_value(getattr(evidence, name), value, at)})
+    return lambda evidence, at: replace(
+        evidence, **{name: with_value(getattr(evidence, name), value, at)}
+    )
 
 
 def without_cell(name):
@@ -108,7 +120,9 @@ def of_objects(column, at, value):
 
 def with_object(name, value):
     """Return a fault that replaces one cell by something that is no plain value."""
-    return lambda evidence, at: replace(evidence, **{name: of_objects(getattr(evidence, name), at, value)})
+    return lambda evidence, at: replace(
+        evidence, **{name: of_objects(getattr(evidence, name), at, value)}
+    )
 
 
 BROKEN = {
@@ -122,32 +136,48 @@ BROKEN = {
     "a label is neither": with_cell("labels", 2),
     "a group is missing": with_cell("groups", None),
     "a key is missing": with_cell("keys", None),
-    "a key is twice there": lambda e, at: replace(e, keys=with_value(e.keys, int(np.asarray(e.keys)[at - 1]), at)),
+    "a key is twice there": lambda e, at: replace(
+        e, keys=with_value(e.keys, int(np.asarray(e.keys)[at - 1]), at)
+    ),
     "a row lacks its score": without_cell("challenger_scores"),
     "a row lacks the champion's score": without_cell("champion_scores"),
     "a row lacks its label": without_cell("labels"),
     "a row lacks its group": without_cell("groups"),
-    "a row lacks its slice": lambda e, at: replace(e, slices={"origin": np.delete(e.slices["origin"], at)}),
+    "a row lacks its slice": lambda e, at: replace(
+        e, slices={"origin": np.delete(e.slices["origin"], at)}
+    ),
     "all labels are true": with_rows(labels=np.ones(ROWS)),
     "all labels are false": with_rows(labels=np.zeros(ROWS)),
-    "no rows": with_rows(keys=[], labels=[], groups=[], champion_scores=[], challenger_scores=[], slices={}),
+    "no rows": with_rows(
+        keys=[], labels=[], groups=[], champion_scores=[], challenger_scores=[], slices={}
+    ),
     "rows were seen": lambda e, at: replace(e, seen_rows=at + 1),
     "a column is missing": with_rows(missing_columns=("wind_speed",)),
     "a file is corrupt": with_rows(faults=("model.onnx is altered",)),
     "the schema is narrower": with_rows(schema_problems=("feature snow is new and required",)),
     "too few days": with_rows(groups=np.arange(ROWS) % (MIN_EFFECTIVE_GROUPS - 1)),
-    "one day has nearly all rows": with_rows(groups=np.where(np.arange(ROWS) < ROWS - DAYS, 0, np.arange(ROWS))),
+    "one day has nearly all rows": with_rows(
+        groups=np.where(np.arange(ROWS) < ROWS - DAYS, 0, np.arange(ROWS))
+    ),
     "a key is a list": with_object("keys", [1]),
     "a group is a list": with_object("groups", ["JFK"]),
     "a score is a list": with_object("challenger_scores", [0.9]),
     "the champion's score is an array": with_object("champion_scores", np.array([0.1, 0.2])),
     "a label is a mapping": with_object("labels", {"late": True}),
     "a score is a text of a number": with_object("challenger_scores", "0.9"),
-    "all scores are texts": lambda e, _: replace(e, challenger_scores=np.asarray(e.challenger_scores).astype(str)),
-    "all scores of the champion are texts": lambda e, _: replace(e, champion_scores=list(map(str, e.champion_scores))),
+    "all scores are texts": lambda e, _: replace(
+        e, challenger_scores=np.asarray(e.challenger_scores).astype(str)
+    ),
+    "all scores of the champion are texts": lambda e, _: replace(
+        e, champion_scores=list(map(str, e.champion_scores))
+    ),
     "keys are lists": lambda e, _: replace(e, keys=[[key, 1] for key in range(ROWS)]),
-    "keys are lists of different lengths": lambda e, _: replace(e, keys=[[1] * (key % 3) for key in range(ROWS)]),
-    "a slice's value is a list": lambda e, at: replace(e, slices={"origin": of_objects(e.slices["origin"], at, ["JFK"])}),
+    "keys are lists of different lengths": lambda e, _: replace(
+        e, keys=[[1] * (key % 3) for key in range(ROWS)]
+    ),
+    "a slice's value is a list": lambda e, at: replace(
+        e, slices={"origin": of_objects(e.slices["origin"], at, ["JFK"])}
+    ),
     "a slice's column is missing": lambda e, _: replace(e, slices={}),
     "scores in another shape": with_rows(challenger_scores=np.full((ROWS, 1), 0.5)),
 }
@@ -174,7 +204,9 @@ def test_fewer_rows_than_the_policy_wants_are_never_promoted(kind, policy, rows)
         slices={},
         **{name: np.asarray(getattr(whole, name))[-rows:] for name in names},
     )
-    policy = policy.model_copy(update={"slices": policy.slices.model_copy(update={"min_rows": rows + 1})})
+    policy = policy.model_copy(
+        update={"slices": policy.slices.model_copy(update={"min_rows": rows + 1})}
+    )
     assert written(judge(few, policy)).outcome != "promote"
 
 
@@ -270,7 +302,9 @@ whole = st.builds(Odd) | st.sampled_from(
 
 @settings(max_examples=400)
 @given(data=st.data(), kind=kinds, policy=policies())
-def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven_bound(data, kind, policy):
+def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven_bound(
+    data, kind, policy
+):
     sizes = st.integers(0, 8)
 
     def drawn(better):
@@ -281,7 +315,9 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
             st.just(better),
             st.just(better),
         )
-        odd_column = st.tuples(st.sampled_from(SHAPES), some).map(lambda both: both[0](list(both[1])))
+        odd_column = st.tuples(st.sampled_from(SHAPES), some).map(
+            lambda both: both[0](list(both[1]))
+        )
         return data.draw(st.one_of(odd_column, odd_column, whole))
 
     columns = {
@@ -315,9 +351,13 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
 
 
 @given(policy=policies(), seed=st.integers(0, 1000), noise=st.floats(0, 1), kind=kinds)
-def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(policy, seed, noise, kind):
+def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(
+    policy, seed, noise, kind
+):
     there = better_model(seed, "change")
-    mixed = noise * np.asarray(there.champion_scores) + (1 - noise) * np.asarray(there.challenger_scores)
+    mixed = noise * np.asarray(there.champion_scores) + (1 - noise) * np.asarray(
+        there.challenger_scores
+    )
     there = replace(there, challenger_scores=mixed)
     back = replace(
         there,

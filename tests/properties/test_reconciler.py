@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from promote.contract import Promotion
-from promote.errors import ClusterUnavailable, ForgeUnavailable, ImageRegistryUnavailable, ModelRegistryUnavailable, NothingToReturnTo, Unavailable
+from promote.errors import (
+    ClusterUnavailable,
+    ForgeUnavailable,
+    ImageRegistryUnavailable,
+    ModelRegistryUnavailable,
+    NothingToReturnTo,
+    Unavailable,
+)
 from promote.release.history import ROLLOUT_CONTEXT
 from promote.release.manifest import InvalidRelease, parse, release_path
 from tests.fakes.promotion_world import MODEL, PATH, World
@@ -118,7 +125,9 @@ class Story:
         world = self.world
         pulls = [pull for pull in world.forge.pull_requests("ratchet/") if pull.state == "open"]
         if event in {"merge", "squash"} and pulls:
-            gate = {status.context: status.state for status in world.forge.statuses(pulls[0].head)}.get("ratchet/gate")
+            gate = {
+                status.context: status.state for status in world.forge.statuses(pulls[0].head)
+            }.get("ratchet/gate")
             if gate == "success":  # a ruleset of the repository requires it
                 world.forge.merge(pulls[0].number, squash=event == "squash")
         elif event == "close" and pulls:
@@ -160,11 +169,25 @@ def _check(world: World) -> None:
     forge = world.forge
     open_branches = [pull.branch for pull in forge.pulls.values() if pull.state == "open"]
     assert len(open_branches) == len(set(open_branches)), "one branch has two open pull requests"
-    promotions = [branch for branch in (pull.branch for pull in forge.pulls.values()) if "rollback" not in branch and "revert" not in branch]
-    ways_back = {tuple(branch.rsplit("-to-", 1)[1].split("-over-")) for branch in open_branches if "-to-v" in branch}
-    assert len(ways_back) == len({over for _, over in ways_back}), "two ways back from one release contradict each other"
-    closed_by_us = {pull.branch for pull in forge.pulls.values() if "ratchet/superseded" in pull.labels}
-    assert all(promotions.count(branch) == 1 or branch in closed_by_us for branch in promotions), "a promotion was proposed twice"
+    promotions = [
+        branch
+        for branch in (pull.branch for pull in forge.pulls.values())
+        if "rollback" not in branch and "revert" not in branch
+    ]
+    ways_back = {
+        tuple(branch.rsplit("-to-", 1)[1].split("-over-"))
+        for branch in open_branches
+        if "-to-v" in branch
+    }
+    assert len(ways_back) == len({over for _, over in ways_back}), (
+        "two ways back from one release contradict each other"
+    )
+    closed_by_us = {
+        pull.branch for pull in forge.pulls.values() if "ratchet/superseded" in pull.labels
+    }
+    assert all(promotions.count(branch) == 1 or branch in closed_by_us for branch in promotions), (
+        "a promotion was proposed twice"
+    )
     champion = world.registry.champion(MODEL)
     if champion:
         served = set()
@@ -175,7 +198,12 @@ def _check(world: World) -> None:
         assert champion.version in served, "the champion never served"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 @given(st.integers(0, 2**32), st.integers(3, 12))
 def test_it_converges_whatever_happens_between_any_two_calls(seed: int, passes: int) -> None:
     random = Random(seed)  # thousands of draws an example: hypothesis's own are too slow for that
@@ -200,7 +228,9 @@ def test_it_converges_whatever_happens_between_any_two_calls(seed: int, passes: 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 200), st.integers(0, 200))
-def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(first: int, second: int) -> None:
+def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(
+    first: int, second: int
+) -> None:
     def story(kills: set[int]) -> World:
         world = World()
         counted = iter(range(10_000))
@@ -220,7 +250,10 @@ def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(first: int,
 
     def end(world: World) -> object:
         seen = world.look()
-        pulls = sorted((pull.branch.rpartition("-")[0], pull.state, pull.title) for pull in world.forge.pulls.values())
+        pulls = sorted(
+            (pull.branch.rpartition("-")[0], pull.state, pull.title)
+            for pull in world.forge.pulls.values()
+        )
         return seen.champion, seen.named.release, seen.named.served, pulls, len(world.images.pushed)
 
     assert end(killed) == end(undisturbed)
@@ -261,7 +294,12 @@ def test_the_exact_bytes_of_main_are_never_something_promote_did_not_propose() -
     world = World()
     world.ship()
     content = world.forge.read_file(PATH, world.forge.head()) or b""
-    for broken in (content + b"\n", content.replace(b'"1"', b"1"), content.replace(b"sha256:", b"sha512:"), content.replace(b"\n", b"\r\n")):
+    for broken in (
+        content + b"\n",
+        content.replace(b'"1"', b"1"),
+        content.replace(b"sha256:", b"sha512:"),
+        content.replace(b"\n", b"\r\n"),
+    ):
         try:
             parse(broken, MODEL)
         except InvalidRelease:

@@ -57,14 +57,22 @@ def digests(snapshot: Snapshot) -> dict[str, str]:
 
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.randoms())
-def test_a_rerun_elsewhere_with_rows_in_another_order_names_the_same_snapshot_and_reads_the_same_rows(held: list[Row], dice: object) -> None:
+def test_a_rerun_elsewhere_with_rows_in_another_order_names_the_same_snapshot_and_reads_the_same_rows(
+    held: list[Row], dice: object
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one = built(Path(folder) / "a", held)
         dice.shuffle(held)  # type: ignore[attr-defined]  # hypothesis' Random
         other = built(Path(folder) / "b", held)
         assert one.snapshot_id == other.snapshot_id
-        for mine, theirs in zip((one.train, one.validation, one.test), (other.train, other.validation, other.test), strict=True):
-            assert column_digests(read_split(one, mine).combine_chunks()) == column_digests(read_split(other, theirs).combine_chunks())
+        for mine, theirs in zip(
+            (one.train, one.validation, one.test),
+            (other.train, other.validation, other.test),
+            strict=True,
+        ):
+            assert column_digests(read_split(one, mine).combine_chunks()) == column_digests(
+                read_split(other, theirs).combine_chunks()
+            )
 
 
 @settings(deadline=None, max_examples=25)
@@ -73,31 +81,49 @@ def test_a_late_row_renames_its_own_week_only(held: list[Row], choice: int) -> N
     recent = [number for number, row in enumerate(held) if row["at"] >= END - SPEC.late_rows]  # type: ignore[operator]  # a moment
     late = recent[choice % len(recent)]
     with tempfile.TemporaryDirectory() as folder:
-        before = digests(built(Path(folder), [row for number, row in enumerate(held) if number != late]))
+        before = digests(
+            built(Path(folder), [row for number, row in enumerate(held) if number != late])
+        )
         after = digests(built(Path(folder), held))
-        assert {week for week in after if after[week] != before.get(week)} == {week_of(held[late]["at"])}  # type: ignore[arg-type]  # a moment
+        assert {week for week in after if after[week] != before.get(week)} == {
+            week_of(held[late]["at"])
+        }  # type: ignore[arg-type]  # a moment
 
 
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.lists(st.integers(1, 30), min_size=1, max_size=3))
-def test_whatever_runs_came_before_the_snapshot_is_that_of_a_fresh_store(held: list[Row], days_before: list[int]) -> None:
+def test_whatever_runs_came_before_the_snapshot_is_that_of_a_fresh_store(
+    held: list[Row], days_before: list[int]
+) -> None:
     """Rows arrive with their event time here; missed weeks, re-runs of the past and ends within a week come in any order."""
     with tempfile.TemporaryDirectory() as folder:
         for days in days_before:
             end = END - timedelta(days=days)
             try:
-                build_snapshot(SPEC, end, FakeSource(table_of([row for row in held if row["at"] < end])), PartitionStore(Path(folder) / "used"))  # type: ignore[operator]  # a moment
+                build_snapshot(
+                    SPEC,
+                    end,
+                    FakeSource(table_of([row for row in held if row["at"] < end])),
+                    PartitionStore(Path(folder) / "used"),
+                )  # type: ignore[operator]  # a moment
             except WindowTooEmpty:
                 continue
-        assert built(Path(folder) / "used", held).snapshot_id == built(Path(folder) / "fresh", held).snapshot_id
+        assert (
+            built(Path(folder) / "used", held).snapshot_id
+            == built(Path(folder) / "fresh", held).snapshot_id
+        )
 
 
 @settings(deadline=None, max_examples=50)
 @given(rows(days=6), st.integers(0, 5))
-def test_how_arrow_lays_rows_out_does_not_change_their_digest(held: list[Row], skipped: int) -> None:
+def test_how_arrow_lays_rows_out_does_not_change_their_digest(
+    held: list[Row], skipped: int
+) -> None:
     table = in_key_order(in_canonical_types(table_of(held)), "id")
     pieces = pa.concat_tables([table.slice(start, 1) for start in range(table.num_rows)])
-    assert rows_digest(column_digests(pieces), table.num_rows) == rows_digest(column_digests(table), table.num_rows)
+    assert rows_digest(column_digests(pieces), table.num_rows) == rows_digest(
+        column_digests(table), table.num_rows
+    )
     part, copied = table.slice(skipped), table_of(held[skipped:])
     assert column_digests(part) == column_digests(in_key_order(in_canonical_types(copied), "id"))
 

@@ -40,16 +40,25 @@ def test_each_manifest_parses_names_its_kind_and_is_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=name_of)
-def test_what_a_kustomization_refers_to_exists_and_no_manifest_beside_it_is_forgotten(path: Path) -> None:
+def test_what_a_kustomization_refers_to_exists_and_no_manifest_beside_it_is_forgotten(
+    path: Path,
+) -> None:
     (kustomization,) = documents(path)
-    referred = {(path.parent / reference).resolve() for reference in [*kustomization.get("resources", []), *kustomization.get("components", [])]}
+    referred = {
+        (path.parent / reference).resolve()
+        for reference in [*kustomization.get("resources", []), *kustomization.get("components", [])]
+    }
     assert all(target.is_file() or (target / "kustomization.yaml").is_file() for target in referred)
     assert {manifest for manifest in path.parent.glob("*.yaml") if manifest != path} <= referred
 
 
 @pytest.mark.parametrize("path", sorted((GITOPS / "clusters").rglob("*.yaml")), ids=name_of)
 def test_what_flux_applies_exists_and_comes_from_the_one_repository(path: Path) -> None:
-    names = {document["metadata"]["name"] for other in path.parent.glob("*.yaml") for document in documents(other)}
+    names = {
+        document["metadata"]["name"]
+        for other in path.parent.glob("*.yaml")
+        for document in documents(other)
+    }
     for document in documents(path):
         if document["kind"] == "Kustomization":
             assert (ROOT / document["spec"]["path"]).is_dir()
@@ -77,7 +86,12 @@ def replacements() -> list[dict[str, Any]]:
 
 
 def test_every_place_that_a_release_fills_exists_and_says_unset() -> None:
-    targets = [(target["select"], path) for replacement in replacements() for target in replacement["targets"] for path in target["fieldPaths"]]
+    targets = [
+        (target["select"], path)
+        for replacement in replacements()
+        for target in replacement["targets"]
+        for path in target["fieldPaths"]
+    ]
     assert len(targets) >= 7
     for select, path in targets:
         assert select == {"kind": "Deployment", "name": deployment()["metadata"]["name"]}
@@ -86,18 +100,31 @@ def test_every_place_that_a_release_fills_exists_and_says_unset() -> None:
 
 def test_every_place_that_says_unset_is_filled() -> None:
     text = re.sub(r"#.*", "", (GITOPS / "models" / "base" / "deployment.yaml").read_text())
-    assert text.count("unset") == sum(len(target["fieldPaths"]) for replacement in replacements() for target in replacement["targets"])
+    assert text.count("unset") == sum(
+        len(target["fieldPaths"])
+        for replacement in replacements()
+        for target in replacement["targets"]
+    )
 
 
 def release() -> Release:
     digests = [digest_of_bytes(what) for what in (b"image", b"model", b"verdict")]
     image = f"ratchet/flight-delay@{digests[0]}"
-    return Release(model="flight-delay", version=8, image=image, model_digest=digests[1], verdict_digest=digests[2])
+    return Release(
+        model="flight-delay",
+        version=8,
+        image=image,
+        model_digest=digests[1],
+        verdict_digest=digests[2],
+    )
 
 
 def test_a_release_fills_the_places_from_values_that_promote_writes() -> None:
     written = yaml.safe_load(render(release()))
-    assert written["metadata"] == {"name": "release", "annotations": {"config.kubernetes.io/local-config": "true"}}
+    assert written["metadata"] == {
+        "name": "release",
+        "annotations": {"config.kubernetes.io/local-config": "true"},
+    }
     for replacement in replacements():
         source = replacement["source"]
         assert (source["kind"], source["name"]) == (written["kind"], "release")
@@ -106,15 +133,26 @@ def test_a_release_fills_the_places_from_values_that_promote_writes() -> None:
 
 def test_the_first_pull_request_of_a_model_is_complete() -> None:
     tree = {str(path.relative_to(ROOT)): path.read_bytes() for path in MANIFESTS}
-    tree |= first_files("flight-delay", "production", replicas=2) | {release_path("flight-delay", "production"): render(release())}
+    tree |= first_files("flight-delay", "production", replicas=2) | {
+        release_path("flight-delay", "production"): render(release())
+    }
     desired = read_desired(tree, environment="production")
     assert desired.problems == {}
     assert desired.workloads["flight-delay"].release == release()
 
 
 def test_images_are_named_by_digest_or_by_a_name_that_every_environment_gives_a_digest() -> None:
-    found = {image for path in MANIFESTS for image in re.findall(r"^\s*image: ([^\s#]+)", path.read_text(), flags=re.MULTILINE)}
-    given = [document["images"] for path in KUSTOMIZATIONS for document in documents(path) if "images" in document]
+    found = {
+        image
+        for path in MANIFESTS
+        for image in re.findall(r"^\s*image: ([^\s#]+)", path.read_text(), flags=re.MULTILINE)
+    }
+    given = [
+        document["images"]
+        for path in KUSTOMIZATIONS
+        for document in documents(path)
+        if "images" in document
+    ]
     assert found == {"unset"} | {entry["name"] for entries in given for entry in entries}
     for entry in (entry for entries in given for entry in entries):
         assert entry.keys() == {"name", "newName", "digest"}
@@ -128,7 +166,10 @@ def test_a_server_replaces_another_only_after_it_stayed_ready() -> None:
     (container,) = spec["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
-    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert (
+        container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        < spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    )
 
 
 def test_a_server_runs_restricted() -> None:
@@ -136,7 +177,11 @@ def test_a_server_runs_restricted() -> None:
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
 
 
 def settings_of(name: str, prefix: str) -> set[str]:
@@ -150,27 +195,46 @@ def settings_of(name: str, prefix: str) -> set[str]:
         if container["name"] == name
     ]
     literals = [
-        literal.partition("=")[0] for path in KUSTOMIZATIONS for made in documents(path)[0].get("configMapGenerator", []) for literal in made["literals"]
+        literal.partition("=")[0]
+        for path in KUSTOMIZATIONS
+        for made in documents(path)[0].get("configMapGenerator", [])
+        for literal in made["literals"]
     ]
-    given = {variable["name"] for variable in container["env"]} | (set(literals) if "envFrom" in container else set())
+    given = {variable["name"] for variable in container["env"]} | (
+        set(literals) if "envFrom" in container else set()
+    )
     return {setting.removeprefix(prefix).lower() for setting in given if setting != "HOME"}
 
 
 @pytest.mark.parametrize(
     ("name", "prefix", "settings"),
-    [("server", "SERVING_", serving.settings.Settings), ("gateway", "CLIENT_API_", client_api.settings.Settings), ("promote", "PROMOTE_", PromoteSettings)],
+    [
+        ("server", "SERVING_", serving.settings.Settings),
+        ("gateway", "CLIENT_API_", client_api.settings.Settings),
+        ("promote", "PROMOTE_", PromoteSettings),
+    ],
 )
-def test_pods_are_given_settings_that_exist_and_all_that_have_no_default(name: str, prefix: str, settings: type[BaseSettings]) -> None:
+def test_pods_are_given_settings_that_exist_and_all_that_have_no_default(
+    name: str, prefix: str, settings: type[BaseSettings]
+) -> None:
     given = settings_of(name, prefix)
     assert given <= settings.model_fields.keys()
-    assert {field for field, declared in settings.model_fields.items() if declared.is_required()} <= given
+    assert {
+        field for field, declared in settings.model_fields.items() if declared.is_required()
+    } <= given
 
 
 def test_productions_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     (kustomization,) = documents(GITOPS / "platform" / "production" / "kustomization.yaml")
-    for literal in [literal for made in kustomization["configMapGenerator"] for literal in made["literals"]]:
+    for literal in [
+        literal for made in kustomization["configMapGenerator"] for literal in made["literals"]
+    ]:
         monkeypatch.setenv(*literal.split("=", 1))
     monkeypatch.setenv("PROMOTE_FORGE_TOKEN", "token")
     settings = PromoteSettings()
-    assert (settings.cluster_url, settings.environment, settings.host) == ("in-cluster", "production", "0.0.0.0")
+    assert (settings.cluster_url, settings.environment, settings.host) == (
+        "in-cluster",
+        "production",
+        "0.0.0.0",
+    )
     assert re.fullmatch(r"ratchet/serving@sha256:[0-9a-f]{64}", settings.base_image)

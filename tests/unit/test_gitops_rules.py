@@ -36,7 +36,13 @@ Path = tuple[Any, ...]
 
 def held_paths(value: Any, path: Path = (), *, below: bool = False) -> Iterator[Path]:
     """Yield where a removal must be noticed."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
         held = below or key in HELD
         if held:
@@ -50,10 +56,18 @@ def removals() -> Iterator[Any]:
         whole = {"NetworkPolicy": "spec", "Namespace": "metadata"}.get(found["kind"])
         for path in held_paths(found) if found["kind"] in {"Deployment", "ServiceAccount"} else ():
             if path[-1] != "maxSurge":  # the default would do
-                yield pytest.param(number, path, id=f"{found['kind']} {found['metadata']['name']} {'.'.join(map(str, path))}")
+                yield pytest.param(
+                    number,
+                    path,
+                    id=f"{found['kind']} {found['metadata']['name']} {'.'.join(map(str, path))}",
+                )
         for path in held_paths(found[whole], (whole,), below=True) if whole else ():
             if path[-2:] not in {("metadata", "name"), ("metadata", "labels")}:
-                yield pytest.param(number, path, id=f"{found['kind']} {found['metadata']['name']} {'.'.join(map(str, path))}")
+                yield pytest.param(
+                    number,
+                    path,
+                    id=f"{found['kind']} {found['metadata']['name']} {'.'.join(map(str, path))}",
+                )
 
 
 def without(objects: list[Object], number: int, path: Path) -> list[Object]:
@@ -81,7 +95,9 @@ def test_enough_lines_are_held_to_mean_something() -> None:
 def test_no_object_that_protects_can_be_deleted_unnoticed() -> None:
     for found in written():
         if found["kind"] in {"NetworkPolicy", "ServiceAccount"}:
-            assert violations([other for other in written() if other is not found], AS_WRITTEN), found["metadata"]
+            assert violations([other for other in written() if other is not found], AS_WRITTEN), (
+                found["metadata"]
+            )
 
 
 DEPLOYMENTS = [number for number, found in enumerate(written()) if found["kind"] == "Deployment"]
@@ -89,7 +105,9 @@ POD = ("spec", "template", "spec")
 CONTAINER = (*POD, "containers", 0)
 
 
-@pytest.mark.parametrize("number", DEPLOYMENTS, ids=lambda number: written()[number]["metadata"]["name"])
+@pytest.mark.parametrize(
+    "number", DEPLOYMENTS, ids=lambda number: written()[number]["metadata"]["name"]
+)
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -135,7 +153,11 @@ def test_nothing_can_be_widened_unnoticed(number: int, place: Path, value: Any) 
 @pytest.mark.parametrize("name", ["gateway", "server"])
 def test_a_token_is_for_promote_alone(name: str) -> None:
     changed = copy.deepcopy(written())
-    (found,) = [found for found in changed if found["kind"] == "Deployment" and found["metadata"]["name"] == name]
+    (found,) = [
+        found
+        for found in changed
+        if found["kind"] == "Deployment" and found["metadata"]["name"] == name
+    ]
     found["spec"]["template"]["spec"]["automountServiceAccountToken"] = True
     assert violations(changed, AS_WRITTEN)
 
@@ -158,7 +180,11 @@ def test_promote_may_read_two_things(rule: Object) -> None:
 
 
 def test_rights_are_for_promote_in_one_namespace() -> None:
-    for change in ({"kind": "ClusterRoleBinding"}, {"kind": "ClusterRole"}, {"subjects": [{"kind": "Group", "name": "system:authenticated"}]}):
+    for change in (
+        {"kind": "ClusterRoleBinding"},
+        {"kind": "ClusterRole"},
+        {"subjects": [{"kind": "Group", "name": "system:authenticated"}]},
+    ):
         changed = copy.deepcopy(written())
         (binding,) = [found for found in changed if found["kind"] == "RoleBinding"]
         binding.update(change)
@@ -169,14 +195,27 @@ def test_rights_are_for_promote_in_one_namespace() -> None:
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 def test_no_edge_can_be_added_unnoticed(place: tuple[str, str], direction: str) -> None:
     changed = copy.deepcopy(written())
-    (policy,) = [f for f in changed if f["kind"] == "NetworkPolicy" and (f["metadata"]["namespace"], f["metadata"]["name"]) == place]
+    (policy,) = [
+        f
+        for f in changed
+        if f["kind"] == "NetworkPolicy"
+        and (f["metadata"]["namespace"], f["metadata"]["name"]) == place
+    ]
     policy["spec"][direction] = [*policy["spec"].get(direction, []), {}]
     assert violations(changed, AS_WRITTEN)
-    another = {"kind": "NetworkPolicy", "metadata": {"name": "open", "namespace": place[0]}, "spec": {"podSelector": {}, direction: [{}]}}
+    another = {
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "open", "namespace": place[0]},
+        "spec": {"podSelector": {}, direction: [{}]},
+    }
     assert violations([*written(), another], AS_WRITTEN)
 
 
 def test_a_secret_in_git_and_a_namespace_without_policies_are_noticed() -> None:
     assert violations([*written(), {"kind": "Secret", "metadata": {"name": "s"}}], AS_WRITTEN)
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-    assert violations([*written(), {"kind": "Namespace", "metadata": {"name": "n", "labels": labels}}], AS_WRITTEN)
+    labels = {
+        f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")
+    }
+    assert violations(
+        [*written(), {"kind": "Namespace", "metadata": {"name": "n", "labels": labels}}], AS_WRITTEN
+    )

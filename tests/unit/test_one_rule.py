@@ -25,7 +25,9 @@ def lines(pattern: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for folder in PRODUCT:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            hits = [line.strip() for line in path.read_text().splitlines() if re.search(pattern, line)]
+            hits = [
+                line.strip() for line in path.read_text().splitlines() if re.search(pattern, line)
+            ]
             if hits:
                 found[str(path.relative_to(ROOT))] = hits
     return found
@@ -33,7 +35,11 @@ def lines(pattern: str) -> dict[str, list[str]]:
 
 def test_only_one_function_says_which_side_one_half_is_on() -> None:
     compared = lines(r"[<>]=?\s*0?\.5\b(?!\d)|\b0?\.5\s*[<>]")
-    assert compared == {"retrain/comparison/intervals.py": ["flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5"]}
+    assert compared == {
+        "retrain/comparison/intervals.py": [
+            "flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5"
+        ]
+    }
 
 
 OTHER_NAMES = {
@@ -49,7 +55,23 @@ def test_every_other_pattern_for_names_is_for_another_kind_of_name() -> None:
 
 GOOD = ["a", "flight-delay", "v2", "a--b", "unknown", "x" * 40]
 BAD = [
-    *["", "-a", "a-", "A", "a_b", "a.b", "..", "a/b", "2b", "x" * 41, "a\n", "\na", "a b", "é", "a:b"],
+    *[
+        "",
+        "-a",
+        "a-",
+        "A",
+        "a_b",
+        "a.b",
+        "..",
+        "a/b",
+        "2b",
+        "x" * 41,
+        "a\n",
+        "\na",
+        "a b",
+        "é",
+        "a:b",
+    ],
     *sorted(RESERVED_MODEL_NAMES),
 ]
 
@@ -98,7 +120,11 @@ def test_names_that_gitops_has_taken_are_reserved() -> None:
     """The first pull request of a model writes gitops/clusters/<environment>/<model>.yaml."""
     clusters = {path.stem for path in (ROOT / "gitops" / "clusters").glob("*/*.yaml")}
     models = {path.stem for path in (ROOT / "dags" / "models").glob("*.yaml")}
-    rooms = {path.name for path in (ROOT / "gitops" / "models").iterdir() if path.name in ("base", "release")}
+    rooms = {
+        path.name
+        for path in (ROOT / "gitops" / "models").iterdir()
+        if path.name in ("base", "release")
+    }
     assert rooms == {"base", "release"}
     assert clusters - models - {"flight-delay"} <= RESERVED_MODEL_NAMES
     assert clusters | rooms | {"blobs"} >= RESERVED_MODEL_NAMES
@@ -107,4 +133,7 @@ def test_names_that_gitops_has_taken_are_reserved() -> None:
 def test_the_longest_name_fits_into_kubernetes_with_each_prefix() -> None:
     for prefix in ("server-", "retrain-"):
         assert len(prefix + "x" * 40) <= 63
-    assert ModelFile.model_json_schema()["properties"]["name"]["pattern"] == "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+    assert (
+        ModelFile.model_json_schema()["properties"]["name"]["pattern"]
+        == "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+    )

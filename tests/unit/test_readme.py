@@ -58,7 +58,9 @@ def commands_of(text: str) -> list[str]:
     """Commands of ours in code: lines of blocks, fenced or indented, words in backticks, and what a pod is asked to run."""
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    lines = [line for block in fenced for line in block.splitlines()] + re.findall(r"^ {4}(\S.*)", prose, re.MULTILINE)
+    lines = [line for block in fenced for line in block.splitlines()] + re.findall(
+        r"^ {4}(\S.*)", prose, re.MULTILINE
+    )
     code = [*lines, *re.findall(r"`([^`\n]+)`", prose)]
     starts = r"(?:retrain|promote|make|(?:\.venv/bin/)?python -m (?:infra|tests)\.\S+)"
     found = [re.match(rf"(?:kubectl .* -- )?({starts}(?: .+)?)$", piece.strip()) for piece in code]
@@ -93,9 +95,15 @@ def parse_make(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for variable in (word.partition("=")[0] for word in words if "=" in word):
         assert f"$({variable})" in makefile, f"the Makefile reads no {variable}"
-    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
     asked = ["make", "--dry-run", "--old-file=.venv/.ready", "--old-file=.uv/bin/uv", *words]
-    would_run = subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    would_run = subprocess.run(
+        asked, cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
     assert would_run.returncode == 0, would_run.stderr
     for line in would_run.stdout.splitlines():
         if re.match(r"\.venv/bin/python -m (infra|tests)\.", line):
@@ -130,8 +138,12 @@ def test_the_whole_model_file_of_the_readme_has_no_mistakes() -> None:
 ALL = [(page, command) for page in GUIDES for command in commands_of(text_of(page))]
 
 
-@pytest.mark.parametrize(("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL])
-def test_every_command_of_a_page_parses(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "command"), ALL, ids=[f"{page}: {command}" for page, command in ALL]
+)
+def test_every_command_of_a_page_parses(
+    page: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert page
     parse(command, monkeypatch)
 
@@ -162,8 +174,15 @@ def test_a_misspelled_command_does_not_parse(command: str, monkeypatch: pytest.M
 
 def test_commands_are_found_in_every_kind_of_code() -> None:
     page = "Say `promote status`.\n\n    make demo\n\n```sh\nretrain check --data\nkubectl exec x -- promote status --json\n```\n"
-    assert commands_of(page) == ["retrain check --data", "promote status --json", "make demo", "promote status"]
-    assert {"README.md", "CONTRIBUTING.md", "gitops/README.md", "docs/production.md"} <= {page for page, _ in ALL}
+    assert commands_of(page) == [
+        "retrain check --data",
+        "promote status --json",
+        "make demo",
+        "promote status",
+    ]
+    assert {"README.md", "CONTRIBUTING.md", "gitops/README.md", "docs/production.md"} <= {
+        page for page, _ in ALL
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)

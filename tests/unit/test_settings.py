@@ -27,12 +27,21 @@ PROMOTE = {
     "PROMOTE_IMAGES": "oci-layout:/images",
     "PROMOTE_CLUSTER_URL": "http://cluster.test",
 }
-SERVING = {"SERVING_MODEL_DIGEST": digest_of_bytes(b""), "SERVING_VERSION": "8", "SERVING_IMAGE_DIGEST": digest_of_bytes(b"")}
+SERVING = {
+    "SERVING_MODEL_DIGEST": digest_of_bytes(b""),
+    "SERVING_VERSION": "8",
+    "SERVING_IMAGE_DIGEST": digest_of_bytes(b""),
+}
 SERVICES = [
     pytest.param("RETRAIN_", retrain.settings.read_settings, {}, id="retrain"),
     pytest.param("PROMOTE_", promote.settings.read_settings, PROMOTE, id="promote"),
     pytest.param("SERVING_", serving.settings.read_settings, SERVING, id="serving"),
-    pytest.param("CLIENT_API_", client_api.settings.read_settings, {"CLIENT_API_ENDPOINTS": "/e.json", "CLIENT_API_KEYS": SECRET}, id="client_api"),
+    pytest.param(
+        "CLIENT_API_",
+        client_api.settings.read_settings,
+        {"CLIENT_API_ENDPOINTS": "/e.json", "CLIENT_API_KEYS": SECRET},
+        id="client_api",
+    ),
 ]
 Read = Callable[[], BaseSettings]
 
@@ -42,13 +51,17 @@ def refused(read: Read, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) 
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsRefused) as caught:
         read()
-    assert caught.value.__cause__ is caught.value.__context__ is None, "a traceback would show what caused it"
+    assert caught.value.__cause__ is caught.value.__context__ is None, (
+        "a traceback would show what caused it"
+    )
     assert str(caught.value) == "; ".join(caught.value.problems)
     return list(caught.value.problems)
 
 
 @pytest.mark.parametrize(("prefix", "read", "valid"), SERVICES)
-def test_settings_without_a_mistake_are_read(prefix: str, read: Read, valid: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_a_mistake_are_read(
+    prefix: str, read: Read, valid: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in (valid | {f"X{prefix}FOO": "1", "RATCHET_TASKS": "local"}).items():
         monkeypatch.setenv(name, value)
     assert SECRET not in repr(read())
@@ -61,7 +74,9 @@ def test_every_unknown_variable_with_our_prefix_is_refused_with_the_nearest_name
     known = sorted(f"{prefix}{field.upper()}" for field in _form(read).model_fields)
     misspelled = {name[:-1]: name for name in known}
     problems = refused(read, monkeypatch, valid | dict.fromkeys(misspelled, SECRET))
-    assert problems == [f"{wrong} is no setting: did you mean {misspelled[wrong]}?" for wrong in sorted(misspelled)]
+    assert problems == [
+        f"{wrong} is no setting: did you mean {misspelled[wrong]}?" for wrong in sorted(misspelled)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +91,9 @@ def test_every_unknown_variable_with_our_prefix_is_refused_with_the_nearest_name
 def test_a_misspelled_variable_is_answered_with_the_name_that_was_meant(
     read: Read, valid: dict[str, str], wrong: str, right: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert refused(read, monkeypatch, valid | {wrong: "1"}) == [f"{wrong.upper()} is no setting: did you mean {right}?"]
+    assert refused(read, monkeypatch, valid | {wrong: "1"}) == [
+        f"{wrong.upper()} is no setting: did you mean {right}?"
+    ]
 
 
 def test_a_variable_that_is_like_no_setting_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,32 +101,71 @@ def test_a_variable_that_is_like_no_setting_is_refused_too(monkeypatch: pytest.M
     assert problem.startswith("RETRAIN_FOO is no setting: did you mean RETRAIN_")
 
 
-@pytest.mark.parametrize("name", ["PROMOTE_SERVICE_HOST", "PROMOTE_SERVICE_PORT_HTTP", "PROMOTE_PORT_8080_TCP_ADDR"])
-def test_what_kubernetes_adds_for_a_service_is_told_with_what_turns_it_off(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["PROMOTE_SERVICE_HOST", "PROMOTE_SERVICE_PORT_HTTP", "PROMOTE_PORT_8080_TCP_ADDR"]
+)
+def test_what_kubernetes_adds_for_a_service_is_told_with_what_turns_it_off(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (problem,) = refused(promote.settings.read_settings, monkeypatch, PROMOTE | {name: "10.0.0.1"})
-    assert problem == f"{name} is no setting: Kubernetes adds it for a Service; set `enableServiceLinks: false` in the pod"
+    assert (
+        problem
+        == f"{name} is no setting: Kubernetes adds it for a Service; set `enableServiceLinks: false` in the pod"
+    )
 
 
-def test_all_problems_are_named_at_once_and_none_with_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"RETRAIN_WORKERS": "many", "RETRAIN_SOURCES": f"{{{SECRET}", "RETRAIN_FOO": "1", "RETRAIN_TRACKING_URL": f"http://me:{SECRET}@mlflow.test"}
+def test_all_problems_are_named_at_once_and_none_with_a_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {
+        "RETRAIN_WORKERS": "many",
+        "RETRAIN_SOURCES": f"{{{SECRET}",
+        "RETRAIN_FOO": "1",
+        "RETRAIN_TRACKING_URL": f"http://me:{SECRET}@mlflow.test",
+    }
     problems = refused(retrain.settings.read_settings, monkeypatch, given)
-    assert [problem.split()[0] for problem in problems] == ["RETRAIN_FOO", "RETRAIN_SOURCES", "RETRAIN_TRACKING_URL", "RETRAIN_WORKERS"]
-    assert problems[1].startswith("RETRAIN_SOURCES cannot be used: write names and addresses as JSON, such as {")
+    assert [problem.split()[0] for problem in problems] == [
+        "RETRAIN_FOO",
+        "RETRAIN_SOURCES",
+        "RETRAIN_TRACKING_URL",
+        "RETRAIN_WORKERS",
+    ]
+    assert problems[1].startswith(
+        "RETRAIN_SOURCES cannot be used: write names and addresses as JSON, such as {"
+    )
     assert "MLFLOW_TRACKING_PASSWORD" in problems[2]
-    assert problems[3] == "RETRAIN_WORKERS cannot be used: it should be a valid integer, unable to parse string as an integer"
+    assert (
+        problems[3]
+        == "RETRAIN_WORKERS cannot be used: it should be a valid integer, unable to parse string as an integer"
+    )
 
 
 def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     problems = refused(serving.settings.read_settings, monkeypatch, {"SERVING_VERSION": "8"})
-    assert problems == ["SERVING_MODEL_DIGEST is not set, and has no default", "SERVING_IMAGE_DIGEST is not set, and has no default"]
+    assert problems == [
+        "SERVING_MODEL_DIGEST is not set, and has no default",
+        "SERVING_IMAGE_DIGEST is not set, and has no default",
+    ]
 
 
 @pytest.mark.parametrize(
     ("application", "command"),
-    [(retrain.cli.app, ["check"]), (retrain.cli.app, ["run", "m", "--end", "2013-07-08"]), (promote.cli.app, ["serve"])],
+    [
+        (retrain.cli.app, ["check"]),
+        (retrain.cli.app, ["run", "m", "--end", "2013-07-08"]),
+        (promote.cli.app, ["serve"]),
+    ],
 )
-def test_the_commands_end_with_2_and_a_sentence_a_line(application: Typer, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**PROMOTE, "RETRAIN_FOO": SECRET, "RETRAIN_SOURCES": "no JSON", "PROMOTE_FOO": SECRET, "PROMOTE_PORT": "tcp://10.0.0.1:80"}.items():
+def test_the_commands_end_with_2_and_a_sentence_a_line(
+    application: Typer, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        **PROMOTE,
+        "RETRAIN_FOO": SECRET,
+        "RETRAIN_SOURCES": "no JSON",
+        "PROMOTE_FOO": SECRET,
+        "PROMOTE_PORT": "tcp://10.0.0.1:80",
+    }.items():
         monkeypatch.setenv(name, value)
     done = CliRunner().invoke(application, command)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -120,7 +176,9 @@ def test_the_commands_end_with_2_and_a_sentence_a_line(application: Typer, comma
 
 
 @pytest.mark.parametrize(("prefix", "read", "valid"), SERVICES)
-def test_an_error_of_the_settings_themselves_shows_no_value_either(prefix: str, read: Read, valid: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_settings_themselves_shows_no_value_either(
+    prefix: str, read: Read, valid: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     form = _form(read)
     with pytest.raises(ValidationError) as caught:
         form(**dict.fromkeys(form.model_fields, f"{SECRET}\n"))
@@ -130,22 +188,47 @@ def test_an_error_of_the_settings_themselves_shows_no_value_either(prefix: str, 
 @pytest.mark.parametrize("secret", ["", f"{SECRET}\n", f"{SECRET} ", f"{SECRET}é", f"{SECRET}\0"])
 @pytest.mark.parametrize(
     ("form", "field"),
-    [(serving.settings.Settings, "token"), (client_api.settings.Settings, "serving_token"), (promote.settings.PromoteSettings, "forge_token")],
+    [
+        (serving.settings.Settings, "token"),
+        (client_api.settings.Settings, "serving_token"),
+        (promote.settings.PromoteSettings, "forge_token"),
+    ],
 )
-def test_a_secret_that_no_header_can_carry_is_refused(form: type[BaseSettings], field: str, secret: str) -> None:
+def test_a_secret_that_no_header_can_carry_is_refused(
+    form: type[BaseSettings], field: str, secret: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         form(**{field: secret})
     assert field in {error["loc"][0] for error in caught.value.errors()}
 
 
 @pytest.mark.parametrize("given", ['["a", 3]', '["a"', "[]", "[[]]", '[""]', ","])
-def test_keys_that_are_no_list_of_strings_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (problem,) = refused(client_api.settings.read_settings, monkeypatch, {"CLIENT_API_ENDPOINTS": "/e.json", "CLIENT_API_KEYS": given})
+def test_keys_that_are_no_list_of_strings_are_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (problem,) = refused(
+        client_api.settings.read_settings,
+        monkeypatch,
+        {"CLIENT_API_ENDPOINTS": "/e.json", "CLIENT_API_KEYS": given},
+    )
     assert problem.startswith("CLIENT_API_KEYS cannot be used: it ")
 
 
-@pytest.mark.parametrize("given", ["", "warehouse", "[]", "3", '{"warehouse": 3}', '{"warehouse": {}}', json.dumps([["warehouse", "duckdb:///w"]])])
-def test_sources_that_are_no_names_with_addresses_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "warehouse",
+        "[]",
+        "3",
+        '{"warehouse": 3}',
+        '{"warehouse": {}}',
+        json.dumps([["warehouse", "duckdb:///w"]]),
+    ],
+)
+def test_sources_that_are_no_names_with_addresses_are_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (problem,) = refused(retrain.settings.read_settings, monkeypatch, {"RETRAIN_SOURCES": given})
     assert problem.startswith("RETRAIN_SOURCES cannot be used: write names and addresses as JSON")
 
@@ -165,11 +248,15 @@ def test_sources_that_are_no_names_with_addresses_are_refused(given: str, monkey
         ("FORGE_URL", "https://github.example/api/v3"),
     ],
 )
-def test_addresses_that_hold_no_secret_are_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_that_hold_no_secret_are_taken(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for each, given in (PROMOTE | {f"PROMOTE_{name}": value}).items():
         monkeypatch.setenv(each, given)
     assert getattr(promote.settings.read_settings(), name.lower()) == value
 
 
 def _form(read: Read) -> type[BaseSettings]:
-    return next(value for name, value in read.__globals__.items() if name in ("Settings", "PromoteSettings"))
+    return next(
+        value for name, value in read.__globals__.items() if name in ("Settings", "PromoteSettings")
+    )

@@ -32,5 +32,7 @@ def test_onnxruntime_keeps_no_telemetry_where_we_load_it(tmp_path: Path, module:
     assert left_in_cache(tmp_path, f"import {module}") == []
 
 
-def test_onnxruntime_by_itself_does_keep_some_or_the_test_above_proves_nothing(tmp_path: Path) -> None:
+def test_onnxruntime_by_itself_does_keep_some_or_the_test_above_proves_nothing(
+    tmp_path: Path,
+) -> None:
     assert left_in_cache(tmp_path, "import onnxruntime") != []

@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check the files, or every workflow; 0 when they are right or the check was skipped."""
     about = "Check GitHub's workflow files with actionlint."
     parser = argparse.ArgumentParser(prog="python -m infra.local.actionlint", description=about)
-    parser.add_argument("files", nargs="*", help="workflow files; every one of .github/workflows if none")
+    parser.add_argument(
+        "files", nargs="*", help="workflow files; every one of .github/workflows if none"
+    )
     files = parser.parse_args(arguments).files
     if problems := go_problems():
         return _without_go(problems)

@@ -24,7 +24,11 @@ def main() -> int:
     """Run until SIGTERM or Ctrl-C, then end every server within 8 s."""
     options = _parser().parse_args()
     folder: Path = options.folder.resolve()
-    timing = Timing(min_ready_seconds=options.min_ready_seconds, deadline_seconds=options.deadline_seconds, drain_seconds=options.drain_seconds)
+    timing = Timing(
+        min_ready_seconds=options.min_ready_seconds,
+        deadline_seconds=options.deadline_seconds,
+        drain_seconds=options.drain_seconds,
+    )
     controller = Controller(
         environment=options.environment,
         starter=ProcessStarter(options.images.resolve(), folder / "servers"),
@@ -38,7 +42,9 @@ def main() -> int:
     try:
         api = serve(options.port, lambda: controller.pages)
     except OSError as problem:
-        sys.stderr.write(f"port {options.port} of 127.0.0.1 cannot be used: {problem.strerror}. Choose another with --port.\n")
+        sys.stderr.write(
+            f"port {options.port} of 127.0.0.1 cannot be used: {problem.strerror}. Choose another with --port.\n"
+        )
         return 1
     _loop(controller, source)
     _say("ends all servers")
@@ -73,18 +79,55 @@ def _say(sentence: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.local.cluster", description="Runs on this machine what gitops/ on main wants.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.cluster",
+        description="Runs on this machine what gitops/ on main wants.",
+    )
     parser.add_argument("--repository", required=True, help="URL or folder of the git repository")
     parser.add_argument("--branch", default="main")
     parser.add_argument("--environment", default="production", help="folder below gitops/clusters")
-    parser.add_argument("--images", required=True, type=Path, help="folder with one OCI layout for each image repository")
-    parser.add_argument("--folder", required=True, type=Path, help="state of this cluster: its clone, the servers' logs")
-    parser.add_argument("--port", required=True, type=int, help="of the Kubernetes-shaped API on 127.0.0.1")
-    parser.add_argument("--endpoints", required=True, type=Path, help="file that the gateway follows")
-    parser.add_argument("--min-ready-seconds", type=float, default=3.0, help="how long a server must stay ready before it serves")
-    parser.add_argument("--deadline-seconds", type=float, default=60.0, help="after which a rollout is reported failed")
-    parser.add_argument("--drain-seconds", type=float, default=1.5, help="from the switch to SIGTERM; longer than the gateway takes to follow the file")
-    parser.add_argument("--most-replicas", type=int, default=1, help="servers a model may have, whatever the overlay asks: one machine gains nothing by more")
+    parser.add_argument(
+        "--images",
+        required=True,
+        type=Path,
+        help="folder with one OCI layout for each image repository",
+    )
+    parser.add_argument(
+        "--folder",
+        required=True,
+        type=Path,
+        help="state of this cluster: its clone, the servers' logs",
+    )
+    parser.add_argument(
+        "--port", required=True, type=int, help="of the Kubernetes-shaped API on 127.0.0.1"
+    )
+    parser.add_argument(
+        "--endpoints", required=True, type=Path, help="file that the gateway follows"
+    )
+    parser.add_argument(
+        "--min-ready-seconds",
+        type=float,
+        default=3.0,
+        help="how long a server must stay ready before it serves",
+    )
+    parser.add_argument(
+        "--deadline-seconds",
+        type=float,
+        default=60.0,
+        help="after which a rollout is reported failed",
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        default=1.5,
+        help="from the switch to SIGTERM; longer than the gateway takes to follow the file",
+    )
+    parser.add_argument(
+        "--most-replicas",
+        type=int,
+        default=1,
+        help="servers a model may have, whatever the overlay asks: one machine gains nothing by more",
+    )
     return parser
 
 

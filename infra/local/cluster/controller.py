@@ -18,7 +18,17 @@ from infra.local.cluster.status import pages
 class Controller:
     """All models of one environment."""
 
-    def __init__(self, *, environment: str, starter: Starter, timing: Timing, endpoints: Path, folder: Path, journal: Journal, most_replicas: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        environment: str,
+        starter: Starter,
+        timing: Timing,
+        endpoints: Path,
+        folder: Path,
+        journal: Journal,
+        most_replicas: int = 1,
+    ) -> None:
         self._environment, self._starter, self._timing = environment, starter, timing
         self._endpoints, self._journal, self._most_replicas = endpoints, journal, most_replicas
         self._memory = Memory(folder / "served.json")
@@ -40,9 +50,19 @@ class Controller:
             self._take(commit, now)
         for rollout in self.rollouts.values():
             rollout.step(now)
-        self.rollouts = {model: rollout for model, rollout in self.rollouts.items() if not (rollout.removed and not rollout.leaving)}
+        self.rollouts = {
+            model: rollout
+            for model, rollout in self.rollouts.items()
+            if not (rollout.removed and not rollout.leaving)
+        }
         self._write_endpoints()
-        self._memory.keep({model: rollout.serving.workload for model, rollout in self.rollouts.items() if rollout.serving and not rollout.removed})
+        self._memory.keep(
+            {
+                model: rollout.serving.workload
+                for model, rollout in self.rollouts.items()
+                if rollout.serving and not rollout.removed
+            }
+        )
         problems = {**self._problems, **({"git": source_problem} if source_problem else {})}
         self.pages = pages(self.rollouts, revision=self._revision, problems=problems, now=now)
 
@@ -77,19 +97,32 @@ class Controller:
                 self.rollouts[model].want(workload, now)
             else:
                 self._journal(f"{workload.name}: git wants v{workload.release.version}")
-                self.rollouts[model] = Rollout(workload, self._starter, self._timing, self._journal, changed_at=now)
+                self.rollouts[model] = Rollout(
+                    workload, self._starter, self._timing, self._journal, changed_at=now
+                )
                 self.rollouts[model].resume(self._memory.served(model))
         for model in self.rollouts.keys() - desired.workloads.keys() - desired.problems.keys():
             self.rollouts[model].remove(now)
 
     def _write_endpoints(self) -> None:
-        models = {model: [{"url": url} for url in rollout.endpoints()] for model, rollout in self.rollouts.items() if not rollout.removed}
+        models = {
+            model: [{"url": url} for url in rollout.endpoints()]
+            for model, rollout in self.rollouts.items()
+            if not rollout.removed
+        }
         content = json.dumps({"models": models}, indent=1, sort_keys=True).encode() + b"\n"
         if content != self._written:
             write_whole(self._endpoints, content)
             self._written = content
 
     def _servers(self) -> list[Server]:
-        groups = [group for rollout in self.rollouts.values() for group in (rollout.serving, rollout.coming) if group]
+        groups = [
+            group
+            for rollout in self.rollouts.values()
+            for group in (rollout.serving, rollout.coming)
+            if group
+        ]
         leaving = [each.server for rollout in self.rollouts.values() for each in rollout.leaving]
-        return [replica.server for group in groups for replica in group.replicas if replica.server] + leaving
+        return [
+            replica.server for group in groups for replica in group.replicas if replica.server
+        ] + leaving

@@ -17,7 +17,9 @@ from retrain.contract import MODEL_NAME
 Tree = Mapping[str, bytes]
 """A commit's files below gitops/, by path from the repository's root."""
 
-IMAGE = re.compile(r"(?P<repository>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)@(?P<digest>sha256:[0-9a-f]{64})")
+IMAGE = re.compile(
+    r"(?P<repository>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)@(?P<digest>sha256:[0-9a-f]{64})"
+)
 
 
 class Unreadable(ValueError):
@@ -71,15 +73,23 @@ def model_paths(tree: Tree, environment: str) -> dict[str, str]:
         Unreadable: The environment has no folder, or a file in it is not YAML.
     """
     folder = f"gitops/clusters/{environment}/"
-    files = sorted(path for path in tree if path.startswith(folder) and path.endswith((".yaml", ".yml")))
+    files = sorted(
+        path for path in tree if path.startswith(folder) and path.endswith((".yaml", ".yml"))
+    )
     if not files:
         raise Unreadable(f"{folder} has no manifest: is {environment} the name of an environment?")
     found: dict[str, str] = {}
     for path in files:
         for manifest in _documents(tree, path):
-            if manifest.get("kind") == "Kustomization" and str(manifest.get("apiVersion", "")).startswith("kustomize.toolkit.fluxcd.io/"):
-                target = posixpath.normpath(str(_mapping(manifest.get("spec"), path).get("path", "")))
-                if match := re.fullmatch(rf"gitops/models/({MODEL_NAME})/{re.escape(environment)}", target):
+            if manifest.get("kind") == "Kustomization" and str(
+                manifest.get("apiVersion", "")
+            ).startswith("kustomize.toolkit.fluxcd.io/"):
+                target = posixpath.normpath(
+                    str(_mapping(manifest.get("spec"), path).get("path", ""))
+                )
+                if match := re.fullmatch(
+                    rf"gitops/models/({MODEL_NAME})/{re.escape(environment)}", target
+                ):
                     found[match[1]] = target
     return found
 
@@ -95,7 +105,9 @@ def read_workload(tree: Tree, model: str, folder: str) -> Workload:
     for reference in [*overlay.get("resources", []), *overlay.get("components", [])]:
         _resolve(tree, folder, str(reference), path)
     return Workload(
-        name=f"server{overlay.get('nameSuffix', '')}", release=read_release(tree, model, f"{folder}/release.yaml"), replicas=_replicas(overlay, path)
+        name=f"server{overlay.get('nameSuffix', '')}",
+        release=read_release(tree, model, f"{folder}/release.yaml"),
+        replicas=_replicas(overlay, path),
     )
 
 
@@ -122,7 +134,9 @@ def read_release(tree: Tree, model: str, path: str) -> Release:
             }
         )
     except ValidationError as problem:
-        reasons = "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in problem.errors())
+        reasons = "; ".join(
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in problem.errors()
+        )
         raise Unreadable(f"{path}: {reasons}") from problem
 
 
@@ -153,7 +167,11 @@ def _documents(tree: Tree, path: str) -> list[dict[str, Any]]:
     if path not in tree:
         raise Unreadable(f"{path} is not in git")
     try:
-        return [_mapping(document, path) for document in yaml.safe_load_all(tree[path].decode()) if document is not None]
+        return [
+            _mapping(document, path)
+            for document in yaml.safe_load_all(tree[path].decode())
+            if document is not None
+        ]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         raise Unreadable(f"{path} is not YAML: {problem}") from problem
 

@@ -44,9 +44,13 @@ def _blob(blobs: Path, digest: str, what: str) -> bytes:
     try:
         content = (blobs / hexadecimal).read_bytes()
     except OSError as problem:
-        raise ImageUnusable(f"the {what} {digest} cannot be read from {blobs}: {problem.strerror}") from problem
+        raise ImageUnusable(
+            f"the {what} {digest} cannot be read from {blobs}: {problem.strerror}"
+        ) from problem
     if hashlib.sha256(content).hexdigest() != hexadecimal:
-        raise ImageUnusable(f"the {what} {digest} in {blobs} is damaged: its bytes have another digest")
+        raise ImageUnusable(
+            f"the {what} {digest} in {blobs} is damaged: its bytes have another digest"
+        )
     return content
 
 
@@ -70,7 +74,9 @@ def _model_files(layer: bytes) -> dict[str, bytes]:
                 folder, _, name = member.name.rpartition("/")
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None or folder != "model" or name in {"", ".", ".."}:
-                    raise ImageUnusable(f"the model layer holds {member.name!r}: only regular files directly below /model/ are taken")
+                    raise ImageUnusable(
+                        f"the model layer holds {member.name!r}: only regular files directly below /model/ are taken"
+                    )
                 files[name] = content.read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as problem:
         raise ImageUnusable(f"the model layer is not a gzipped tar: {problem}") from problem

@@ -116,13 +116,23 @@ class Rollout:
         for group in (self.serving, self.coming):
             for replica in group.replicas if group else []:
                 self._tend(group.workload, replica, now)  # type: ignore[union-attr]  # the loop is empty without a group
-        if self.coming and all(self._is_available(replica, now) for replica in self.coming.replicas):
+        if self.coming and all(
+            self._is_available(replica, now) for replica in self.coming.replicas
+        ):
             self._switch(now)
         self._judge(now)
 
     def endpoints(self) -> list[str]:
         """Where calls may go now."""
-        return [replica.server.url for replica in self.serving.replicas if replica.server and replica.is_ready()] if self.serving else []
+        return (
+            [
+                replica.server.url
+                for replica in self.serving.replicas
+                if replica.server and replica.is_ready()
+            ]
+            if self.serving
+            else []
+        )
 
     def _choose(self, now: float) -> None:
         """Make `coming` the wanted release, or nothing when it serves already."""
@@ -140,7 +150,9 @@ class Rollout:
             self.journal(f"{workload.name} v{workload.release.version} ended: {replica.problem}")
             replica.server.kill()
             replica.server, replica.ready_since = None, None
-            replica.next_start = now + min(15.0, self.timing.backoff_seconds * 2 ** (replica.starts - 1))
+            replica.next_start = now + min(
+                15.0, self.timing.backoff_seconds * 2 ** (replica.starts - 1)
+            )
         if replica.server is None:
             if now >= replica.next_start:
                 self._start(workload, replica, now)
@@ -150,7 +162,9 @@ class Rollout:
             replica.starts = 1 if self._is_available(replica, now) else replica.starts
             return
         replica.failed_probes += 1
-        replica.problem = replica.server.last_words() or replica.problem  # what the one before it said, until this one says something
+        replica.problem = (
+            replica.server.last_words() or replica.problem
+        )  # what the one before it said, until this one says something
         if replica.failed_probes >= UNREADY_PROBES or self._is_coming(workload):
             replica.ready_since = None
 
@@ -159,17 +173,24 @@ class Rollout:
         replica.failed_probes = 0
         try:
             replica.server = self.starter.start(workload)
-            self.journal(f"{workload.name} v{workload.release.version} starts on {replica.server.url}")
+            self.journal(
+                f"{workload.name} v{workload.release.version} starts on {replica.server.url}"
+            )
         except (ImageUnusable, OSError) as problem:
             replica.problem = str(problem)
-            replica.next_start = now + min(15.0, self.timing.backoff_seconds * 2 ** (replica.starts - 1))
+            replica.next_start = now + min(
+                15.0, self.timing.backoff_seconds * 2 ** (replica.starts - 1)
+            )
             self.journal(f"{workload.name} v{workload.release.version} cannot start: {problem}")
 
     def _is_coming(self, workload: Workload) -> bool:
         return self.coming is not None and self.coming.workload is workload
 
     def _is_available(self, replica: Replica, now: float) -> bool:
-        return replica.ready_since is not None and now - replica.ready_since >= self.timing.min_ready_seconds
+        return (
+            replica.ready_since is not None
+            and now - replica.ready_since >= self.timing.min_ready_seconds
+        )
 
     def _switch(self, now: float) -> None:
         old, self.serving, self.coming, self.failure = self.serving, self.coming, None, None
@@ -177,7 +198,11 @@ class Rollout:
         self.journal(f"{self.wanted.name}: v{self.wanted.release.version} serves")
 
     def _dismiss(self, group: Group | None, now: float) -> None:
-        self.leaving += [Leaving(replica.server, now) for replica in (group.replicas if group else []) if replica.server]
+        self.leaving += [
+            Leaving(replica.server, now)
+            for replica in (group.replicas if group else [])
+            if replica.server
+        ]
 
     def _let_leave(self, now: float) -> None:
         for leaving in self.leaving:
@@ -191,7 +216,15 @@ class Rollout:
             self.leaving.remove(leaving)
 
     def _judge(self, now: float) -> None:
-        if self.coming and self.failure is None and now - self.changed_at >= self.timing.deadline_seconds:
-            problem = next(replica.problem for replica in self.coming.replicas if not self._is_available(replica, now))
+        if (
+            self.coming
+            and self.failure is None
+            and now - self.changed_at >= self.timing.deadline_seconds
+        ):
+            problem = next(
+                replica.problem
+                for replica in self.coming.replicas
+                if not self._is_available(replica, now)
+            )
             self.failure = f"{self.wanted.name} v{self.wanted.release.version} was not ready within {self.timing.deadline_seconds:.0f} s: {problem}"
             self.journal(self.failure)

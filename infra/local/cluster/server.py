@@ -68,7 +68,9 @@ class ProcessServer:
     def is_ready(self) -> bool:
         """See Server."""
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=PROBE_TIMEOUT_SECONDS) as answer:
+            with urllib.request.urlopen(
+                f"{self.url}/readyz", timeout=PROBE_TIMEOUT_SECONDS
+            ) as answer:
                 return int(answer.status) == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -76,7 +78,11 @@ class ProcessServer:
     def last_words(self) -> str:
         """See Server."""
         written = [line.strip() for line in self.program.log_tail().splitlines() if line.strip()]
-        how = "" if self.program.is_running else f" (ended with code {self.program.process.returncode})"
+        how = (
+            ""
+            if self.program.is_running
+            else f" (ended with code {self.program.process.returncode})"
+        )
         return written[-1] + how if written else how.strip(" ()")
 
     def end(self) -> None:
@@ -112,11 +118,19 @@ class ProcessStarter:
             "HOME": str(home),
             "BENTOML_HOME": str(home / "bentoml"),
         }
-        program = start(f"{workload.name} v{workload.release.version}", [sys.executable, "-m", "serving"], log=home / "log.txt", env=environment, cwd=home)
+        program = start(
+            f"{workload.name} v{workload.release.version}",
+            [sys.executable, "-m", "serving"],
+            log=home / "log.txt",
+            env=environment,
+            cwd=home,
+        )
         return ProcessServer(f"http://127.0.0.1:{port}", program, home)
 
     def _new_folder(self, workload: Workload) -> Path:
-        while (home := self._folder / f"{workload.name}-v{workload.release.version}-{self._started}").exists():
+        while (
+            home := self._folder / f"{workload.name}-v{workload.release.version}-{self._started}"
+        ).exists():
             self._started += 1  # of an earlier run of this cluster
         home.mkdir(parents=True)
         return home

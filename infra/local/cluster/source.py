@@ -28,7 +28,9 @@ class Commit:
 class Source:
     """Looks for a new commit in the background; a slow or broken forge never holds up what runs."""
 
-    def __init__(self, repository: str, branch: str, clone: Path, *, interval_seconds: float = 1.0) -> None:
+    def __init__(
+        self, repository: str, branch: str, clone: Path, *, interval_seconds: float = 1.0
+    ) -> None:
         self._repository, self._branch, self._clone = repository, branch, clone
         self._interval_seconds = interval_seconds
         self._stopped = threading.Event()
@@ -63,22 +65,44 @@ class Source:
         if not (self._clone / "HEAD").exists():
             self._clone.mkdir(parents=True, exist_ok=True)
             self._git("init", "--quiet", "--bare", ".")
-        self._git("fetch", "--quiet", "--no-tags", "--no-auto-gc", self._repository, f"+refs/heads/{self._branch}:refs/heads/{self._branch}")
+        self._git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-auto-gc",
+            self._repository,
+            f"+refs/heads/{self._branch}:refs/heads/{self._branch}",
+        )
         return self._git("rev-parse", f"refs/heads/{self._branch}").decode().strip()
 
     def _files(self, revision: str) -> Tree:
         archive = self._git("archive", "--format=tar", revision, "gitops")
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            return {member.name: content.read() for member in files if member.isreg() and (content := files.extractfile(member))}
+            return {
+                member.name: content.read()
+                for member in files
+                if member.isreg() and (content := files.extractfile(member))
+            }
 
     def _git(self, *arguments: str) -> bytes:
         environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         for inherited in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
             environment.pop(inherited, None)  # a hook's own
         try:
-            done = subprocess.run(["git", *arguments], cwd=self._clone, env=environment, capture_output=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["git", *arguments],
+                cwd=self._clone,
+                env=environment,
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
         except subprocess.TimeoutExpired as problem:
-            raise SourceUnavailable(f"git {arguments[0]} took longer than {problem.timeout:.0f} s") from problem
+            raise SourceUnavailable(
+                f"git {arguments[0]} took longer than {problem.timeout:.0f} s"
+            ) from problem
         if done.returncode != 0:
-            raise SourceUnavailable(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()[-300:]}")
+            raise SourceUnavailable(
+                f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()[-300:]}"
+            )
         return done.stdout

@@ -11,12 +11,27 @@ NAMESPACE = "models"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 
 
-def pages(rollouts: Mapping[str, Rollout], *, revision: str | None, problems: Mapping[str, str], now: float) -> dict[str, dict[str, Any]]:
+def pages(
+    rollouts: Mapping[str, Rollout],
+    *,
+    revision: str | None,
+    problems: Mapping[str, str],
+    now: float,
+) -> dict[str, dict[str, Any]]:
     """Return every answer of the cluster by path; what is not in it is a 404."""
     deployments = {rollout.wanted.name: deployment(rollout, now) for rollout in rollouts.values()}
-    listed = {"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": {}, "items": list(deployments.values())}
+    listed = {
+        "kind": "DeploymentList",
+        "apiVersion": "apps/v1",
+        "metadata": {},
+        "items": list(deployments.values()),
+    }
     return {
-        "/": {"revision": revision, "problems": dict(problems), "models": {model: _summary(rollout, now) for model, rollout in rollouts.items()}},
+        "/": {
+            "revision": revision,
+            "problems": dict(problems),
+            "models": {model: _summary(rollout, now) for model, rollout in rollouts.items()},
+        },
         DEPLOYMENTS: listed,
         **{f"{DEPLOYMENTS}/{name}": body for name, body in deployments.items()},
     }
@@ -32,13 +47,25 @@ def deployment(rollout: Rollout, now: float) -> dict[str, Any]:
     available = [replica for replica in new if _is_available(rollout, replica, now)]
     ready = [replica for replica in new + others if replica.is_ready()]
     release = wanted.release
-    annotations = {"ratchet/model-digest": release.model_digest, "ratchet/version": str(release.version), "ratchet/verdict": release.verdict_digest}
-    labels = {"app.kubernetes.io/name": release.model, "app.kubernetes.io/version": str(release.version)}
+    annotations = {
+        "ratchet/model-digest": release.model_digest,
+        "ratchet/version": str(release.version),
+        "ratchet/verdict": release.verdict_digest,
+    }
+    labels = {
+        "app.kubernetes.io/name": release.model,
+        "app.kubernetes.io/version": str(release.version),
+    }
     container = {"name": "server", "image": release.image}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": wanted.name, "namespace": NAMESPACE, "generation": rollout.generation, "annotations": annotations},
+        "metadata": {
+            "name": wanted.name,
+            "namespace": NAMESPACE,
+            "generation": rollout.generation,
+            "annotations": annotations,
+        },
         "spec": {
             "replicas": wanted.replicas,
             "minReadySeconds": int(rollout.timing.min_ready_seconds),
@@ -51,8 +78,14 @@ def deployment(rollout: Rollout, now: float) -> dict[str, Any]:
             "replicas": sum(1 for replica in new + others if replica.server) + len(rollout.leaving),
             "updatedReplicas": sum(1 for replica in new if replica.server),
             "readyReplicas": len(ready),
-            "availableReplicas": len(available) + sum(1 for replica in others if _is_available(rollout, replica, now)),
-            "conditions": [_available(rollout, now), _progressing(rollout, done=len(available) == wanted.replicas and not rollout.leaving)],
+            "availableReplicas": len(available)
+            + sum(1 for replica in others if _is_available(rollout, replica, now)),
+            "conditions": [
+                _available(rollout, now),
+                _progressing(
+                    rollout, done=len(available) == wanted.replicas and not rollout.leaving
+                ),
+            ],
         },
     }
 
@@ -81,24 +114,54 @@ def _replicas(rollout: Rollout) -> tuple[list[Replica], list[Replica]]:
 
 
 def _is_available(rollout: Rollout, replica: Replica, now: float) -> bool:
-    return replica.ready_since is not None and now - replica.ready_since >= rollout.timing.min_ready_seconds
+    return (
+        replica.ready_since is not None
+        and now - replica.ready_since >= rollout.timing.min_ready_seconds
+    )
 
 
 def _available(rollout: Rollout, now: float) -> dict[str, str]:
     serving = rollout.serving.replicas if rollout.serving else []
     if serving and all(_is_available(rollout, replica, now) for replica in serving):
-        return {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "message": "Deployment has minimum availability."}
-    return {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "Deployment does not have minimum availability."}
+        return {
+            "type": "Available",
+            "status": "True",
+            "reason": "MinimumReplicasAvailable",
+            "message": "Deployment has minimum availability.",
+        }
+    return {
+        "type": "Available",
+        "status": "False",
+        "reason": "MinimumReplicasUnavailable",
+        "message": "Deployment does not have minimum availability.",
+    }
 
 
 def _progressing(rollout: Rollout, *, done: bool) -> dict[str, str]:
     name, version = rollout.wanted.name, rollout.wanted.release.version
     if rollout.failure is not None:
-        return {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": rollout.failure}
+        return {
+            "type": "Progressing",
+            "status": "False",
+            "reason": "ProgressDeadlineExceeded",
+            "message": rollout.failure,
+        }
     if done:
-        return {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": f"{name} v{version} has successfully progressed."}
-    problem = next((replica.problem for replica in _replicas(rollout)[0] if not replica.is_ready()), "")
-    return {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "message": f"{name} v{version} is progressing. {problem}".strip()}
+        return {
+            "type": "Progressing",
+            "status": "True",
+            "reason": "NewReplicaSetAvailable",
+            "message": f"{name} v{version} has successfully progressed.",
+        }
+    problem = next(
+        (replica.problem for replica in _replicas(rollout)[0] if not replica.is_ready()), ""
+    )
+    return {
+        "type": "Progressing",
+        "status": "True",
+        "reason": "ReplicaSetUpdated",
+        "message": f"{name} v{version} is progressing. {problem}".strip(),
+    }
 
 
 def _summary(rollout: Rollout, now: float) -> dict[str, Any]:

@@ -58,11 +58,35 @@ def _laptop(cluster: str, folder: Path) -> Laptop:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
-    parser.add_argument("--exit", action="store_true", help="end when the story is told, instead of staying up until Ctrl-C")
-    parser.add_argument("--first-week", type=date.fromisoformat, default=date(2013, 5, 27), help="window end of the first run (default: %(default)s)")
-    parser.add_argument("--weeks", type=int, default=7, help="weekly runs, the first one included (default: %(default)s)")
-    parser.add_argument("--cluster", choices=("process", "kubernetes"), default="process", help="where model servers run (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="all state; emptied at the start (default: %(default)s)")
+    parser.add_argument(
+        "--exit",
+        action="store_true",
+        help="end when the story is told, instead of staying up until Ctrl-C",
+    )
+    parser.add_argument(
+        "--first-week",
+        type=date.fromisoformat,
+        default=date(2013, 5, 27),
+        help="window end of the first run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weeks",
+        type=int,
+        default=7,
+        help="weekly runs, the first one included (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=("process", "kubernetes"),
+        default="process",
+        help="where model servers run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(".demo"),
+        help="all state; emptied at the start (default: %(default)s)",
+    )
     return parser.parse_args(arguments)
 
 

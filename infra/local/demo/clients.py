@@ -54,20 +54,38 @@ class Clients:
     async def _ask_all(self) -> None:
         limits = httpx2.Limits(max_connections=None)
         rows, began = itertools.cycle(self.rows), time.monotonic()
-        async with httpx2.AsyncClient(limits=limits, timeout=10, headers={"Authorization": f"Bearer {self.key}"}) as client, asyncio.TaskGroup() as asked:
+        async with (
+            httpx2.AsyncClient(
+                limits=limits, timeout=10, headers={"Authorization": f"Bearer {self.key}"}
+            ) as client,
+            asyncio.TaskGroup() as asked,
+        ):
             for number in itertools.count():
                 if self._leave.is_set():
                     return
                 asked.create_task(self._ask(client, next(rows)))
-                await asyncio.sleep(max(0.0, began + (number + 1) / self.per_second - time.monotonic()))
+                await asyncio.sleep(
+                    max(0.0, began + (number + 1) / self.per_second - time.monotonic())
+                )
 
     async def _ask(self, client: httpx2.AsyncClient, row: dict[str, Any]) -> None:
         asked_at = time.monotonic()
         try:
             response = await client.post(self.url, json={"instances": [row]})
             headers = response.headers if response.status_code == 200 else {}
-            version, image = headers.get("ratchet-model-version"), headers.get("ratchet-image-digest")
+            version, image = (
+                headers.get("ratchet-model-version"),
+                headers.get("ratchet-image-digest"),
+            )
             status = response.status_code
         except httpx2.HTTPError:
             status, version, image = 0, None, None
-        self.answers.append(Answer(asked_at, time.monotonic() - asked_at, status, None if version is None else int(version), image))
+        self.answers.append(
+            Answer(
+                asked_at,
+                time.monotonic() - asked_at,
+                status,
+                None if version is None else int(version),
+                image,
+            )
+        )

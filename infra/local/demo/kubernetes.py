@@ -69,10 +69,17 @@ class KubernetesLaptop(Laptop):
     def write_seed(self, gateway_image: str) -> None:
         """Lay what main begins with."""
         for name in ("dags", "gitops"):
-            shutil.copytree(ROOT / name, self.seed / name, ignore=shutil.ignore_patterns("__pycache__"))
-        subprocess.run(["git", "init", "--quiet", str(self.seed)], check=True)  # or the folder counts as ignored by the checkout around it
+            shutil.copytree(
+                ROOT / name, self.seed / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        subprocess.run(
+            ["git", "init", "--quiet", str(self.seed)], check=True
+        )  # or the folder counts as ignored by the checkout around it
         overlay = self.seed / _OVERLAY
-        overlay.write_text(with_digest(overlay.read_text(encoding="utf-8"), "client_api", gateway_image), encoding="utf-8")
+        overlay.write_text(
+            with_digest(overlay.read_text(encoding="utf-8"), "client_api", gateway_image),
+            encoding="utf-8",
+        )
 
     def start_services(self) -> None:
         """Flux from main, what is not in git, the promotion service; the gateway comes as a pod."""
@@ -85,18 +92,32 @@ class KubernetesLaptop(Laptop):
         self._secret("gateway", "client-keys", keys=self.key)
         cluster.kubectl("apply", "-f", str(self.seed / "gitops/clusters/local"))
         promote = self.start_promote()
-        found = wait_for("the gateway's Service, applied by Flux", self._gateway, timeout_seconds=self.patience_seconds)
+        found = wait_for(
+            "the gateway's Service, applied by Flux",
+            self._gateway,
+            timeout_seconds=self.patience_seconds,
+        )
         self.gateway_url = f"http://{found}"
         wait_until_answers(promote, f"{self.promote_url}/health")
 
     def deployment(self) -> dict[str, Any]:
         """The model's Deployment, as the API server has it."""
-        return dict(json.loads(self.running.kubectl("get", "deployment", f"server-{MODEL}", "--namespace=models", "--output=json")))
+        return dict(
+            json.loads(
+                self.running.kubectl(
+                    "get", "deployment", f"server-{MODEL}", "--namespace=models", "--output=json"
+                )
+            )
+        )
 
     def wait_for_end_of_rollout(self) -> None:
         """Wait until the last pod of another image is gone: until then it may finish what it was asked."""
         image = self.deployment()["spec"]["template"]["spec"]["containers"][0]["image"]
-        wait_for("the end of the old pods", lambda: True if self._images() == {image} else None, timeout_seconds=self.patience_seconds)
+        wait_for(
+            "the end of the old pods",
+            lambda: True if self._images() == {image} else None,
+            timeout_seconds=self.patience_seconds,
+        )
 
     def stop(self) -> None:
         """End the cluster, then everything else."""
@@ -107,15 +128,29 @@ class KubernetesLaptop(Laptop):
             super().stop()
 
     def _images(self) -> set[str]:
-        pods = json.loads(self.running.kubectl("get", "pods", "--namespace=models", "--output=json"))["items"]
+        pods = json.loads(
+            self.running.kubectl("get", "pods", "--namespace=models", "--output=json")
+        )["items"]
         return {pod["spec"]["containers"][0]["image"] for pod in pods}
 
     def _gateway(self) -> str | None:
-        services = self.running.kubectl("get", "service", "gateway", "--namespace=gateway", "--ignore-not-found", "--output=json")
+        services = self.running.kubectl(
+            "get",
+            "service",
+            "gateway",
+            "--namespace=gateway",
+            "--ignore-not-found",
+            "--output=json",
+        )
         return str(json.loads(services)["spec"]["clusterIP"]) if services else None
 
     def _secret(self, namespace: str, name: str, **values: str) -> None:
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": values}
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace},
+            "stringData": values,
+        }
         self.running.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
 
     def _image(self, name: str) -> str:

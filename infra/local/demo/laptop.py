@@ -13,7 +13,14 @@ from typing import Any
 from infra.local.airflow import Airflow, start_airflow, start_migration
 from infra.local.demo.web import fetch
 from infra.local.mlflow_server import start_mlflow
-from infra.local.processes import Program, end_descendants, free_port, start, stop_all, wait_until_answers
+from infra.local.processes import (
+    Program,
+    end_descendants,
+    free_port,
+    start,
+    stop_all,
+    wait_until_answers,
+)
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "acme/ratchet"
@@ -90,7 +97,12 @@ class Laptop:
             "forge",
             [
                 *(sys.executable, "-m", "infra.local.forge", "--only", "dags", "gitops"),
-                *_options(repository=REPOSITORY, folder=self.folder / "forge", port=forge_port, seed=self.seed),
+                *_options(
+                    repository=REPOSITORY,
+                    folder=self.folder / "forge",
+                    port=forge_port,
+                    seed=self.seed,
+                ),
             ],
             {"FORGE_TOKEN": self.token},
         )
@@ -102,13 +114,26 @@ class Laptop:
         """The cluster, the promotion service and the gateway."""
         cluster_port, promote_port, gateway_port = free_port(), free_port(), free_port()
         endpoints = self.folder / "cluster" / "endpoints.json"
-        self.cluster_url, self.promote_url, self.gateway_url = (f"http://127.0.0.1:{port}" for port in (cluster_port, promote_port, gateway_port))
+        self.cluster_url, self.promote_url, self.gateway_url = (
+            f"http://127.0.0.1:{port}" for port in (cluster_port, promote_port, gateway_port)
+        )
         repository = f"{self.forge_url}/{REPOSITORY}.git"
-        options = _options(repository=repository, images=self.folder / "images", folder=self.folder / "cluster", port=cluster_port)
+        options = _options(
+            repository=repository,
+            images=self.folder / "images",
+            folder=self.folder / "cluster",
+            port=cluster_port,
+        )
         more = _options(endpoints=endpoints, min_ready_seconds=3)
-        cluster = self._start("cluster", [sys.executable, "-m", "infra.local.cluster", *options, *more])
+        cluster = self._start(
+            "cluster", [sys.executable, "-m", "infra.local.cluster", *options, *more]
+        )
         promote = self.start_promote()
-        keys = {"CLIENT_API_ENDPOINTS": str(endpoints), "CLIENT_API_KEYS": f'["{self.key}"]', "CLIENT_API_PORT": str(gateway_port)}
+        keys = {
+            "CLIENT_API_ENDPOINTS": str(endpoints),
+            "CLIENT_API_KEYS": f'["{self.key}"]',
+            "CLIENT_API_PORT": str(gateway_port),
+        }
         gateway = self._start("gateway", [sys.executable, "-m", "client_api"], keys)
         wait_until_answers(cluster, self.cluster_url)
         wait_until_answers(promote, f"{self.promote_url}/health")
@@ -121,12 +146,23 @@ class Laptop:
     def start_airflow(self, migration: Program) -> None:
         """Airflow last: its tasks need all the others' addresses."""
         variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
-        self.airflow = start_airflow(migration, self.folder / "airflow", dags=ROOT / "dags", variables=variables, env=self.retrain_env)
+        self.airflow = start_airflow(
+            migration,
+            self.folder / "airflow",
+            dags=ROOT / "dags",
+            variables=variables,
+            env=self.retrain_env,
+        )
         self.airflow.unpause(f"retrain-{MODEL}")
 
     def deployment(self) -> dict[str, Any]:
         """The model's Deployment, as the cluster has it."""
-        return dict(fetch("GET", f"{self.cluster_url}/apis/apps/v1/namespaces/models/deployments/server-{MODEL}"))
+        return dict(
+            fetch(
+                "GET",
+                f"{self.cluster_url}/apis/apps/v1/namespaces/models/deployments/server-{MODEL}",
+            )
+        )
 
     def wait_for_end_of_rollout(self) -> None:
         """Nothing to wait for: here a server leaves before its Deployment is healthy."""
@@ -140,24 +176,57 @@ class Laptop:
     def command(self, *arguments: str) -> str:
         """Run one of our commands as the owner would, and return what it printed."""
         env = {**os.environ, **self.promote_env, **self.retrain_env}
-        done = subprocess.run([str(BIN / arguments[0]), *arguments[1:]], env=env, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+        done = subprocess.run(
+            [str(BIN / arguments[0]), *arguments[1:]],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=ROOT,
+        )
         if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(
+                f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def forge_api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Call the forge as the reviewer."""
-        return fetch(method, f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}", body, {"Authorization": f"token {self.token}"})
+        return fetch(
+            method,
+            f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}",
+            body,
+            {"Authorization": f"token {self.token}"},
+        )
 
     def _start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Program:
-        program = start(name, command, log=self.folder / "logs" / f"{name}.log", env={"PYTHONUNBUFFERED": "1", **(env or {})}, cwd=ROOT)
+        program = start(
+            name,
+            command,
+            log=self.folder / "logs" / f"{name}.log",
+            env={"PYTHONUNBUFFERED": "1", **(env or {})},
+            cwd=ROOT,
+        )
         self.programs.append(program)
         return program
 
 
 def _options(**values: object) -> list[str]:
-    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        word
+        for name, value in values.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def _git_revision() -> str:
-    return subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return (
+        subprocess.run(
+            ["git", "-C", str(ROOT), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+        or "unknown"
+    )

@@ -20,6 +20,11 @@ def example_rows(warehouse: Path, *, before: date, count: int = 50) -> list[dict
     event_time = spec["columns"]["event_time"]
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("SET TimeZone='UTC'")
-        found = connection.execute(f"SELECT {features} FROM ({query}) WHERE {event_time} < ? ORDER BY {event_time} DESC LIMIT {count}", [before])  # noqa: S608 - our own spec
+        newest = f"WHERE {event_time} < ? ORDER BY {event_time} DESC LIMIT {count}"
+        asked = f"SELECT {features} FROM ({query}) {newest}"  # noqa: S608 - our own spec
+        found = connection.execute(asked, [before])
         names = [column[0] for column in found.description]
-        return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in found.fetchall()]
+        return [
+            {name: value for name, value in zip(names, row, strict=True) if value is not None}
+            for row in found.fetchall()
+        ]

@@ -41,9 +41,14 @@ class Story:
     def tell(self) -> None:
         """Run every step."""
         self._prepare()
-        with self.summary.step(f"The first week, rows before {self.first_week}: against the training rate as a constant"):
+        with self.summary.step(
+            f"The first week, rows before {self.first_week}: against the training rate as a constant"
+        ):
             self._one_week(self.first_week)
-            self._expect(self.summary.weeks[-1].verdict == "promote", "the first week's model beats the constant; choose another --first-week")
+            self._expect(
+                self.summary.weeks[-1].verdict == "promote",
+                "the first week's model beats the constant; choose another --first-week",
+            )
         end = self.first_week
         for _ in range(self.weeks - 1):
             end += timedelta(days=7)
@@ -56,10 +61,14 @@ class Story:
         self._ask_who_served()
 
     def _prepare(self) -> None:
-        with self.summary.step(f"Load the flights that departed before {self.first_week} into DuckDB"):
+        with self.summary.step(
+            f"Load the flights that departed before {self.first_week} into DuckDB"
+        ):
             self._load_until(self.first_week)
             self.rows = example_rows(self.laptop.warehouse, before=self.first_week)
-        with self.summary.step("Start MLflow, the forge, the cluster, the promotion service, the gateway and Airflow"):
+        with self.summary.step(
+            "Start MLflow, the forge, the cluster, the promotion service, the gateway and Airflow"
+        ):
             migration = self.laptop.begin_airflow()
             self.laptop.start_stores()
             self.laptop.start_services()
@@ -71,26 +80,38 @@ class Story:
         laptop = self.laptop
         airflow = laptop.airflow.url if laptop.airflow else ""
         mlflow = f"{laptop.mlflow_url}/#/experiments?workflowType=machine_learning"  # else it opens for language models
-        say(f"   Airflow {airflow}   MLflow {mlflow}   pull requests {laptop.forge_url}/acme/ratchet/pulls")
-        say(f"   promotions {laptop.promote_url}/promotions   cluster {laptop.cluster_url}   gateway {laptop.gateway_url}/docs")
+        say(
+            f"   Airflow {airflow}   MLflow {mlflow}   pull requests {laptop.forge_url}/acme/ratchet/pulls"
+        )
+        say(
+            f"   promotions {laptop.promote_url}/promotions   cluster {laptop.cluster_url}   gateway {laptop.gateway_url}/docs"
+        )
         body = json.dumps({"instances": self.rows[:1]})
         say(
             f"   curl -s {laptop.gateway_url}/v1/models/{MODEL}:predict -H 'Authorization: Bearer {laptop.key}' -H 'Content-Type: application/json' -d '{body}'"
         )
 
     def _load_until(self, end: date) -> None:
-        load_flights(self.laptop.warehouse, until=datetime(end.year, end.month, end.day, tzinfo=UTC), say=lambda line: say(f"   {line}"))
+        load_flights(
+            self.laptop.warehouse,
+            until=datetime(end.year, end.month, end.day, tzinfo=UTC),
+            say=lambda line: say(f"   {line}"),
+        )
 
     def _one_week(self, end: date) -> None:
         """Retrain through Airflow; review what it led to; merge what the gate supports."""
         states = self._retrain(end, reason="the demo's weekly run")
-        self._expect(states.get("promote") == "success", f"the promote task ends well, found {states}")
+        self._expect(
+            states.get("promote") == "success", f"the promote task ends well, found {states}"
+        )
         promotion = self._promotion()
         week = self._week_of(end, promotion)
         self.summary.weeks.append(week)
         if week.improvement is not None:
             span = f"{week.improvement:+.4f} [{week.lower:+.4f}, {week.upper:+.4f}]"
-            say(f"   version {week.version}: {week.verdict} ({week.kind}): {week.metric} improves by {span}")
+            say(
+                f"   version {week.version}: {week.verdict} ({week.kind}): {week.metric} improves by {span}"
+            )
         if week.verdict == "promote":
             self._review_and_merge(week)
 
@@ -99,7 +120,12 @@ class Story:
         if airflow is None:
             raise StoryBroken("Airflow was not started")
         run = airflow.trigger(DAG, window_end=end.isoformat(), reason=reason)
-        state = wait_for(f"the Airflow run {run}", lambda: s if (s := airflow.run_state(DAG, run)) in DONE else None, timeout_seconds=400, every_seconds=0.5)
+        state = wait_for(
+            f"the Airflow run {run}",
+            lambda: s if (s := airflow.run_state(DAG, run)) in DONE else None,
+            timeout_seconds=400,
+            every_seconds=0.5,
+        )
         states = airflow.task_states(DAG, run)
         if state != "success":
             logs = "\n".join(airflow.log(DAG, run, task)[-3000:] for task in ("retrain", "promote"))
@@ -111,36 +137,53 @@ class Story:
 
     def _week_of(self, end: date, promotion: dict[str, Any]) -> Week:
         verdict = self._verdict(promotion["version"])
-        week = Week(end.isoformat(), verdict["outcome"], verdict["kind"], version=promotion["version"])
+        week = Week(
+            end.isoformat(), verdict["outcome"], verdict["kind"], version=promotion["version"]
+        )
         if verdict["comparisons"]:
             first = verdict["comparisons"][0]
             week.metric = first["metric"]
-            week.improvement, week.lower, week.upper = (first["improvement"][bound] for bound in ("estimate", "lower", "upper"))
+            week.improvement, week.lower, week.upper = (
+                first["improvement"][bound] for bound in ("estimate", "lower", "upper")
+            )
         return week
 
     def _verdict(self, version: int) -> dict[str, Any]:
-        return dict(json.loads(self.laptop.command("promote", "explain", MODEL, str(version), "--json")))
+        return dict(
+            json.loads(self.laptop.command("promote", "explain", MODEL, str(version), "--json"))
+        )
 
     def _review_and_merge(self, week: Week) -> None:
-        number = wait_for("a pull request", lambda: self._promotion()["pull_request"], timeout_seconds=60)
+        number = wait_for(
+            "a pull request", lambda: self._promotion()["pull_request"], timeout_seconds=60
+        )
         week.pull_request = number
         pull = self.laptop.forge_api("GET", f"/pulls/{number}")
         self._note_seconds_to_pull_request(week, pull)
         say(f"   pull request {number}: {pull['title']}\n   {pull['html_url']}")
-        clients = None if len(self.known) == 0 else Clients(self._predict_url, self.laptop.key, self.rows)
+        clients = (
+            None if len(self.known) == 0 else Clients(self._predict_url, self.laptop.key, self.rows)
+        )
         if clients:
             clients.start()
         self._merge_and_watch(number, "squash" if number % 2 else "merge", week.version or 0)
         week.image_digest = self._ask()[1]
         if clients:
-            time.sleep(2)  # the clients go on after the rollout's end: none of the old may answer any more
+            time.sleep(
+                2
+            )  # the clients go on after the rollout's end: none of the old may answer any more
             self._count(clients.stop(), new=week.version or 0, ended_at=time.monotonic() - 2)
 
     def _note_seconds_to_pull_request(self, week: Week, pull: dict[str, Any]) -> None:
-        found = fetch("GET", f"{self.laptop.mlflow_url}/api/2.0/mlflow/model-versions/get?name={MODEL}&version={week.version}")
+        found = fetch(
+            "GET",
+            f"{self.laptop.mlflow_url}/api/2.0/mlflow/model-versions/get?name={MODEL}&version={week.version}",
+        )
         registered_at = int(found["model_version"]["creation_timestamp"]) / 1000
         opened_at = datetime.fromisoformat(pull["created_at"]).timestamp()
-        self.summary.seconds["challenger_to_pull_request"].append(round(max(0.0, opened_at - registered_at), 1))
+        self.summary.seconds["challenger_to_pull_request"].append(
+            round(max(0.0, opened_at - registered_at), 1)
+        )
 
     def _merge_and_watch(self, number: int, method: str, version: int) -> None:
         """Press the merge button of the pull request's page, wait for the first answer of `version`, then for the alias to follow."""
@@ -149,11 +192,20 @@ class Story:
         merged_at = time.monotonic()
         say(f"   merged ({method}); waiting for version {version} to answer")
         patience = self.laptop.patience_seconds
-        wait_for(f"an answer of version {version}", lambda: True if self._ask()[0] == version else None, timeout_seconds=patience, every_seconds=0.05)
+        wait_for(
+            f"an answer of version {version}",
+            lambda: True if self._ask()[0] == version else None,
+            timeout_seconds=patience,
+            every_seconds=0.05,
+        )
         seconds = round(time.monotonic() - merged_at, 1)
         self.summary.seconds["merge_to_first_answer"].append(seconds)
         say(f"   version {version} answers through the gateway {seconds} s after the merge")
-        wait_for(f"alias champion on version {version}", lambda: True if self._champion() == version else None, timeout_seconds=patience)
+        wait_for(
+            f"alias champion on version {version}",
+            lambda: True if self._champion() == version else None,
+            timeout_seconds=patience,
+        )
         self.laptop.wait_for_end_of_rollout()
         self.known.append((datetime.now(UTC), version))
 
@@ -164,7 +216,12 @@ class Story:
     def _ask(self) -> tuple[int | None, str | None]:
         """The version and image digest that answer a phone now; nothing before the first rollout."""
         try:
-            answer = fetch("POST", self._predict_url, {"instances": self.rows[:1]}, {"Authorization": f"Bearer {self.laptop.key}"})
+            answer = fetch(
+                "POST",
+                self._predict_url,
+                {"instances": self.rows[:1]},
+                {"Authorization": f"Bearer {self.laptop.key}"},
+            )
         except Refused as refused:
             if refused.status in (404, 503):
                 return None, None
@@ -182,7 +239,10 @@ class Story:
 
     def _champion(self) -> int | None:
         try:
-            found = fetch("GET", f"{self.laptop.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={quote(MODEL)}&alias=champion")
+            found = fetch(
+                "GET",
+                f"{self.laptop.mlflow_url}/api/2.0/mlflow/registered-models/alias?name={quote(MODEL)}&alias=champion",
+            )
         except Refused as refused:
             if refused.status in (400, 404):
                 return None
@@ -193,17 +253,30 @@ class Story:
         requests = self.summary.requests
         versions = Counter(str(answer.version) for answer in answers if answer.version is not None)
         failed = [answer for answer in answers if answer.version is None]
-        late = [answer for answer in answers if answer.asked_at > ended_at and answer.version not in (None, new)]
+        late = [
+            answer
+            for answer in answers
+            if answer.asked_at > ended_at and answer.version not in (None, new)
+        ]
         requests["sent"] += len(answers)
         requests["failed"] += len(failed)
         requests["by_version"] = dict(Counter(requests["by_version"]) + versions)
-        say(f"   {len(answers)} requests during the rollout: {len(failed)} failed, by version {dict(versions)}, {len(late)} of the old after its end")
-        self._expect(not failed, f"no request fails during a rollout; statuses {Counter(answer.status for answer in failed)}")
-        self._expect(len(versions) == 2, f"old and new both answer during the rollout, seen {dict(versions)}")
+        say(
+            f"   {len(answers)} requests during the rollout: {len(failed)} failed, by version {dict(versions)}, {len(late)} of the old after its end"
+        )
+        self._expect(
+            not failed,
+            f"no request fails during a rollout; statuses {Counter(answer.status for answer in failed)}",
+        )
+        self._expect(
+            len(versions) == 2, f"old and new both answer during the rollout, seen {dict(versions)}"
+        )
         self._expect(not late, "none of the old answers after the rollout's end")
 
     def _same_week_again(self, end: date) -> None:
-        with self.summary.step(f"The same week again ({end}): the run is found, nothing is trained twice"):
+        with self.summary.step(
+            f"The same week again ({end}): the run is found, nothing is trained twice"
+        ):
             before = self._versions()
             self._retrain(end, reason="the demo asks for the same week again")
             self._expect(self._versions() == before, "the same week registers no second version")
@@ -212,18 +285,28 @@ class Story:
     def _quiet_week(self, end: date) -> None:
         with self.summary.step(f"A quiet week: no row arrived before {end}"):
             states = self._retrain(end, reason="a week in which no rows arrive")
-            self._expect(states == {"retrain": "skipped", "promote": "success"}, f"an unchanged window is skipped, found {states}")
+            self._expect(
+                states == {"retrain": "skipped", "promote": "success"},
+                f"an unchanged window is skipped, found {states}",
+            )
             self.summary.weeks.append(Week(window_end=end.isoformat(), verdict="unchanged"))
             say("   unchanged: nothing trained, nothing registered")
 
     def _versions(self) -> int:
-        found = fetch("GET", f"{self.laptop.mlflow_url}/api/2.0/mlflow/model-versions/search?filter={quote(f'name={MODEL!r}')}")
+        found = fetch(
+            "GET",
+            f"{self.laptop.mlflow_url}/api/2.0/mlflow/model-versions/search?filter={quote(f'name={MODEL!r}')}",
+        )
         return len(found.get("model_versions", []))
 
     def _roll_back(self) -> None:
-        with self.summary.step("A bad day: promote rollback, reviewed and merged like everything else"):
+        with self.summary.step(
+            "A bad day: promote rollback, reviewed and merged like everything else"
+        ):
             now = self._ask()[0]
-            say(f"   {self.laptop.command('promote', 'rollback', MODEL, '--reason', 'complaints about yesterday').strip()}")
+            say(
+                f"   {self.laptop.command('promote', 'rollback', MODEL, '--reason', 'complaints about yesterday').strip()}"
+            )
             open_pulls = self.laptop.forge_api("GET", "/pulls?state=open")
             pull = next(pull for pull in open_pulls if "/rollback-" in pull["head"]["ref"])
             before = [version for _, version in self.known if version != now][-1]
@@ -234,10 +317,18 @@ class Story:
         with self.summary.step("Who served when, and why: promote served-at"):
             moments = [self.known[0], self.known[len(self.known) // 2], self.known[-1]]
             for at, version in moments:
-                found = json.loads(self.laptop.command("promote", "served-at", MODEL, at.isoformat(), "--json"))
-                say(f"   {at:%H:%M:%S}: version {found['version']}, pull request {found['pull_request']}, {found['image_digest']}")
-                self._expect(found["version"] == version, f"version {version} was seen to answer at {at}")
-                self.summary.served_at.append({key: found[key] for key in ("at", "version", "image_digest", "pull_request")})
+                found = json.loads(
+                    self.laptop.command("promote", "served-at", MODEL, at.isoformat(), "--json")
+                )
+                say(
+                    f"   {at:%H:%M:%S}: version {found['version']}, pull request {found['pull_request']}, {found['image_digest']}"
+                )
+                self._expect(
+                    found["version"] == version, f"version {version} was seen to answer at {at}"
+                )
+                self.summary.served_at.append(
+                    {key: found[key] for key in ("at", "version", "image_digest", "pull_request")}
+                )
 
     @staticmethod
     def _expect(is_true: bool, claim: str) -> None:

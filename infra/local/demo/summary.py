@@ -39,8 +39,16 @@ class Summary:
 
     steps: list[dict[str, Any]] = field(default_factory=list)
     weeks: list[Week] = field(default_factory=list)
-    requests: dict[str, Any] = field(default_factory=lambda: {"sent": 0, "failed": 0, "by_version": {}})
-    seconds: dict[str, Any] = field(default_factory=lambda: {"challenger_to_pull_request": [], "merge_to_first_answer": [], "total": 0.0})
+    requests: dict[str, Any] = field(
+        default_factory=lambda: {"sent": 0, "failed": 0, "by_version": {}}
+    )
+    seconds: dict[str, Any] = field(
+        default_factory=lambda: {
+            "challenger_to_pull_request": [],
+            "merge_to_first_answer": [],
+            "total": 0.0,
+        }
+    )
     served_at: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 

@@ -28,12 +28,17 @@ def fetch(method: str, url: str, body: object = None, headers: dict[str, str] | 
         Refused: With the status and the answer's text.
     """
     content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json", **(headers or {})}, method=method)
+    request = urllib.request.Request(
+        url, content, {"Content-Type": "application/json", **(headers or {})}, method=method
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
-        raise Refused(f"{method} {url}: {error.code}: {error.read().decode(errors='replace')[:500]}", error.code) from error
+        raise Refused(
+            f"{method} {url}: {error.code}: {error.read().decode(errors='replace')[:500]}",
+            error.code,
+        ) from error
 
 
 def press_button(page: str, **form: str) -> None:
@@ -43,15 +48,25 @@ def press_button(page: str, **form: str) -> None:
         Refused: With the status and the page's text.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(page))
-    request = urllib.request.Request(page, urlencode(form).encode(), {"Origin": origin}, method="POST")
+    request = urllib.request.Request(
+        page, urlencode(form).encode(), {"Origin": origin}, method="POST"
+    )
     try:
         with urllib.request.urlopen(request, timeout=30):
             return
     except urllib.error.HTTPError as error:
-        raise Refused(f"POST {page}: {error.code}: {error.read().decode(errors='replace')[:500]}", error.code) from error
+        raise Refused(
+            f"POST {page}: {error.code}: {error.read().decode(errors='replace')[:500]}", error.code
+        ) from error
 
 
-def wait_for(what: str, look: Callable[[], T | None], *, timeout_seconds: float = 120, every_seconds: float = 0.25) -> T:
+def wait_for(
+    what: str,
+    look: Callable[[], T | None],
+    *,
+    timeout_seconds: float = 120,
+    every_seconds: float = 0.25,
+) -> T:
     """Return the first thing that `look` returns.
 
     Raises:

@@ -19,7 +19,14 @@ from infra.local.forge.smart_http import git_endpoint
 from infra.local.forge.store import Store
 
 
-def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: str = "reviewer", host: str = "127.0.0.1") -> Starlette:
+def forge(
+    folder: Path,
+    full_name: str,
+    logins: Mapping[str, str],
+    *,
+    reviewer: str = "reviewer",
+    host: str = "127.0.0.1",
+) -> Starlette:
     """Return the application.
 
     Args:
@@ -31,28 +38,42 @@ def forge(folder: Path, full_name: str, logins: Mapping[str, str], *, reviewer: 
     """
     repository = Repository(folder)
     pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
-    git = Route(f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins), methods=["GET", "POST"])
+    git = Route(
+        f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins), methods=["GET", "POST"]
+    )
     names = Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost", "testserver"])
-    application = Starlette(routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)], middleware=[names])
+    application = Starlette(
+        routes=[*rest.routes(pulls, logins), git, *pages.routes(pulls, reviewer)],
+        middleware=[names],
+    )
     application.state.store = pulls.store
     return application
 
 
-def seed(folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer") -> str:
+def seed(
+    folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer"
+) -> str:
     """Make main of a repository that is empty, with one commit that holds the files by path; return main's commit either way.
 
     Raises:
         FileNotFoundError: There are no files.
     """
     if not files:
-        raise FileNotFoundError(errno.ENOENT, "nothing to seed: no file is there, or git ignores all of them")
+        raise FileNotFoundError(
+            errno.ENOENT, "nothing to seed: no file is there, or git ignores all of them"
+        )
     repository = Repository(folder)
     main = repository.resolve("refs/heads/main")
     if main is not None:
         return main
-    entries = [Entry("100644", "blob", repository.write_blob(content), path) for path, content in sorted(files.items())]
+    entries = [
+        Entry("100644", "blob", repository.write_blob(content), path)
+        for path, content in sorted(files.items())
+    ]
     author = person(login)
-    commit = repository.write_commit(repository.write_tree(None, entries), [], message, author, author)
+    commit = repository.write_commit(
+        repository.write_tree(None, entries), [], message, author, author
+    )
     repository.set_ref("refs/heads/main", commit, ABSENT)
     return commit
 
@@ -60,11 +81,28 @@ def seed(folder: Path, files: Mapping[str, bytes], *, message: str = "Start", lo
 def files_below(root: Path, *folders: str) -> dict[str, bytes]:
     """The files of some folders (none named: all) of a working tree, by path; in a git checkout without those that git ignores."""
     listed = subprocess.run(
-        ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *folders], capture_output=True, check=False
+        [
+            "git",
+            "-C",
+            str(root),
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            *folders,
+        ],
+        capture_output=True,
+        check=False,
     )
     if listed.returncode == 0:
         names = sorted(set(listed.stdout.decode().split("\0")[:-1]))
     else:
         found = (path for folder in folders or (".",) for path in (root / folder).rglob("*"))
         names = sorted(str(path.relative_to(root)) for path in found)
-    return {name: (root / name).read_bytes() for name in names if (root / name).is_file() and ".git" not in Path(name).parts}
+    return {
+        name: (root / name).read_bytes()
+        for name in names
+        if (root / name).is_file() and ".git" not in Path(name).parts
+    }

@@ -67,7 +67,9 @@ class Call:
         """
         value = self.body.get(name)
         if value is not None and not isinstance(value, str):
-            raise Refusal(422, f"Invalid request.\n\nFor 'properties/{name}', {value!r} is not a string.")
+            raise Refusal(
+                422, f"Invalid request.\n\nFor 'properties/{name}', {value!r} is not a string."
+            )
         return value
 
     def texts(self, name: str) -> list[str]:
@@ -77,8 +79,13 @@ class Call:
             Refusal: It is something else.
         """
         values = self.body if isinstance(self.body, list) else self.body.get(name) or []
-        if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-            raise Refusal(422, f"Invalid request.\n\nFor 'properties/{name}', {values!r} is not an array of strings.")
+        if not isinstance(values, list) or not all(
+            isinstance(value, str) and value for value in values
+        ):
+            raise Refusal(
+                422,
+                f"Invalid request.\n\nFor 'properties/{name}', {values!r} is not an array of strings.",
+            )
         return values
 
     def commit_sha(self, name: str) -> str:
@@ -97,13 +104,20 @@ class Call:
         size = min(max(_whole(self.query.get("per_page"), 30), 1), 100)
         page, last = max(_whole(self.query.get("page"), 1), 1), max(-(-total // size), 1)
         others = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
-        wanted = [name for name in others if (page < last if name in {"next", "last"} else page > 1)]
-        link = ", ".join(f'<{self.url}?{urlencode({**self.query, "page": others[name]})}>; rel="{name}"' for name in wanted)
+        wanted = [
+            name for name in others if (page < last if name in {"next", "last"} else page > 1)
+        ]
+        link = ", ".join(
+            f'<{self.url}?{urlencode({**self.query, "page": others[name]})}>; rel="{name}"'
+            for name in wanted
+        )
         return Answer(200, fetch((page - 1) * size, size), {"Link": link} if link else {})
 
     def page_of_list(self, items: list[T], shape: Callable[[T], Any]) -> Answer:
         """The page that was asked for of a list in memory."""
-        return self.page_of(len(items), lambda skip, size: [shape(item) for item in items[skip : skip + size]])
+        return self.page_of(
+            len(items), lambda skip, size: [shape(item) for item in items[skip : skip + size]]
+        )
 
 
 def within(resource: str, name: str, text: str | None, most: int) -> str | None:
@@ -113,7 +127,9 @@ def within(resource: str, name: str, text: str | None, most: int) -> str | None:
         Refusal: It has more characters than GitHub takes there.
     """
     if text is not None and len(text) > most:
-        raise invalid(resource, name, "custom", f"{name} is too long (maximum is {most} characters)")
+        raise invalid(
+            resource, name, "custom", f"{name} is too long (maximum is {most} characters)"
+        )
     return text
 
 

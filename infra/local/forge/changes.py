@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from infra.local.forge.repository import ABSENT, Repository
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-_STATUS = {"A": "added", "D": "removed", "M": "modified", "R": "renamed", "C": "copied", "T": "changed"}
+_STATUS = {
+    "A": "added",
+    "D": "removed",
+    "M": "modified",
+    "R": "renamed",
+    "C": "copied",
+    "T": "changed",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,11 @@ class DiffLine:
 
 def changes_between(repository: Repository, old: str, new: str) -> list[FileChange]:
     """The files that differ between two commits or trees, in order of path."""
-    raw = repository.git("diff-tree", "-r", "-M", "-z", "--raw", "--abbrev=40", old, new).decode(errors="replace").split("\0")[:-1]
+    raw = (
+        repository.git("diff-tree", "-r", "-M", "-z", "--raw", "--abbrev=40", old, new)
+        .decode(errors="replace")
+        .split("\0")[:-1]
+    )
     patches = repository.git("diff-tree", "-r", "-M", "-p", old, new).decode(errors="replace")
     texts = iter(re.split(r"^diff --git .*\n", patches, flags=re.MULTILINE)[1:])
     changes, words = [], iter(raw)
@@ -45,7 +56,15 @@ def changes_between(repository: Repository, old: str, new: str) -> list[FileChan
         _, _, before, after, letter = word.split(" ")
         path = next(words)
         previous = path if letter[0] in "RC" else None
-        changes.append(_change(next(words) if previous else path, previous, letter[0], before if after == ABSENT else after, next(texts)))
+        changes.append(
+            _change(
+                next(words) if previous else path,
+                previous,
+                letter[0],
+                before if after == ABSENT else after,
+                next(texts),
+            )
+        )
     return changes
 
 
@@ -53,7 +72,15 @@ def _change(path: str, previous: str | None, letter: str, sha: str, text: str) -
     start = text.find("@@ ")
     patch = text[start:].removesuffix("\n") if start >= 0 else None
     marks = [line[:1] for line in (patch or "").splitlines()]
-    return FileChange(path, previous, _STATUS.get(letter, "changed"), sha, marks.count("+"), marks.count("-"), patch)
+    return FileChange(
+        path,
+        previous,
+        _STATUS.get(letter, "changed"),
+        sha,
+        marks.count("+"),
+        marks.count("-"),
+        patch,
+    )
 
 
 def diff_lines(patch: str) -> list[DiffLine]:
@@ -69,6 +96,8 @@ def diff_lines(patch: str) -> list[DiffLine]:
             lines.append(DiffLine("@", None, None, line))
             continue
         mark, text = line[:1] or " ", line[1:]
-        lines.append(DiffLine(mark, old if mark in " -" else None, new if mark in " +" else None, text))
+        lines.append(
+            DiffLine(mark, old if mark in " -" else None, new if mark in " +" else None, text)
+        )
         old, new = old + (mark in " -"), new + (mark in " +")
     return lines

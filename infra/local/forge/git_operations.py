@@ -31,7 +31,9 @@ def create_blob(call: Call) -> Answer:
     if content is None:
         raise Refusal(422, 'Invalid request.\n\n"content" wasn\'t supplied.')
     try:
-        raw = base64.b64decode(content) if call.body.get("encoding") == "base64" else content.encode()
+        raw = (
+            base64.b64decode(content) if call.body.get("encoding") == "base64" else content.encode()
+        )
     except binascii.Error:
         raise invalid("Blob", "content") from None
     return Answer(201, call.answers.short_blob(call.repository.write_blob(raw)))
@@ -63,20 +65,44 @@ def create_tree(call: Call) -> Answer:
     if not isinstance(entries, list) or not entries:
         raise Refusal(422, "Invalid tree info")
     try:
-        sha = call.repository.write_tree(call.text("base_tree"), [_entry(call, entry) for entry in entries])
+        sha = call.repository.write_tree(
+            call.text("base_tree"), [_entry(call, entry) for entry in entries]
+        )
     except GitFailed:
         raise Refusal(422, "GitRPC::BadObjectState") from None
     return Answer(201, call.answers.tree(sha, call.repository.tree(sha)))
 
 
 def _entry(call: Call, entry: Any) -> Entry:
-    path, mode = (entry.get("path"), entry.get("mode", "100644")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(path, str) or not path or "\0" in path or {"", ".", "..", ".git"} & set(path.split("/")) or ("sha" in entry) == ("content" in entry):
-        raise Refusal(422, "tree.path contains a malformed path component" if isinstance(path, str) else "Must supply a valid tree.path")
+    path, mode = (
+        (entry.get("path"), entry.get("mode", "100644"))
+        if isinstance(entry, dict)
+        else (None, None)
+    )
+    if (
+        not isinstance(path, str)
+        or not path
+        or "\0" in path
+        or {"", ".", "..", ".git"} & set(path.split("/"))
+        or ("sha" in entry) == ("content" in entry)
+    ):
+        raise Refusal(
+            422,
+            "tree.path contains a malformed path component"
+            if isinstance(path, str)
+            else "Must supply a valid tree.path",
+        )
     if mode not in ("100644", "100755", "040000", "120000", "160000"):
         raise Refusal(422, "Must supply a valid tree.mode")
     kind = {"040000": "tree", "160000": "commit"}.get(mode, "blob")
-    return Entry(mode, kind, call.repository.write_blob(str(entry["content"]).encode()) if "content" in entry else entry["sha"], path)
+    return Entry(
+        mode,
+        kind,
+        call.repository.write_blob(str(entry["content"]).encode())
+        if "content" in entry
+        else entry["sha"],
+        path,
+    )
 
 
 def get_tree(call: Call) -> Answer:
@@ -85,7 +111,12 @@ def get_tree(call: Call) -> Answer:
     root = call.repository.resolve(sha)
     if root is None:
         _object(call, sha, "tree")
-    return Answer(200, call.answers.tree(sha, call.repository.tree(root or sha, recursive="recursive" in call.query)))
+    return Answer(
+        200,
+        call.answers.tree(
+            sha, call.repository.tree(root or sha, recursive="recursive" in call.query)
+        ),
+    )
 
 
 def create_commit(call: Call) -> Answer:
@@ -95,8 +126,15 @@ def create_commit(call: Call) -> Answer:
     author = _person(call, "author", person(call.login))
     for sha, kind in ((tree, "tree"), *((parent, "commit") for parent in parents)):
         if (call.repository.read(sha) or (None,))[0] != kind:
-            raise Refusal(422, f"{kind.capitalize()} SHA does not exist" if kind == "tree" else "Parent SHA does not exist or is not a commit object")
-    sha = call.repository.write_commit(tree, parents, message, author, _person(call, "committer", author))
+            raise Refusal(
+                422,
+                f"{kind.capitalize()} SHA does not exist"
+                if kind == "tree"
+                else "Parent SHA does not exist or is not a commit object",
+            )
+    sha = call.repository.write_commit(
+        tree, parents, message, author, _person(call, "committer", author)
+    )
     return Answer(201, call.answers.git_commit(call.repository.commit(sha)))
 
 
@@ -108,7 +146,10 @@ def _person(call: Call, role: str, default: Person) -> Person:
         at = datetime.fromisoformat(given["date"]).timestamp() if "date" in given else time.time()
         return Person(str(given["name"]), str(given["email"]), int(at))
     except (TypeError, KeyError, ValueError):
-        raise Refusal(422, f"Invalid request.\n\n'{role}' needs 'name', 'email' and, if at all, an ISO 8601 'date'.") from None
+        raise Refusal(
+            422,
+            f"Invalid request.\n\n'{role}' needs 'name', 'email' and, if at all, an ISO 8601 'date'.",
+        ) from None
 
 
 def get_git_commit(call: Call) -> Answer:
@@ -141,13 +182,21 @@ def create_ref(call: Call) -> Answer:
     """Create a ref that is not there."""
     name, sha = call.required("ref"), call.required("sha")
     if not name.startswith("refs/") or name.count("/") < 2 or not call.repository.is_ref_name(name):
-        raise Refusal(422, "Reference name is not valid: it must start with 'refs' and have at least two slashes.")
+        raise Refusal(
+            422,
+            "Reference name is not valid: it must start with 'refs' and have at least two slashes.",
+        )
     if call.repository.read(sha) is None:
         raise Refusal(422, "Object does not exist")
     try:
         call.repository.set_ref(name, sha, ABSENT)
     except GitFailed as failure:
-        raise Refusal(422, "Reference already exists" if name in call.repository.refs(name) else f"Reference cannot be created: {failure}") from None
+        raise Refusal(
+            422,
+            "Reference already exists"
+            if name in call.repository.refs(name)
+            else f"Reference cannot be created: {failure}",
+        ) from None
     _LOG.info("%s created %s at %s", call.login, name, sha)
     return Answer(201, _ref(call, name, sha), {"Location": f"{call.answers.api}/git/{name}"})
 
@@ -207,14 +256,20 @@ def list_commits(call: Call) -> Answer:
     dates = [f"--{name}={call.query[name]}" for name in ("since", "until") if name in call.query]
     total = call.repository.count(*dates, start, path=path)
     return call.page_of(
-        total, lambda skip, size: [call.answers.commit(found) for found in call.repository.log(*dates, start, path=path, skip=skip, limit=size)]
+        total,
+        lambda skip, size: [
+            call.answers.commit(found)
+            for found in call.repository.log(*dates, start, path=path, skip=skip, limit=size)
+        ],
     )
 
 
 def get_commit(call: Call) -> Answer:
     """Read a commit with its files."""
     commit = call.repository.commit(call.commit_sha(call.path["ref"]))
-    files = changes_between(call.repository, commit.parents[0] if commit.parents else EMPTY_TREE, commit.sha)
+    files = changes_between(
+        call.repository, commit.parents[0] if commit.parents else EMPTY_TREE, commit.sha
+    )
     return Answer(200, call.answers.commit(commit, files))
 
 
@@ -231,7 +286,9 @@ def compare(call: Call) -> Answer:
     total = call.repository.count(span)
     # GitHub gives the oldest commit first, and files on the first page only
     page = call.page_of_list(call.repository.log(span)[::-1], lambda commit: commit)
-    files = changes_between(call.repository, fork, head) if call.query.get("page", "1") == "1" else []
+    files = (
+        changes_between(call.repository, fork, head) if call.query.get("page", "1") == "1" else []
+    )
     commit = call.repository.commit
     ends = (commit(base), commit(head), commit(fork))
     behind = call.repository.count(f"{head}..{base}")
@@ -241,7 +298,10 @@ def compare(call: Call) -> Answer:
 
 def list_branches(call: Call) -> Answer:
     """List the branches."""
-    heads = [(name.removeprefix("refs/heads/"), sha) for name, sha in call.repository.refs("refs/heads").items()]
+    heads = [
+        (name.removeprefix("refs/heads/"), sha)
+        for name, sha in call.repository.refs("refs/heads").items()
+    ]
     return call.page_of_list(heads, lambda named: call.answers.branch(*named))
 
 
@@ -262,14 +322,21 @@ def create_status(call: Call) -> Answer:
     if state not in _STATES:
         raise invalid("Status", "state", "custom", f"state must be one of {', '.join(_STATES)}")
     description = within("Status", "description", call.text("description"), 140)
-    words = {"state": state, "context": call.text("context") or "default", "description": description, "target_url": call.text("target_url") or None}
+    words = {
+        "state": state,
+        "context": call.text("context") or "default",
+        "description": description,
+        "target_url": call.text("target_url") or None,
+    }
     status = call.store.add(Status, sha=sha, author=call.login, created_at=now(), **words)
     return Answer(201, call.answers.status(status))
 
 
 def list_statuses(call: Call) -> Answer:
     """List every status of a commit, newest first."""
-    return call.page_of_list(call.store.rows(Status, sha=call.commit_sha(call.path["ref"]))[::-1], call.answers.status)
+    return call.page_of_list(
+        call.store.rows(Status, sha=call.commit_sha(call.path["ref"]))[::-1], call.answers.status
+    )
 
 
 def combined_status(call: Call) -> Answer:

@@ -28,9 +28,19 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").enable("strikethrough")
+_MARKDOWN = (
+    MarkdownIt("commonmark", {"html": False, "breaks": True})
+    .enable("table")
+    .enable("strikethrough")
+)
 _FOLDER = Path(__file__).parent / "templates"
-_TEMPLATES = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><g fill="none" stroke="#1f6feb" stroke-width="2">'
     '<circle cx="4" cy="3" r="2"/><circle cx="4" cy="13" r="2"/><circle cx="12" cy="6" r="2"/><path d="M4 5v6M12 8c0 3-8 1-8 3"/></g></svg>'
@@ -56,7 +66,13 @@ class Pages:
         self.page = f"/{pulls.full_name}"
 
     def _html(self, template: str, title: str, **values: object) -> Response:
-        of_all = {"page": self.page, "full_name": self.pulls.full_name, "rendered": rendered, "diff_lines": diff_lines, "css": _CSS}
+        of_all = {
+            "page": self.page,
+            "full_name": self.pulls.full_name,
+            "rendered": rendered,
+            "diff_lines": diff_lines,
+            "css": _CSS,
+        }
         text = _TEMPLATES.get_template(template).render(title=title, **of_all, **values)
         return HTMLResponse(text, headers=_HEADERS)
 
@@ -66,29 +82,65 @@ class Pages:
         found = self.pulls.store.rows(Pull)[::-1]
         found.sort(key=lambda pull: pull.state != "open")
         labels = {pull.id: self.pulls.labels(pull) for pull in found}
-        return self._html("pulls.html", "Pull requests", pulls=found, labels=labels, clone=f"{str(request.base_url).rstrip('/')}{self.page}.git")
+        return self._html(
+            "pulls.html",
+            "Pull requests",
+            pulls=found,
+            labels=labels,
+            clone=f"{str(request.base_url).rstrip('/')}{self.page}.git",
+        )
 
     def pull(self, request: Request) -> Response:
         """One pull request."""
         pull = self.pulls.get(request.path_params["number"])
         store = self.pulls.store
-        about = {"comments": store.rows(Comment, pull=pull.id), "asked": store.rows(ReviewRequest, pull=pull.id), "labels": self.pulls.labels(pull)}
-        git = {"files": self.pulls.files(pull), "commits": self.pulls.commits(pull), "can_merge": self.pulls.can_merge(pull)}
+        about = {
+            "comments": store.rows(Comment, pull=pull.id),
+            "asked": store.rows(ReviewRequest, pull=pull.id),
+            "labels": self.pulls.labels(pull),
+        }
+        git = {
+            "files": self.pulls.files(pull),
+            "commits": self.pulls.commits(pull),
+            "can_merge": self.pulls.can_merge(pull),
+        }
         statuses = newest_statuses(store.rows(Status, sha=pull.head_sha))
-        rollout = newest_statuses(store.rows(Status, sha=pull.merge_commit_sha)) if pull.merged_at else []
-        return self._html("pull.html", f"{pull.title} · #{pull.id}", pull=pull, statuses=statuses, rollout=rollout, reviewer=self.reviewer, **about, **git)
+        rollout = (
+            newest_statuses(store.rows(Status, sha=pull.merge_commit_sha)) if pull.merged_at else []
+        )
+        return self._html(
+            "pull.html",
+            f"{pull.title} · #{pull.id}",
+            pull=pull,
+            statuses=statuses,
+            rollout=rollout,
+            reviewer=self.reviewer,
+            **about,
+            **git,
+        )
 
     def commit(self, request: Request) -> Response:
         """One commit."""
         sha = self._resolved(request.path_params["sha"])
         commit = self.pulls.repository.commit(sha)
-        files = changes_between(self.pulls.repository, commit.parents[0] if commit.parents else EMPTY_TREE, sha)
+        files = changes_between(
+            self.pulls.repository, commit.parents[0] if commit.parents else EMPTY_TREE, sha
+        )
         statuses = newest_statuses(self.pulls.store.rows(Status, sha=sha))
-        return self._html("commit.html", commit.message.split("\n")[0], commit=commit, at=moment(commit.committer.at), files=files, statuses=statuses)
+        return self._html(
+            "commit.html",
+            commit.message.split("\n")[0],
+            commit=commit,
+            at=moment(commit.committer.at),
+            files=files,
+            statuses=statuses,
+        )
 
     def blob(self, request: Request) -> Response:
         """One file's bytes, as text."""
-        found = self.pulls.repository.read(f"{self._resolved(request.path_params['ref'])}:{request.path_params['path']}")
+        found = self.pulls.repository.read(
+            f"{self._resolved(request.path_params['ref'])}:{request.path_params['path']}"
+        )
         if found is None or found[0] != "blob":
             raise Refusal(404, "There is no such file.")
         return PlainTextResponse(found[1], headers=_HEADERS)
@@ -123,8 +175,14 @@ def routes(pulls: Pulls, reviewer: str) -> list[Route]:
     async def act(request: Request) -> Response:
         origin = urlsplit(request.headers.get("origin", ""))
         if (origin.scheme, origin.netloc) != (request.url.scheme, request.headers.get("host")):
-            return PlainTextResponse("Another site sent this form. Open the page of the pull request and press the button there.", 403)
-        form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
+            return PlainTextResponse(
+                "Another site sent this form. Open the page of the pull request and press the button there.",
+                403,
+            )
+        form = {
+            name: values[0]
+            for name, values in parse_qs((await request.body()).decode(errors="replace")).items()
+        }
         return await _shown(lambda: pages.act(request.path_params["number"], form))
 
     def shown(page: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
@@ -134,7 +192,11 @@ def routes(pulls: Pulls, reviewer: str) -> list[Route]:
         return answer
 
     async def icon(_: Request) -> Response:
-        return Response(_ICON, media_type="image/svg+xml", headers={**_HEADERS, "Cache-Control": "max-age=86400"})
+        return Response(
+            _ICON,
+            media_type="image/svg+xml",
+            headers={**_HEADERS, "Cache-Control": "max-age=86400"},
+        )
 
     async def home(_: Request) -> Response:
         return RedirectResponse(f"{pages.page}/pulls")

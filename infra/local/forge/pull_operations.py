@@ -14,12 +14,23 @@ def _pull(call: Call) -> Pull:
 
 
 def _listed(call: Call, pull: Pull) -> Json:
-    return call.answers.pull(pull, call.pulls.labels(pull), call.store.rows(ReviewRequest, pull=pull.id))
+    return call.answers.pull(
+        pull, call.pulls.labels(pull), call.store.rows(ReviewRequest, pull=pull.id)
+    )
 
 
 def _full(call: Call, pull: Pull) -> Json:
-    words = {"commits": len(call.pulls.commits(pull)), "comments": len(call.store.rows(Comment, pull=pull.id))}
-    return call.answers.full_pull(_listed(call, pull), pull, files=call.pulls.files(pull), can_merge=call.pulls.can_merge(pull), **words)
+    words = {
+        "commits": len(call.pulls.commits(pull)),
+        "comments": len(call.store.rows(Comment, pull=pull.id)),
+    }
+    return call.answers.full_pull(
+        _listed(call, pull),
+        pull,
+        files=call.pulls.files(pull),
+        can_merge=call.pulls.can_merge(pull),
+        **words,
+    )
 
 
 def _body(call: Call, resource: str) -> str | None:
@@ -32,7 +43,13 @@ def create_pull(call: Call) -> Answer:
         if not call.text(name):
             raise invalid("PullRequest", name, "missing_field")
     title = within("PullRequest", "title", call.required("title"), 256) or ""
-    pull = call.pulls.open(title=title, body=_body(call, "PullRequest"), head=call.required("head"), base=call.required("base"), author=call.login)
+    pull = call.pulls.open(
+        title=title,
+        body=_body(call, "PullRequest"),
+        head=call.required("head"),
+        base=call.required("base"),
+        author=call.login,
+    )
     return Answer(201, _full(call, pull), {"Location": f"{call.answers.api}/pulls/{pull.id}"})
 
 
@@ -42,11 +59,20 @@ def list_pulls(call: Call) -> Answer:
     if state not in (None, "open", "closed", "all"):
         raise invalid("PullRequest", "state")
     call.pulls.catch_up()
-    found = [pull for pull in call.store.rows(Pull) if state == "all" or pull.state == (state or "open")]
-    found = [pull for pull in found if base in (None, pull.base_ref) and head in (None, f"{call.pulls.owner}:{pull.head_ref}")]
+    found = [
+        pull for pull in call.store.rows(Pull) if state == "all" or pull.state == (state or "open")
+    ]
+    found = [
+        pull
+        for pull in found
+        if base in (None, pull.base_ref) and head in (None, f"{call.pulls.owner}:{pull.head_ref}")
+    ]
     by_created = call.query.get("sort", "created") == "created"
     newest_first = call.query.get("direction", "desc" if by_created else "asc") == "desc"
-    found.sort(key=lambda pull: (pull.created_at if by_created else pull.updated_at, pull.id), reverse=newest_first)
+    found.sort(
+        key=lambda pull: (pull.created_at if by_created else pull.updated_at, pull.id),
+        reverse=newest_first,
+    )
     return call.page_of_list(found, lambda pull: _listed(call, pull))
 
 
@@ -59,7 +85,10 @@ def _change(call: Call) -> Pull:
     pull, state = _pull(call), call.text("state")
     if state not in (None, "open", "closed"):
         raise invalid("PullRequest", "state")
-    title, body = within("PullRequest", "title", call.text("title"), 256), _body(call, "PullRequest")
+    title, body = (
+        within("PullRequest", "title", call.text("title"), 256),
+        _body(call, "PullRequest"),
+    )
     texts = {name: value for name, value in (("title", title), ("body", body)) if value is not None}
     with call.store.transaction():
         if texts:
@@ -79,7 +108,9 @@ def update_pull(call: Call) -> Answer:
 def list_files(call: Call) -> Answer:
     """List what it changes."""
     pull = _pull(call)
-    return call.page_of_list(call.pulls.files(pull), lambda file: call.answers.file(file, pull.head_sha))
+    return call.page_of_list(
+        call.pulls.files(pull), lambda file: call.answers.file(file, pull.head_sha)
+    )
 
 
 def list_pull_commits(call: Call) -> Answer:
@@ -98,16 +129,34 @@ def merge_pull(call: Call) -> Answer:
     """Merge it."""
     method = call.text("merge_method") or "merge"
     if method not in MERGE_METHODS:
-        raise Refusal(422, f"Invalid request.\n\nFor 'properties/merge_method', {method!r} is not one of {', '.join(MERGE_METHODS)}.")
-    words = {"title": call.text("commit_title"), "message": call.text("commit_message"), "sha": call.text("sha")}
+        raise Refusal(
+            422,
+            f"Invalid request.\n\nFor 'properties/merge_method', {method!r} is not one of {', '.join(MERGE_METHODS)}.",
+        )
+    words = {
+        "title": call.text("commit_title"),
+        "message": call.text("commit_message"),
+        "sha": call.text("sha"),
+    }
     merged = call.pulls.merge(call.path["number"], by=call.login, method=method, **words)
-    return Answer(200, {"sha": merged.merge_commit_sha, "merged": True, "message": "Pull Request successfully merged"})
+    return Answer(
+        200,
+        {
+            "sha": merged.merge_commit_sha,
+            "merged": True,
+            "message": "Pull Request successfully merged",
+        },
+    )
 
 
 def get_reviewers(call: Call) -> Answer:
     """Who was asked to review."""
     return Answer(
-        200, {name.removeprefix("requested_").replace("reviewers", "users"): who for name, who in call.answers.reviewers(_asked(call, _pull(call))).items()}
+        200,
+        {
+            name.removeprefix("requested_").replace("reviewers", "users"): who
+            for name, who in call.answers.reviewers(_asked(call, _pull(call))).items()
+        },
     )
 
 
@@ -121,7 +170,10 @@ def request_reviewers(call: Call) -> Answer:
     if pull.author in logins:
         raise Refusal(422, "Review cannot be requested from pull request author.")
     present = {(request.name, request.is_team) for request in _asked(call, pull)}
-    for name, is_team in [*((login, 0) for login in logins), *((team, 1) for team in call.texts("team_reviewers"))]:
+    for name, is_team in [
+        *((login, 0) for login in logins),
+        *((team, 1) for team in call.texts("team_reviewers")),
+    ]:
         if (name, is_team) not in present:
             call.store.add(ReviewRequest, pull=pull.id, name=name, is_team=is_team)
     return Answer(201, _listed(call, pull))
@@ -137,7 +189,12 @@ def remove_reviewers(call: Call) -> Answer:
 
 
 def _issue(call: Call, pull: Pull) -> Answer:
-    return Answer(200, call.answers.issue(pull, call.pulls.labels(pull), len(call.store.rows(Comment, pull=pull.id))))
+    return Answer(
+        200,
+        call.answers.issue(
+            pull, call.pulls.labels(pull), len(call.store.rows(Comment, pull=pull.id))
+        ),
+    )
 
 
 def get_issue(call: Call) -> Answer:
@@ -165,7 +222,11 @@ def _comment_body(call: Call) -> str:
 def create_comment(call: Call) -> Answer:
     """Comment on it."""
     comment = call.pulls.comment(_pull(call), author=call.login, body=_comment_body(call))
-    return Answer(201, call.answers.comment(comment), {"Location": f"{call.answers.api}/issues/comments/{comment.id}"})
+    return Answer(
+        201,
+        call.answers.comment(comment),
+        {"Location": f"{call.answers.api}/issues/comments/{comment.id}"},
+    )
 
 
 def _comment(call: Call) -> Comment:
@@ -182,7 +243,12 @@ def get_comment(call: Call) -> Answer:
 
 def update_comment(call: Call) -> Answer:
     """Say something else."""
-    return Answer(200, call.answers.comment(call.store.change(_comment(call), body=_comment_body(call), updated_at=now())))
+    return Answer(
+        200,
+        call.answers.comment(
+            call.store.change(_comment(call), body=_comment_body(call), updated_at=now())
+        ),
+    )
 
 
 def list_labels(call: Call) -> Answer:
@@ -195,8 +261,15 @@ def create_label(call: Call) -> Answer:
     name = within("Label", "name", call.required("name"), 50) or ""
     if call.pulls.label(name) is not None:
         raise invalid("Label", "name", "already_exists")
-    label = call.store.add(Label, name=name, color=call.text("color") or "ededed", description=call.text("description") or "")
-    return Answer(201, call.answers.label(label), {"Location": f"{call.answers.api}/labels/{label.name}"})
+    label = call.store.add(
+        Label,
+        name=name,
+        color=call.text("color") or "ededed",
+        description=call.text("description") or "",
+    )
+    return Answer(
+        201, call.answers.label(label), {"Location": f"{call.answers.api}/labels/{label.name}"}
+    )
 
 
 def _labels(call: Call, pull: Pull) -> Answer:

@@ -6,14 +6,18 @@ from __future__ import annotations
 class Refusal(Exception):
     """A request that is answered with an error; `errors` is GitHub's list of what is wrong with which field."""
 
-    def __init__(self, status: int, message: str, errors: list[dict[str, object]] | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, errors: list[dict[str, object]] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.errors = errors
 
 
-def invalid(resource: str, field: str | None = None, code: str = "invalid", message: str | None = None) -> Refusal:
+def invalid(
+    resource: str, field: str | None = None, code: str = "invalid", message: str | None = None
+) -> Refusal:
     """Return the 422 that names one field, as GitHub's validation does.
 
     >>> invalid("PullRequest", "head").errors

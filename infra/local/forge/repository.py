@@ -11,7 +11,9 @@ from pathlib import Path
 
 ABSENT = "0" * 40
 """As the old value of a ref: it must not exist; as the new one: delete it."""
-_COMMIT_FORMAT = "%x1e" + "%x1f".join(["%H", "%T", "%P", "%an", "%ae", "%at", "%cn", "%ce", "%ct", "%B"])
+_COMMIT_FORMAT = "%x1e" + "%x1f".join(
+    ["%H", "%T", "%P", "%an", "%ae", "%at", "%cn", "%ce", "%ct", "%B"]
+)
 
 
 class GitFailed(Exception):
@@ -58,10 +60,17 @@ class Repository:
         if not (folder / "HEAD").exists():
             folder.mkdir(parents=True, exist_ok=True)
             self.git("init", "-q", "--bare", "--initial-branch=main", ".")
-        for setting in ("http.receivepack true", "receive.hideRefs refs/pull", "core.quotePath false", "gc.auto 0"):
+        for setting in (
+            "http.receivepack true",
+            "receive.hideRefs refs/pull",
+            "core.quotePath false",
+            "gc.auto 0",
+        ):
             self.git("config", *setting.split())
 
-    def git(self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
+    def git(
+        self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> bytes:
         """Run git in the repository and return what it writes.
 
         Raises:
@@ -73,7 +82,14 @@ class Repository:
             input=stdin,
             capture_output=True,
             cwd=self.folder,
-            env={**outer, "GIT_DIR": str(self.folder), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C", **(env or {})},
+            env={
+                **outer,
+                "GIT_DIR": str(self.folder),
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "LC_ALL": "C",
+                **(env or {}),
+            },
             check=False,
         )
         if ended.returncode != 0:
@@ -82,7 +98,11 @@ class Repository:
 
     def refs(self, *prefixes: str) -> dict[str, str]:
         """The full names of the refs below the prefixes, with what each points at, in order of name."""
-        lines = self.git("for-each-ref", "--format=%(refname) %(objectname)", *prefixes).decode().splitlines()
+        lines = (
+            self.git("for-each-ref", "--format=%(refname) %(objectname)", *prefixes)
+            .decode()
+            .splitlines()
+        )
         return dict(line.rsplit(" ", 1) for line in lines)
 
     def set_ref(self, name: str, new: str, old: str | None = None) -> None:
@@ -102,7 +122,11 @@ class Repository:
         for candidate in (f"refs/heads/{name}", name):
             if candidate and not candidate.startswith("-"):
                 try:
-                    return self.git("rev-parse", "--verify", "-q", f"{candidate}^{{commit}}").decode().strip()
+                    return (
+                        self.git("rev-parse", "--verify", "-q", f"{candidate}^{{commit}}")
+                        .decode()
+                        .strip()
+                    )
                 except GitFailed:
                     continue
         return None
@@ -123,41 +147,104 @@ class Repository:
             env = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             if base is not None:
                 self.git("read-tree", base, env=env)
-            replaced = [entry.path for entry in entries if entry.kind == "tree" or entry.sha is None]
-            gone = self.git("ls-files", "-z", "--", *replaced, env=env).decode().split("\0")[:-1] if replaced else []
-            lines = [f"0 {ABSENT}\t{path}\0" for path in gone] + [f"{leaf.mode} {leaf.sha}\t{leaf.path}\0" for entry in entries for leaf in self._leaves(entry)]
-            self.git("update-index", "-z", "--add", "--replace", "--index-info", stdin="".join(lines).encode(), env=env)
+            replaced = [
+                entry.path for entry in entries if entry.kind == "tree" or entry.sha is None
+            ]
+            gone = (
+                self.git("ls-files", "-z", "--", *replaced, env=env).decode().split("\0")[:-1]
+                if replaced
+                else []
+            )
+            lines = [f"0 {ABSENT}\t{path}\0" for path in gone] + [
+                f"{leaf.mode} {leaf.sha}\t{leaf.path}\0"
+                for entry in entries
+                for leaf in self._leaves(entry)
+            ]
+            self.git(
+                "update-index",
+                "-z",
+                "--add",
+                "--replace",
+                "--index-info",
+                stdin="".join(lines).encode(),
+                env=env,
+            )
             return self.git("write-tree", env=env).decode().strip()
 
     def _leaves(self, entry: Entry) -> list[Entry]:
         if entry.sha is None or entry.kind != "tree":
             return [] if entry.sha is None else [entry]
-        return [replace(leaf, path=f"{entry.path}/{leaf.path}") for leaf in self.tree(entry.sha, recursive=True) if leaf.kind != "tree"]
+        return [
+            replace(leaf, path=f"{entry.path}/{leaf.path}")
+            for leaf in self.tree(entry.sha, recursive=True)
+            if leaf.kind != "tree"
+        ]
 
-    def write_commit(self, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person) -> str:
+    def write_commit(
+        self, tree: str, parents: Sequence[str], message: str, author: Person, committer: Person
+    ) -> str:
         """Store a commit and return its hash, which is a function of the arguments."""
         env = {
             f"GIT_{role}_{part}": value
             for role, person in (("AUTHOR", author), ("COMMITTER", committer))
-            for part, value in (("NAME", person.name), ("EMAIL", person.email), ("DATE", f"@{person.at} +0000"))
+            for part, value in (
+                ("NAME", person.name),
+                ("EMAIL", person.email),
+                ("DATE", f"@{person.at} +0000"),
+            )
         }
-        return self.git("commit-tree", tree, *(word for parent in parents for word in ("-p", parent)), stdin=message.encode(), env=env).decode().strip()
+        return (
+            self.git(
+                "commit-tree",
+                tree,
+                *(word for parent in parents for word in ("-p", parent)),
+                stdin=message.encode(),
+                env=env,
+            )
+            .decode()
+            .strip()
+        )
 
     def tree(self, commit_or_tree: str, *, path: str = "", recursive: bool = False) -> list[Entry]:
         """What a tree holds at `path` (a file: that one; a folder, with `/` at its end: its entries)."""
         options = ["-r", "-t"] if recursive else []
-        lines = self.git("ls-tree", "-z", "-l", *options, commit_or_tree, "--", *([path] if path else [])).decode().split("\0")[:-1]
+        lines = (
+            self.git(
+                "ls-tree", "-z", "-l", *options, commit_or_tree, "--", *([path] if path else [])
+            )
+            .decode()
+            .split("\0")[:-1]
+        )
         found = [(*line.partition("\t")[0].split(), line.partition("\t")[2]) for line in lines]
-        return [Entry(mode, kind, sha, name, None if size == "-" else int(size)) for mode, kind, sha, size, name in found]
+        return [
+            Entry(mode, kind, sha, name, None if size == "-" else int(size))
+            for mode, kind, sha, size, name in found
+        ]
 
     def commit(self, sha: str) -> Commit:
         """One commit by its hash."""
         return self.log(sha, limit=1)[0]
 
-    def log(self, *revisions: str, path: str = "", skip: int = 0, limit: int = -1, first_parent: bool = False) -> list[Commit]:
+    def log(
+        self,
+        *revisions: str,
+        path: str = "",
+        skip: int = 0,
+        limit: int = -1,
+        first_parent: bool = False,
+    ) -> list[Commit]:
         """Commits that are reachable from the revisions, newest first, or those that changed `path`."""
         options = ["--first-parent"] if first_parent else []
-        raw = self.git("log", *options, f"--format={_COMMIT_FORMAT}", f"--skip={skip}", f"--max-count={limit}", *revisions, "--", *([path] if path else []))
+        raw = self.git(
+            "log",
+            *options,
+            f"--format={_COMMIT_FORMAT}",
+            f"--skip={skip}",
+            f"--max-count={limit}",
+            *revisions,
+            "--",
+            *([path] if path else []),
+        )
         return [_commit(record) for record in raw.decode(errors="replace").split("\x1e")[1:]]
 
     def count(self, *revisions: str, path: str = "") -> int:
@@ -191,6 +278,15 @@ class Repository:
 
 
 def _commit(record: str) -> Commit:
-    sha, tree, parents, name, email, at, committer, committer_email, committed_at, message = record.split("\x1f", 9)
+    sha, tree, parents, name, email, at, committer, committer_email, committed_at, message = (
+        record.split("\x1f", 9)
+    )
     author = Person(name, email, int(at))
-    return Commit(sha, tree, tuple(parents.split()), author, Person(committer, committer_email, int(committed_at)), message.rstrip("\n"))
+    return Commit(
+        sha,
+        tree,
+        tuple(parents.split()),
+        author,
+        Person(committer, committer_email, int(committed_at)),
+        message.rstrip("\n"),
+    )

@@ -85,7 +85,10 @@ _OF_REPOSITORY: tuple[tuple[str, str, Operation], ...] = (
 OPERATIONS: tuple[tuple[str, str, Operation], ...] = (
     ("GET", "/user", _user),
     ("GET", "/rate_limit", _rate_limit),
-    *((method, f"/repos/{{owner}}/{{repo}}{path}", operation) for method, path, operation in _OF_REPOSITORY),
+    *(
+        (method, f"/repos/{{owner}}/{{repo}}{path}", operation)
+        for method, path, operation in _OF_REPOSITORY
+    ),
 )
 
 
@@ -97,8 +100,15 @@ def routes(pulls: Pulls, logins: Mapping[str, str]) -> list[Route]:
         logins: Who each token belongs to.
     """
     return [
-        *(Route(f"/api/v3{path}", _endpoint(operation, pulls, logins), methods=[method]) for method, path, operation in OPERATIONS),
-        Route("/api/v3/{rest:path}", _endpoint(_unknown, pulls, logins), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+        *(
+            Route(f"/api/v3{path}", _endpoint(operation, pulls, logins), methods=[method])
+            for method, path, operation in OPERATIONS
+        ),
+        Route(
+            "/api/v3/{rest:path}",
+            _endpoint(_unknown, pulls, logins),
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        ),
     ]
 
 
@@ -106,7 +116,9 @@ def _unknown(_: Call) -> Answer:
     raise not_found()
 
 
-def _endpoint(operation: Operation, pulls: Pulls, logins: Mapping[str, str]) -> Callable[[Request], Any]:
+def _endpoint(
+    operation: Operation, pulls: Pulls, logins: Mapping[str, str]
+) -> Callable[[Request], Any]:
     async def answer(request: Request) -> Response:
         body = await request.body()
         try:
@@ -116,7 +128,9 @@ def _endpoint(operation: Operation, pulls: Pulls, logins: Mapping[str, str]) -> 
             return refused(refusal)
         if given.body is None:
             return Response(status_code=given.status, headers=given.headers)
-        return JSONResponse(given.body, given.status, given.headers, media_type="application/json; charset=utf-8")
+        return JSONResponse(
+            given.body, given.status, given.headers, media_type="application/json; charset=utf-8"
+        )
 
     return answer
 
@@ -127,7 +141,15 @@ def _call(request: Request, body: bytes, pulls: Pulls, logins: Mapping[str, str]
     if "owner" in request.path_params and named.lower() != pulls.full_name.lower():
         raise not_found()
     answers = Answers(str(request.base_url).rstrip("/"), pulls.full_name)
-    return Call(pulls, answers, login, str(request.url.replace(query="")), request.path_params, dict(request.query_params), _json(body))
+    return Call(
+        pulls,
+        answers,
+        login,
+        str(request.url.replace(query="")),
+        request.path_params,
+        dict(request.query_params),
+        _json(body),
+    )
 
 
 def _login(request: Request, logins: Mapping[str, str]) -> str:
@@ -154,4 +176,12 @@ def _json(body: bytes) -> Any:
 def refused(refusal: Refusal) -> JSONResponse:
     """The answer that says no, as GitHub writes it."""
     errors = {} if refusal.errors is None else {"errors": refusal.errors}
-    return JSONResponse({"message": refusal.message, **errors, "documentation_url": _DOCUMENTATION, "status": str(refusal.status)}, refusal.status)
+    return JSONResponse(
+        {
+            "message": refusal.message,
+            **errors,
+            "documentation_url": _DOCUMENTATION,
+            "status": str(refusal.status),
+        },
+        refusal.status,
+    )

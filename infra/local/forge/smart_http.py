@@ -26,7 +26,11 @@ def git_endpoint(repository: Repository, logins: Mapping[str, str]) -> Callable[
         pushes = "git-receive-pack" in f"{request.url.path} {request.url.query}"
         who = logins.get(_password(request))
         if pushes and who is None:
-            return Response("A push needs a token as the password.\n", 401, {"WWW-Authenticate": 'Basic realm="forge"'})
+            return Response(
+                "A push needs a token as the password.\n",
+                401,
+                {"WWW-Authenticate": 'Basic realm="forge"'},
+            )
         return await run_in_threadpool(_serve, repository, request, await request.body(), who)
 
     return answer
@@ -59,11 +63,19 @@ def _serve(repository: Repository, request: Request, body: bytes, who: str | Non
     }
     is_push = request.method == "POST" and request.url.path.endswith("/git-receive-pack")
     before = repository.refs("refs/heads") if is_push else {}
-    ended = subprocess.run(["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=env, check=False)
+    ended = subprocess.run(
+        ["git", "http-backend"], input=body, stdout=subprocess.PIPE, env=env, check=False
+    )
     after = repository.refs("refs/heads") if is_push else {}
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
-            _LOG.info("%s pushed %s: %s to %s", who, name, before.get(name, "new"), after.get(name, "deleted"))
+            _LOG.info(
+                "%s pushed %s: %s to %s",
+                who,
+                name,
+                before.get(name, "new"),
+                after.get(name, "deleted"),
+            )
     head, _, content = ended.stdout.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
     status = int(headers.pop("Status", "200").split(" ")[0])

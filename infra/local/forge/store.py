@@ -106,8 +106,13 @@ class Store:
         self._lock = threading.RLock()
         self._depth = 0
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        tables = (f"CREATE TABLE IF NOT EXISTS {kind.__name__} (id INTEGER PRIMARY KEY AUTOINCREMENT, {_columns(kind)});" for kind in _KINDS)
-        self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + "".join(tables) + _UNIQUE)
+        tables = (
+            f"CREATE TABLE IF NOT EXISTS {kind.__name__} (id INTEGER PRIMARY KEY AUTOINCREMENT, {_columns(kind)});"
+            for kind in _KINDS
+        )
+        self._connection.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;" + "".join(tables) + _UNIQUE
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -132,7 +137,9 @@ class Store:
         condition = " AND ".join(f"{name} IS ?" for name in equal) or "1"
         statement = f"SELECT {', '.join(field.name for field in fields(kind))} FROM {kind.__name__} WHERE {condition} ORDER BY id"  # noqa: S608 - names of our classes
         with self._lock:
-            return [kind(*row) for row in self._connection.execute(statement, tuple(equal.values()))]
+            return [
+                kind(*row) for row in self._connection.execute(statement, tuple(equal.values()))
+            ]
 
     def add(self, kind: type[AnyRow], **values: object) -> AnyRow:
         """Insert a row, which gets the next id."""

@@ -40,8 +40,12 @@ def _up(options: argparse.Namespace) -> int:
     if (cluster := running_cluster(options.folder)) is None:
         doctor.check_run(options.folder)
         _build(options)
-        cluster = start_cluster(options.folder, detached=True, say=lambda line: print(f"  {line}", flush=True))
-    print(f"export KUBECONFIG={cluster.kubeconfig}\nAPI      {cluster.api_url}\nregistry {cluster.registry_url}\nhost     {cluster.host} (seen from pods)")
+        cluster = start_cluster(
+            options.folder, detached=True, say=lambda line: print(f"  {line}", flush=True)
+        )
+    print(
+        f"export KUBECONFIG={cluster.kubeconfig}\nAPI      {cluster.api_url}\nregistry {cluster.registry_url}\nhost     {cluster.host} (seen from pods)"
+    )
     return 0
 
 
@@ -62,9 +66,13 @@ def _status(options: argparse.Namespace) -> int:
         print(f"no cluster runs in {options.folder}: make cluster-up")
         return 1
     is_up = running_cluster(options.folder) is not None
-    print(f"{state.phase if is_up or state.phase != 'ready' else 'killed: make cluster-down removes the rest'} ({state.message}; up after {state.seconds} s)")
+    print(
+        f"{state.phase if is_up or state.phase != 'ready' else 'killed: make cluster-down removes the rest'} ({state.message}; up after {state.seconds} s)"
+    )
     for name, component in state.components.items():
-        print(f"  {name:21} pid {component.pid:7}  {'runs' if component.is_running else 'ended'}  restarts {component.restarts}")
+        print(
+            f"  {name:21} pid {component.pid:7}  {'runs' if component.is_running else 'ended'}  restarts {component.restarts}"
+        )
     return 0 if is_up else 1
 
 
@@ -82,7 +90,11 @@ def _source(options: argparse.Namespace) -> int:
 def _foreign(folder: Path) -> Path | None:
     """Return the kubeconfig of a cluster that exists already, when KUBECONFIG names one that is not ours."""
     named = os.environ.get("KUBECONFIG")
-    return Path(named) if named and Path(named).absolute() != folder.absolute() / "kubeconfig" else None
+    return (
+        Path(named)
+        if named and Path(named).absolute() != folder.absolute() / "kubeconfig"
+        else None
+    )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -98,10 +110,17 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     }
     for name, (act, text) in acts.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--folder", type=Path, default=cache_folder() / "cluster", help="all it writes (default: %(default)s)")
+        command.add_argument(
+            "--folder",
+            type=Path,
+            default=cache_folder() / "cluster",
+            help="all it writes (default: %(default)s)",
+        )
         command.set_defaults(act=act)
         if name == "supervise":
-            command.add_argument("--binaries", type=Path, required=True, help="where `build` put them")
+            command.add_argument(
+                "--binaries", type=Path, required=True, help="where `build` put them"
+            )
         if name == "source":
             command.add_argument("--host", required=True, help="address to serve on")
             command.add_argument("--port", type=int, required=True)

@@ -38,11 +38,21 @@ class Api:
 
     def apply(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         """Create the object or make its fields these: server-side apply."""
-        return self._call("PATCH", f"{path}?fieldManager={_FIELD_MANAGER}&force=true", content, "application/apply-patch+yaml")
+        return self._call(
+            "PATCH",
+            f"{path}?fieldManager={_FIELD_MANAGER}&force=true",
+            content,
+            "application/apply-patch+yaml",
+        )
 
     def merge(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         """Merge `content` into the object."""
-        return self._call("PATCH", f"{path}?fieldManager={_FIELD_MANAGER}", content, "application/merge-patch+json")
+        return self._call(
+            "PATCH",
+            f"{path}?fieldManager={_FIELD_MANAGER}",
+            content,
+            "application/merge-patch+json",
+        )
 
     def delete(self, path: str) -> dict[str, Any]:
         """Delete the object."""
@@ -54,16 +64,28 @@ class Api:
             conditions = self.get(path).get("status", {}).get("conditions") or []
         except ApiRefused:
             return False
-        return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
+        return any(
+            condition["type"] == kind and condition["status"] == "True" for condition in conditions
+        )
 
-    def _call(self, method: str, path: str, content: dict[str, Any] | None = None, content_type: str = "application/json") -> dict[str, Any]:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        content: dict[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data=body, method=method, headers={"Content-Type": content_type})
+        request = urllib.request.Request(
+            f"{self.url}{path}", data=body, method=method, headers={"Content-Type": content_type}
+        )
         try:
             with urllib.request.urlopen(request, timeout=10, context=self._context) as response:
                 answer: dict[str, Any] = json.load(response)
                 return answer
         except urllib.error.HTTPError as refused:
-            raise ApiRefused(f"{method} {path}: {refused.code} {refused.read().decode(errors='replace')[:500]}") from refused
+            raise ApiRefused(
+                f"{method} {path}: {refused.code} {refused.read().decode(errors='replace')[:500]}"
+            ) from refused
         except OSError as problem:
             raise ApiRefused(f"{method} {self.url}{path}: {problem}") from problem

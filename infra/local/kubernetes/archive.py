@@ -30,7 +30,14 @@ class Clone:
         Raises:
             GitUnavailable: It cannot be read.
         """
-        self._git("fetch", "--quiet", "--no-tags", "--no-auto-gc", self._url, f"+refs/heads/{branch}:refs/heads/{branch}")
+        self._git(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-auto-gc",
+            self._url,
+            f"+refs/heads/{branch}:refs/heads/{branch}",
+        )
         return self._git("rev-parse", f"refs/heads/{branch}").decode().strip()
 
     def archive(self, commit: str, ignore: str) -> bytes:
@@ -51,19 +58,47 @@ class Clone:
         with tempfile.TemporaryDirectory() as empty:
             rules = Path(empty, "rules")
             rules.write_text(ignore, encoding="utf-8")
-            arguments = ["-c", f"core.excludesFile={rules}", "-c", "core.bare=false", f"--work-tree={empty}", "check-ignore", "--no-index", "--stdin", "-z"]
+            arguments = [
+                "-c",
+                f"core.excludesFile={rules}",
+                "-c",
+                "core.bare=false",
+                f"--work-tree={empty}",
+                "check-ignore",
+                "--no-index",
+                "--stdin",
+                "-z",
+            ]
             said = self._git(*arguments, stdin="\0".join(names).encode(), fine=(0, 1))
         return set(said.decode().split("\0"))
 
     def _git(self, *arguments: str, stdin: bytes = b"", fine: tuple[int, ...] = (0,)) -> bytes:
         outer = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        environment = {**outer, "GIT_DIR": str(self._folder), "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+        environment = {
+            **outer,
+            "GIT_DIR": str(self._folder),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "LC_ALL": "C",
+        }
         try:
-            done = subprocess.run(["git", *arguments], cwd=self._folder, env=environment, input=stdin, capture_output=True, timeout=20, check=False)
+            done = subprocess.run(
+                ["git", *arguments],
+                cwd=self._folder,
+                env=environment,
+                input=stdin,
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
         except subprocess.TimeoutExpired as problem:
-            raise GitUnavailable(f"git took longer than {problem.timeout:.0f} s to read {self._url}") from problem
+            raise GitUnavailable(
+                f"git took longer than {problem.timeout:.0f} s to read {self._url}"
+            ) from problem
         if done.returncode not in fine:
-            raise GitUnavailable(f"{self._url} cannot be read: {done.stderr.decode(errors='replace').strip()[-300:]}")
+            raise GitUnavailable(
+                f"{self._url} cannot be read: {done.stderr.decode(errors='replace').strip()[-300:]}"
+            )
         return done.stdout
 
 

@@ -62,8 +62,14 @@ def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
 def build_key(modules: Path = MODULES) -> str:
     """Return the digest of all that decides the programs: modules, sums and our own Go files."""
     digest = hashlib.sha256(repr(BINARIES).encode())
-    for path in sorted(path for pattern in ("*/go.mod", "*/go.sum", "*/*.txt", "*/*/*.go") for path in modules.glob(pattern)):
-        digest.update(f"{path.relative_to(modules)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for path in sorted(
+        path
+        for pattern in ("*/go.mod", "*/go.sum", "*/*.txt", "*/*/*.go")
+        for path in modules.glob(pattern)
+    ):
+        digest.update(
+            f"{path.relative_to(modules)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
     return digest.hexdigest()[:16]
 
 
@@ -112,9 +118,22 @@ def _build_one(binary: Binary, folder: Path, count: str) -> None:
     print(f"{count} {binary.name} …", end=" ", flush=True)
     began = time.monotonic()
     partial = folder / f".{binary.name}.partial"
-    _go(binary.module, "build", "-trimpath", "-buildvcs=false", "-ldflags", _link_flags(binary), "-o", str(partial), binary.package)
+    _go(
+        binary.module,
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        _link_flags(binary),
+        "-o",
+        str(partial),
+        binary.package,
+    )
     partial.rename(folder / binary.name)
-    print(f"{time.monotonic() - began:.0f} s, {(folder / binary.name).stat().st_size / 1e6:.0f} MB", flush=True)
+    print(
+        f"{time.monotonic() - began:.0f} s, {(folder / binary.name).stat().st_size / 1e6:.0f} MB",
+        flush=True,
+    )
 
 
 def _link_flags(binary: Binary) -> str:
@@ -123,7 +142,15 @@ def _link_flags(binary: Binary) -> str:
     version = kubernetes_version()
     major, minor, _patch = version.removeprefix("v").split(".")
     settings = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in settings.items())])
+    return " ".join(
+        [
+            "-s -w",
+            *(
+                f"-X k8s.io/component-base/version.{name}={value}"
+                for name, value in settings.items()
+            ),
+        ]
+    )
 
 
 def _copy_crds(folder: Path) -> None:
@@ -131,8 +158,12 @@ def _copy_crds(folder: Path) -> None:
     module, checksum = (MODULES / "flux/source-controller.txt").read_text().split()
     source = json.loads(_go("flux", "mod", "download", "-json", module))
     if source["Sum"] != checksum:
-        raise BuildFailed(f"{module} has the sum {source['Sum']}, flux/source-controller.txt says {checksum}")
-    kustomize = _go("flux", "list", "-m", "-f", "{{.Dir}}", "github.com/fluxcd/kustomize-controller").strip()
+        raise BuildFailed(
+            f"{module} has the sum {source['Sum']}, flux/source-controller.txt says {checksum}"
+        )
+    kustomize = _go(
+        "flux", "list", "-m", "-f", "{{.Dir}}", "github.com/fluxcd/kustomize-controller"
+    ).strip()
     partial = folder / f".{_CRDS}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -143,9 +174,18 @@ def _copy_crds(folder: Path) -> None:
 
 
 def _go(module: str, *arguments: str) -> str:
-    done = subprocess.run(["go", *arguments], cwd=MODULES / module, env={**os.environ, **_GO}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["go", *arguments],
+        cwd=MODULES / module,
+        env={**os.environ, **_GO},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise BuildFailed(f"go {' '.join(arguments)} in {module}/ ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise BuildFailed(
+            f"go {' '.join(arguments)} in {module}/ ended with {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     return done.stdout
 
 

@@ -38,7 +38,9 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("ratchet-cluster", "ratchet")
-        builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         usage = x509.KeyUsage(
             digital_signature=True,
             key_cert_sign=True,
@@ -51,40 +53,65 @@ class Authority:
             decipher_only=False,
         )
         certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
-        self.certificate = _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
+        self.certificate = _write(
+            folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM)
+        )
 
     def issue(self, identity: Identity) -> None:
         """Write `<file>.crt` and `<file>.key`, for clients and, where there are hosts, servers."""
         key = ec.generate_private_key(ec.SECP256R1())
-        uses = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if identity.hosts else [])]
-        builder = self._builder(_name(identity.name, identity.organization), key).add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        uses = [
+            ExtendedKeyUsageOID.CLIENT_AUTH,
+            *([ExtendedKeyUsageOID.SERVER_AUTH] if identity.hosts else []),
+        ]
+        builder = self._builder(_name(identity.name, identity.organization), key).add_extension(
+            x509.ExtendedKeyUsage(uses), critical=False
+        )
         if identity.hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in identity.hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in identity.hosts]),
+                critical=False,
+            )
         certificate = builder.sign(self._key, hashes.SHA256())
-        _write(self.folder / f"{identity.file}.crt", certificate.public_bytes(serialization.Encoding.PEM))
+        _write(
+            self.folder / f"{identity.file}.crt",
+            certificate.public_bytes(serialization.Encoding.PEM),
+        )
         _write(self.folder / f"{identity.file}.key", _pem(key))
 
     def write_signing_key(self, file: str) -> None:
         """Write a key pair for ServiceAccount tokens: `<file>.key` and `<file>.pub`."""
         key = ec.generate_private_key(ec.SECP256R1())
         _write(self.folder / f"{file}.key", _pem(key))
-        public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         _write(self.folder / f"{file}.pub", public)
 
     def write_kubeconfig(self, path: Path, identity: str, server: str) -> None:
         """Write how `identity` reaches `server`; it names files, so it lives and dies with the folder."""
-        user = {"client-certificate": str(self.folder / f"{identity}.crt"), "client-key": str(self.folder / f"{identity}.key")}
+        user = {
+            "client-certificate": str(self.folder / f"{identity}.crt"),
+            "client-key": str(self.folder / f"{identity}.key"),
+        }
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "ratchet",
-            "clusters": [{"name": "ratchet", "cluster": {"server": server, "certificate-authority": str(self.certificate)}}],
+            "clusters": [
+                {
+                    "name": "ratchet",
+                    "cluster": {"server": server, "certificate-authority": str(self.certificate)},
+                }
+            ],
             "users": [{"name": identity, "user": user}],
             "contexts": [{"name": "ratchet", "context": {"cluster": "ratchet", "user": identity}}],
         }
         _write(path, yaml.safe_dump(content, sort_keys=False).encode())
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -104,7 +131,12 @@ def issue_all(authority: Authority, identities: Sequence[Identity]) -> None:
 
 
 def _name(common: str, organization: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization), x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.COMMON_NAME, common),
+        ]
+    )
 
 
 def _host(host: str) -> x509.GeneralName:
@@ -115,7 +147,11 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
 
 
 def _write(path: Path, content: bytes) -> Path:

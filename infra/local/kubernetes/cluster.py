@@ -70,8 +70,13 @@ class Cluster:
             subprocess.CalledProcessError: It refused; `stderr` says why.
         """
         command = [str(self.binaries / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
-        env = {**os.environ, "KUBECACHEDIR": str(self.folder / "tmp" / "kubectl")}  # its own place would be ~/.kube
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True, timeout=120, env=env).stdout
+        env = {
+            **os.environ,
+            "KUBECACHEDIR": str(self.folder / "tmp" / "kubectl"),
+        }  # its own place would be ~/.kube
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=True, timeout=120, env=env
+        ).stdout
 
     def hold(self, component: str) -> None:
         """Do not start `component` again when it ends; a test may then kill it for a while."""
@@ -95,7 +100,9 @@ class Cluster:
             self.supervisor.wait()
 
 
-def start_cluster(folder: Path, *, detached: bool = False, say: Callable[[str], None] = lambda _line: None) -> Cluster:
+def start_cluster(
+    folder: Path, *, detached: bool = False, say: Callable[[str], None] = lambda _line: None
+) -> Cluster:
     """Start a cluster and return when its node is Ready and Flux answers.
 
     Args:
@@ -114,10 +121,26 @@ def start_cluster(folder: Path, *, detached: bool = False, say: Callable[[str], 
         path = folder / leftover
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "infra.local.kubernetes", "supervise", "--folder", str(folder), "--binaries", str(built_folder())]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.kubernetes",
+        "supervise",
+        "--folder",
+        str(folder),
+        "--binaries",
+        str(built_folder()),
+    ]
     bound = [] if detached else ["setpriv", "--pdeathsig", "TERM"]
     with (folder / "supervisor.log").open("wb") as log:
-        supervisor = subprocess.Popen([*bound, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=_ROOT)
+        supervisor = subprocess.Popen(
+            [*bound, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=_ROOT,
+        )
     return _wait(folder, supervisor, say)
 
 
@@ -125,7 +148,12 @@ def running_cluster(folder: Path) -> Cluster | None:
     """Return the cluster that runs in `folder`, if one does."""
     folder = folder.absolute()
     state = read_state(folder)
-    if state is None or state.network is None or state.phase != "ready" or not is_supervisor(state.supervisor, folder):
+    if (
+        state is None
+        or state.network is None
+        or state.phase != "ready"
+        or not is_supervisor(state.supervisor, folder)
+    ):
         return None
     return Cluster(folder, Network(state.network), built_folder())
 
@@ -159,17 +187,27 @@ def _remove_rest(state: State) -> None:
         return
     network = Network(state.network)
     if not _becomes_true(lambda: not is_linked(network)):
-        raise CouldNotStart(f"the link {network.link} is still there: something lives in the cluster's network (`lsns -t net`)")
+        raise CouldNotStart(
+            f"the link {network.link} is still there: something lives in the cluster's network (`lsns -t net`)"
+        )
     if not control_groups.remove(network.link):
-        raise CouldNotStart(f"the control group {network.link} is still there: something lives in it")
+        raise CouldNotStart(
+            f"the control group {network.link} is still there: something lives in it"
+        )
 
 
 def _check(folder: Path) -> None:
     doctor.check_run(folder)
-    if any(folder.is_relative_to(hidden) for hidden in ("/run", "/var/run", "/var/lib", "/var/log")):
-        raise MachineLacks(f"{folder} lies where the cluster has folders of its own; choose another")
+    if any(
+        folder.is_relative_to(hidden) for hidden in ("/run", "/var/run", "/var/lib", "/var/log")
+    ):
+        raise MachineLacks(
+            f"{folder} lies where the cluster has folders of its own; choose another"
+        )
     if not is_built():
-        raise MachineLacks(f"the cluster's programs are not in {built_folder()}: make cluster-build")
+        raise MachineLacks(
+            f"the cluster's programs are not in {built_folder()}: make cluster-build"
+        )
 
 
 def _wait(folder: Path, supervisor: subprocess.Popen[bytes], say: Callable[[str], None]) -> Cluster:
@@ -182,13 +220,19 @@ def _wait(folder: Path, supervisor: subprocess.Popen[bytes], say: Callable[[str]
         if state is not None and state.phase == "ready" and state.network is not None:
             return Cluster(folder, Network(state.network), built_folder(), supervisor)
         if supervisor.poll() is not None:
-            reason = state.message if state is not None and state.phase == "failed" else (folder / "supervisor.log").read_text()[-2000:]
+            reason = (
+                state.message
+                if state is not None and state.phase == "failed"
+                else (folder / "supervisor.log").read_text()[-2000:]
+            )
             stop_cluster(folder)
             raise CouldNotStart(reason)
         time.sleep(0.1)  # the supervisor says how far it is by a file
     stop_cluster(folder)
     supervisor.wait()
-    raise CouldNotStart(f"not ready after {_START_SECONDS} s: {said}; its logs lie in {folder}/logs")
+    raise CouldNotStart(
+        f"not ready after {_START_SECONDS} s: {said}; its logs lie in {folder}/logs"
+    )
 
 
 def _becomes_true(is_true: Callable[[], bool]) -> bool:

@@ -81,7 +81,11 @@ STORES = (
         "http://127.0.0.1:2379/health",
     ),
     Component("registry", "docker-registry serve {config}/registry.yaml", "http://{node}:5000/v2/"),
-    Component("containerd", "containerd --config {config}/containerd.toml", "unix:/run/containerd/containerd.sock"),
+    Component(
+        "containerd",
+        "containerd --config {config}/containerd.toml",
+        "unix:/run/containerd/containerd.sock",
+    ),
 )
 API = (
     Component(
@@ -104,15 +108,19 @@ NODE_AND_CONTROLLERS = (
     Component(
         "controller-manager",
         "{bin}/kube-controller-manager --kubeconfig={pki}/controller-manager.kubeconfig --bind-address=127.0.0.1 --leader-elect=false"
-        " --use-service-account-credentials --service-account-private-key-file={pki}/accounts.key --root-ca-file={pki}/ca.crt " + _TLS,
+        " --use-service-account-credentials --service-account-private-key-file={pki}/accounts.key --root-ca-file={pki}/ca.crt "
+        + _TLS,
         "https://127.0.0.1:10257/healthz",
     ),
     Component(
         "scheduler",
-        "{bin}/kube-scheduler --kubeconfig={pki}/scheduler.kubeconfig --bind-address=127.0.0.1 --leader-elect=false " + _TLS,
+        "{bin}/kube-scheduler --kubeconfig={pki}/scheduler.kubeconfig --bind-address=127.0.0.1 --leader-elect=false "
+        + _TLS,
         "https://127.0.0.1:10259/healthz",
     ),
-    Component("proxy", "{bin}/kube-proxy --config={config}/proxy.yaml", "http://127.0.0.1:10256/healthz"),
+    Component(
+        "proxy", "{bin}/kube-proxy --config={config}/proxy.yaml", "http://127.0.0.1:10256/healthz"
+    ),
     Component("dns", "{bin}/coredns -conf {config}/Corefile", "http://127.0.0.1:8080/health"),
 )
 FLUX = (
@@ -121,7 +129,11 @@ FLUX = (
         "{bin}/kustomize-controller --metrics-addr=127.0.0.1:8081 --health-addr=127.0.0.1:9440 --no-remote-bases --requeue-dependency=1s"
         " --feature-gates=CancelHealthCheckOnNewRevision=true --interval-jitter-percentage=0 --min-retry-delay=750ms --log-level=info",
         "http://127.0.0.1:9440/readyz",
-        {"KUBECONFIG": "{pki}/admin.kubeconfig", "RUNTIME_NAMESPACE": "flux-system", "TMPDIR": "{folder}/tmp"},
+        {
+            "KUBECONFIG": "{pki}/admin.kubeconfig",
+            "RUNTIME_NAMESPACE": "flux-system",
+            "TMPDIR": "{folder}/tmp",
+        },
     ),
     Component(
         "source",
@@ -136,9 +148,19 @@ STAGES = (STORES, API, NODE_AND_CONTROLLERS, FLUX)
 
 def identities(network: Network) -> tuple[Identity, ...]:
     """Return who gets a certificate of the cluster's authority."""
-    names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{CLUSTER_DNS_DOMAIN}", "localhost")
+    names = (
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{CLUSTER_DNS_DOMAIN}",
+        "localhost",
+    )
     return (
-        Identity("apiserver", "kube-apiserver", hosts=(*names, "127.0.0.1", network.node, network.api_service)),
+        Identity(
+            "apiserver",
+            "kube-apiserver",
+            hosts=(*names, "127.0.0.1", network.node, network.api_service),
+        ),
         Identity("component", "component", hosts=("localhost", "127.0.0.1")),
         Identity("admin", "admin", "system:masters"),
         Identity("kubelet", f"system:node:{NODE}", "system:nodes", hosts=(NODE, network.node)),

@@ -40,7 +40,10 @@ def _kubelet(places: Places) -> dict[str, Any]:
         "kind": "KubeletConfiguration",
         "address": places.node,
         "healthzBindAddress": "127.0.0.1",
-        "authentication": {"anonymous": {"enabled": False}, "x509": {"clientCAFile": f"{places.pki}/ca.crt"}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "x509": {"clientCAFile": f"{places.pki}/ca.crt"},
+        },
         "tlsCertFile": f"{places.pki}/kubelet.crt",
         "tlsPrivateKeyFile": f"{places.pki}/kubelet.key",
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
@@ -55,7 +58,9 @@ def _kubelet(places: Places) -> dict[str, Any]:
         "localStorageCapacityIsolation": False,
         "oomScoreAdj": 0,
         "serializeImagePulls": False,
-        "evictionHard": {"memory.available": "100Mi"},  # a full disk is the host's matter, and pulls nothing from under the demo
+        "evictionHard": {
+            "memory.available": "100Mi"
+        },  # a full disk is the host's matter, and pulls nothing from under the demo
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
     }
@@ -70,7 +75,12 @@ def _proxy(places: Places) -> dict[str, Any]:
         "mode": "iptables",
         "clusterCIDR": places.pods,
         "iptables": {"minSyncPeriod": "100ms"},
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpCloseWaitTimeout": "0s", "tcpEstablishedTimeout": "0s"},  # these are the host's
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpCloseWaitTimeout": "0s",
+            "tcpEstablishedTimeout": "0s",
+        },  # these are the host's
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
     }
@@ -80,7 +90,10 @@ def _registry(places: Places) -> dict[str, Any]:
     return {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": f"{places.folder}/registry"}, "delete": {"enabled": True}},
+        "storage": {
+            "filesystem": {"rootdirectory": f"{places.folder}/registry"},
+            "delete": {"enabled": True},
+        },
         "http": {"addr": f"{places.node}:5000", "relativeurls": True},
     }
 
@@ -122,8 +135,17 @@ def _plain_registry(places: Places) -> str:
 
 def _pod_network(places: Places) -> dict[str, Any]:
     """Return a pair of links per pod: all traffic is routed, so Services need no bridge module. NetworkPolicies are not enforced."""
-    addresses = {"type": "host-local", "dataDir": "/var/lib/cni", "ranges": [[{"subnet": places.pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
-    return {"cniVersion": "0.4.0", "name": "ratchet", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": addresses}]}
+    addresses = {
+        "type": "host-local",
+        "dataDir": "/var/lib/cni",
+        "ranges": [[{"subnet": places.pods}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    return {
+        "cniVersion": "0.4.0",
+        "name": "ratchet",
+        "plugins": [{"type": "ptp", "ipMasq": False, "ipam": addresses}],
+    }
 
 
 def _corefile(places: Places) -> str:

@@ -22,7 +22,9 @@ def create(name: str, root: Path = _ROOT) -> None:
 def remove(name: str, root: Path = _ROOT, *, timeout_seconds: float = 5.0) -> bool:
     """Remove the group and all below it; False when a process held one of them until the end of the time."""
     deadline = time.monotonic() + timeout_seconds
-    while remaining := [hierarchy / name for hierarchy in _hierarchies(root) if (hierarchy / name).exists()]:
+    while remaining := [
+        hierarchy / name for hierarchy in _hierarchies(root) if (hierarchy / name).exists()
+    ]:
         for group in remaining:
             _remove_tree(group)
         if time.monotonic() > deadline:
@@ -34,7 +36,11 @@ def remove(name: str, root: Path = _ROOT, *, timeout_seconds: float = 5.0) -> bo
 def _hierarchies(root: Path) -> list[Path]:
     if (root / "cgroup.controllers").exists():
         return [root]
-    return [entry for entry in sorted(root.iterdir()) if (entry / "cgroup.procs").exists() and not entry.is_symlink()]
+    return [
+        entry
+        for entry in sorted(root.iterdir())
+        if (entry / "cgroup.procs").exists() and not entry.is_symlink()
+    ]
 
 
 def _pass_on_controllers(hierarchy: Path) -> None:

@@ -58,12 +58,17 @@ def plugin_folder() -> Path:
     for folder in _PLUGIN_FOLDERS:
         if all((folder / plugin).exists() for plugin in _PLUGINS):
             return folder
-    raise MachineLacks(f"no container network plugins in {' or '.join(map(str, _PLUGIN_FOLDERS))}: apt-get install containernetworking-plugins")
+    raise MachineLacks(
+        f"no container network plugins in {' or '.join(map(str, _PLUGIN_FOLDERS))}: apt-get install containernetworking-plugins"
+    )
 
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise MachineLacks("this machine lacks, for a cluster of its own:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        raise MachineLacks(
+            "this machine lacks, for a cluster of its own:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
 
 
 def go_problems() -> list[str]:
@@ -71,8 +76,12 @@ def go_problems() -> list[str]:
     wanted = ".".join(map(str, GO_VERSION))
     where = shutil.which("go")
     if where is None:
-        return [f"Go {wanted} or newer: https://go.dev/dl, unpacked to /usr/local/go, /usr/local/go/bin in PATH"]
-    said = subprocess.run([where, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
+        return [
+            f"Go {wanted} or newer: https://go.dev/dl, unpacked to /usr/local/go, /usr/local/go/bin in PATH"
+        ]
+    said = subprocess.run(
+        [where, "env", "GOVERSION"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     found = re.match(r"go(\d+)\.(\d+)", said)
     if found is None or (int(found[1]), int(found[2])) < GO_VERSION:
         return [f"Go {wanted} or newer (found: {said or 'no version'}): https://go.dev/dl"]
@@ -91,17 +100,31 @@ def _right_problems() -> list[str]:
 
 
 def _package_problems() -> list[str]:
-    packages = {package: name for name, package in _PROGRAMS.items() if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None}
+    packages = {
+        package: name
+        for name, package in _PROGRAMS.items()
+        if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None
+    }
     try:
         plugin_folder()
     except MachineLacks:
         packages["containernetworking-plugins"] = ", ".join(_PLUGINS)
     if not packages:
         return []
-    return [f"{', '.join(packages.values())}: apt-get install --no-install-recommends {' '.join(sorted(packages))}"]
+    return [
+        f"{', '.join(packages.values())}: apt-get install --no-install-recommends {' '.join(sorted(packages))}"
+    ]
 
 
 def _disk_problems(folder: Path, needed_gib: int) -> list[str]:
-    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    existing = next(
+        parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
+    )
     free_gib = shutil.disk_usage(existing).free / 2**30
-    return [f"disk: {free_gib:.1f} GiB are free in {existing}, {needed_gib} are needed (RATCHET_CACHE names another place)"] if free_gib < needed_gib else []
+    return (
+        [
+            f"disk: {free_gib:.1f} GiB are free in {existing}, {needed_gib} are needed (RATCHET_CACHE names another place)"
+        ]
+        if free_gib < needed_gib
+        else []
+    )

@@ -16,7 +16,9 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def push_image(registry: str, name: str, files: Mapping[str, bytes], command: list[str], *, tag: str = "1") -> str:
+def push_image(
+    registry: str, name: str, files: Mapping[str, bytes], command: list[str], *, tag: str = "1"
+) -> str:
     """Push an image of executable `files` that runs `command` as user 65532; return its reference by digest.
 
     Args:
@@ -36,8 +38,14 @@ def push_image(registry: str, name: str, files: Mapping[str, bytes], command: li
     }
     config_bytes = json.dumps(config).encode()
     layers = [{"mediaType": _LAYER, "digest": _digest(layer), "size": len(layer)}]
-    config_entry = {"mediaType": _CONFIG, "digest": _digest(config_bytes), "size": len(config_bytes)}
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": _MANIFEST, "config": config_entry, "layers": layers}).encode()
+    config_entry = {
+        "mediaType": _CONFIG,
+        "digest": _digest(config_bytes),
+        "size": len(config_bytes),
+    }
+    manifest = json.dumps(
+        {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config_entry, "layers": layers}
+    ).encode()
     for blob in (layer, config_bytes):
         _push_blob(registry, name, blob)
     _call("PUT", f"{registry}/v2/{name}/manifests/{tag}", manifest, _MANIFEST)
@@ -46,12 +54,19 @@ def push_image(registry: str, name: str, files: Mapping[str, bytes], command: li
 
 def _push_blob(registry: str, name: str, blob: bytes) -> None:
     place = _call("POST", f"{registry}/v2/{name}/blobs/uploads/", b"", "application/octet-stream")
-    _call("PUT", f"{place}{'&' if '?' in place else '?'}digest={_digest(blob)}", blob, "application/octet-stream")
+    _call(
+        "PUT",
+        f"{place}{'&' if '?' in place else '?'}digest={_digest(blob)}",
+        blob,
+        "application/octet-stream",
+    )
 
 
 def _call(method: str, url: str, body: bytes, content_type: str) -> str:
     """Send, and return the Location that came back, made absolute."""
-    request = urllib.request.Request(url, data=body, method=method, headers={"Content-Type": content_type})
+    request = urllib.request.Request(
+        url, data=body, method=method, headers={"Content-Type": content_type}
+    )
     with urllib.request.urlopen(request, timeout=30) as response:
         return urljoin(url, str(response.headers.get("Location", "")))
 

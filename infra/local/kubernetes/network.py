@@ -74,11 +74,25 @@ def connect(namespace_pid: int) -> Network:
     for network in map(Network, range(64)):
         if any(network.block.overlaps(route) for route in taken):
             continue
-        pair = ["ip", "link", "add", network.link, "type", "veth", "peer", "name", "eth0", "netns", str(namespace_pid)]
+        pair = [
+            "ip",
+            "link",
+            "add",
+            network.link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            str(namespace_pid),
+        ]
         if _try(pair):
             _configure(network, namespace_pid)
             return network
-    raise CouldNotStart(f"no free block of addresses in {_BLOCK}: `ip route` and `ip link` show what is taken")
+    raise CouldNotStart(
+        f"no free block of addresses in {_BLOCK}: `ip route` and `ip link` show what is taken"
+    )
 
 
 def is_linked(network: Network) -> bool:
@@ -103,13 +117,25 @@ def _configure(network: Network, pid: int) -> None:
 
 def _routes() -> list[ipaddress.IPv4Network]:
     """Return what the host routes already, but for its default."""
-    said = subprocess.run(["ip", "-json", "-4", "route", "show", "table", "all"], check=True, capture_output=True, env=_environment()).stdout
+    said = subprocess.run(
+        ["ip", "-json", "-4", "route", "show", "table", "all"],
+        check=True,
+        capture_output=True,
+        env=_environment(),
+    ).stdout
     destinations = [str(route["dst"]) for route in json.loads(said or "[]")]
-    return [ipaddress.IPv4Network(destination, strict=False) for destination in destinations if destination != "default"]
+    return [
+        ipaddress.IPv4Network(destination, strict=False)
+        for destination in destinations
+        if destination != "default"
+    ]
 
 
 def _try(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False, env=_environment()).returncode == 0
+    return (
+        subprocess.run(command, capture_output=True, check=False, env=_environment()).returncode
+        == 0
+    )
 
 
 def _environment() -> dict[str, str]:

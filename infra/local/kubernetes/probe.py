@@ -15,7 +15,9 @@ def answers(room: Room, probe: str, authority: Path) -> bool:
     """True when a URL answers 2xx, or a unix:/socket accepts, seen from inside the room."""
     if probe.startswith("unix:"):
         return _accepts(room.path(probe.removeprefix("unix:")))
-    context = ssl.create_default_context(cafile=str(authority)) if probe.startswith("https:") else None
+    context = (
+        ssl.create_default_context(cafile=str(authority)) if probe.startswith("https:") else None
+    )
     return room.ask(lambda: _is_fine(probe, context))
 
 

@@ -63,17 +63,43 @@ def open_room(folder: Path, pause: Path) -> Room:
     """
     ready = folder / "room-is-ready"
     ready.unlink(missing_ok=True)
-    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "slave"]
+    unshare = [
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount-proc",
+        "--propagation",
+        "slave",
+    ]
     # unshare ignores SIGTERM, which `start` asks for: the last --pdeathsig counts
-    command = ["setpriv", "--pdeathsig", "KILL", *unshare, "sh", "-euc", _furnish(folder, ready, pause)]
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        *unshare,
+        "sh",
+        "-euc",
+        _furnish(folder, ready, pause),
+    ]
     program = start("room", command, log=folder / "logs" / "room.log")
     deadline = time.monotonic() + 10
     while not ready.exists():
         if not program.is_running or time.monotonic() > deadline:
             raise CouldNotStart(f"the kernel gave no namespaces of our own:\n{program.log_tail()}")
         time.sleep(0.02)  # the script says when it is done by a file
-    init = int(Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children").read_text().split()[0])
-    return Room(program, init, ThreadPoolExecutor(max_workers=2, initializer=_enter_network, initargs=(init,)))
+    init = int(
+        Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children")
+        .read_text()
+        .split()[0]
+    )
+    return Room(
+        program,
+        init,
+        ThreadPoolExecutor(max_workers=2, initializer=_enter_network, initargs=(init,)),
+    )
 
 
 def _furnish(folder: Path, ready: Path, pause: Path) -> str:
@@ -88,8 +114,14 @@ def _furnish(folder: Path, ready: Path, pause: Path) -> str:
     for name, value in _EXPECTED_TUNABLES.items():
         expected = tunables / name.replace("/", "-")
         expected.write_text(f"{value}\n")
-        lines.append(f"[ ! -e /proc/sys/{name} ] || mount --bind {shlex.quote(str(expected))} /proc/sys/{name}")
-    lines += ["echo 1 > /proc/sys/net/ipv4/ip_forward", f"touch {shlex.quote(str(ready))}", f"exec {shlex.quote(str(pause))}"]
+        lines.append(
+            f"[ ! -e /proc/sys/{name} ] || mount --bind {shlex.quote(str(expected))} /proc/sys/{name}"
+        )
+    lines += [
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        f"touch {shlex.quote(str(ready))}",
+        f"exec {shlex.quote(str(pause))}",
+    ]
     return "\n".join(lines)
 
 

@@ -30,7 +30,13 @@ _log = logging.getLogger(__name__)
 class Source:
     """Brings every GitRepository's status up to date, one look at a time."""
 
-    def __init__(self, api: Api, folder: Path, public_url: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        api: Api,
+        folder: Path,
+        public_url: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._api, self._folder, self._public_url, self._now = api, folder, public_url, now
         self.artifacts = folder / "artifacts"
         self.artifacts.mkdir(parents=True, exist_ok=True)
@@ -48,11 +54,18 @@ class Source:
     def _bring_up_to_date(self, repository: dict[str, Any]) -> None:
         known = repository.get("status", {})
         status = self._status(repository)
-        if any(known.get(name) != value for name, value in status.items() if name != "conditions") or _verdict(known) != _verdict(status):
+        if any(
+            known.get(name) != value for name, value in status.items() if name != "conditions"
+        ) or _verdict(known) != _verdict(status):
             metadata = repository["metadata"]
             path = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{metadata['namespace']}/gitrepositories/{metadata['name']}/status"
             self._api.merge(path, {"status": status})
-            _log.info("%s/%s: %s", metadata["namespace"], metadata["name"], status["conditions"][0]["message"])
+            _log.info(
+                "%s/%s: %s",
+                metadata["namespace"],
+                metadata["name"],
+                status["conditions"][0]["message"],
+            )
 
     def _status(self, repository: dict[str, Any]) -> dict[str, Any]:
         """Return the object's status after one look; an artifact stays when git is away."""
@@ -63,14 +76,28 @@ class Source:
         try:
             artifact = self._artifact(repository)
         except GitUnavailable as problem:
-            return {**status, "conditions": [self._condition("False", "GitOperationFailed", str(problem), metadata["generation"])]}
+            return {
+                **status,
+                "conditions": [
+                    self._condition(
+                        "False", "GitOperationFailed", str(problem), metadata["generation"]
+                    )
+                ],
+            }
         message = f"stored artifact for revision '{artifact['revision']}'"
-        return {**status, "artifact": artifact, "conditions": [self._condition("True", "Succeeded", message, metadata["generation"])]}
+        return {
+            **status,
+            "artifact": artifact,
+            "conditions": [self._condition("True", "Succeeded", message, metadata["generation"])],
+        }
 
     def _artifact(self, repository: dict[str, Any]) -> dict[str, Any]:
         spec, metadata = repository["spec"], repository["metadata"]
         branch = spec.get("ref", {}).get("branch", "master")  # Flux's default
-        clone = Clone(self._folder / "clones" / hashlib.sha256(spec["url"].encode()).hexdigest()[:16], self._place(spec["url"]))
+        clone = Clone(
+            self._folder / "clones" / hashlib.sha256(spec["url"].encode()).hexdigest()[:16],
+            self._place(spec["url"]),
+        )
         commit = clone.fetch(branch)
         ignore = spec.get("ignore", "")
         name = f"{commit}-{hashlib.sha256(ignore.encode()).hexdigest()[:8]}.tar.gz"
@@ -88,12 +115,17 @@ class Source:
             "size": packed.stat().st_size,
         }
         is_known = all(known.get(key) == value for key, value in artifact.items())
-        return {**artifact, "lastUpdateTime": known["lastUpdateTime"] if is_known else self._timestamp()}
+        return {
+            **artifact,
+            "lastUpdateTime": known["lastUpdateTime"] if is_known else self._timestamp(),
+        }
 
     def _place(self, url: str) -> str:
         places: dict[str, str] = {}
         with contextlib.suppress(FileNotFoundError):
-            places = json.loads((self._folder.parent / "repositories.json").read_text(encoding="utf-8"))
+            places = json.loads(
+                (self._folder.parent / "repositories.json").read_text(encoding="utf-8")
+            )
         return places.get(url, url)
 
     def _condition(self, status: str, reason: str, message: str, generation: int) -> dict[str, Any]:
@@ -117,7 +149,9 @@ def run(folder: Path, host: str, port: int, *, interval_seconds: float = 1.0) ->
     """Serve and look until the process ends."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     source = Source(Api(folder / "kubeconfig"), folder / "source", f"http://{host}:{port}")
-    server = ThreadingHTTPServer((host, port), functools.partial(_Files, directory=str(source.artifacts)))
+    server = ThreadingHTTPServer(
+        (host, port), functools.partial(_Files, directory=str(source.artifacts))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
         try:
@@ -144,4 +178,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _verdict(status: dict[str, Any]) -> tuple[object, ...]:
     """Return what of a status' condition counts: not when it was written."""
-    return tuple((condition["status"], condition["reason"], condition["message"]) for condition in status.get("conditions", []))
+    return tuple(
+        (condition["status"], condition["reason"], condition["message"])
+        for condition in status.get("conditions", [])
+    )

@@ -49,7 +49,9 @@ def read_state(folder: Path) -> State | None:
         content: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    components = {name: ComponentState(**values) for name, values in content.pop("components").items()}
+    components = {
+        name: ComponentState(**values) for name, values in content.pop("components").items()
+    }
     return State(**content, components=components)
 
 
@@ -60,14 +62,21 @@ def is_supervisor(pid: int, folder: Path) -> bool:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return "supervise" in words and str(folder) in words and status.rpartition(")")[2].split()[0] != "Z"
+    return (
+        "supervise" in words
+        and str(folder) in words
+        and status.rpartition(")")[2].split()[0] != "Z"
+    )
 
 
 def is_room(pid: int) -> bool:
     """True when `pid` is the first process of namespaces that we made."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0")
-        return words.endswith("/pause") and Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+        return (
+            words.endswith("/pause")
+            and Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+        )
     except OSError:
         return False
 

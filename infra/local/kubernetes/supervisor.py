@@ -17,7 +17,15 @@ from infra.local.kubernetes import control_groups, network
 from infra.local.kubernetes.api import Api, ApiRefused
 from infra.local.kubernetes.build import crds
 from infra.local.kubernetes.certificates import Authority, issue_all
-from infra.local.kubernetes.components import FLUX, NODE, STAGES, STORES, Component, Places, identities
+from infra.local.kubernetes.components import (
+    FLUX,
+    NODE,
+    STAGES,
+    STORES,
+    Component,
+    Places,
+    identities,
+)
 from infra.local.kubernetes.configuration import PAUSE_IMAGE, write_all
 from infra.local.kubernetes.doctor import plugin_folder
 from infra.local.kubernetes.errors import ClusterError, CouldNotStart
@@ -79,7 +87,11 @@ class Supervisor:
                 push_image(f"http://{link.node}:5000", PAUSE_IMAGE, pause, ["/pause"])
         self._say("starting", "the node")
         api = Api(self._folder / "kubeconfig")
-        self._wait(lambda: api.condition(f"/api/v1/nodes/{NODE}", "Ready"), "the node is not Ready", "kubelet")
+        self._wait(
+            lambda: api.condition(f"/api/v1/nodes/{NODE}", "Ready"),
+            "the node is not Ready",
+            "kubelet",
+        )
         return places
 
     def _write_files(self, places: Places, link: network.Network) -> None:
@@ -88,7 +100,9 @@ class Supervisor:
         authority.write_signing_key("accounts")
         server = f"https://{link.node}:6443"
         for identity in ("admin", "kubelet", "controller-manager", "scheduler", "proxy"):
-            authority.write_kubeconfig(self._folder / "pki" / f"{identity}.kubeconfig", identity, server)
+            authority.write_kubeconfig(
+                self._folder / "pki" / f"{identity}.kubeconfig", identity, server
+            )
         authority.write_kubeconfig(self._folder / "kubeconfig", "admin", server)
         (self._folder / "tmp").mkdir(exist_ok=True)
         write_all(places)
@@ -98,16 +112,27 @@ class Supervisor:
             self._programs[component.name] = (component, self._start_one(component, places))
         for component in stage:
             self._say("starting", component.name)
-            self._wait(self._probe(component, places), f"{component.name} does not answer {places.fill(component.probe)}", component.name)
+            self._wait(
+                self._probe(component, places),
+                f"{component.name} does not answer {places.fill(component.probe)}",
+                component.name,
+            )
 
     def _start_one(self, component: Component, places: Places) -> Program:
         room = self._opened()
         words = component.words(places)
         command = room.inside(*words) if component.is_inside else words
         environment = {name: places.fill(value) for name, value in component.environment.items()}
-        program = start(component.name, command, log=self._log(component.name), env={"PATH": _path(), **environment})
+        program = start(
+            component.name,
+            command,
+            log=self._log(component.name),
+            env={"PATH": _path(), **environment},
+        )
         known = self._state.components.get(component.name)
-        self._state.components[component.name] = ComponentState(program.process.pid, restarts=known.restarts + 1 if known else 0)
+        self._state.components[component.name] = ComponentState(
+            program.process.pid, restarts=known.restarts + 1 if known else 0
+        )
         return program
 
     def _install_flux(self) -> None:
@@ -118,7 +143,11 @@ class Supervisor:
             definition = yaml.safe_load(path.read_text(encoding="utf-8"))
             place = f"{_DEFINITIONS}/{definition['metadata']['name']}"
             api.apply(place, definition)
-            self._wait(partial(api.condition, place, "Established"), f"{path.name} is not served", "apiserver")
+            self._wait(
+                partial(api.condition, place, "Established"),
+                f"{path.name} is not served",
+                "apiserver",
+            )
         api.apply("/api/v1/namespaces/flux-system", _FLUX_NAMESPACE)
 
     def _watch(self, places: Places) -> None:
@@ -134,7 +163,9 @@ class Supervisor:
                 if not (self._folder / "hold" / name).exists():
                     self._programs[name] = (component, self._start_one(component, places))
             self._state.write(self._folder)
-            time.sleep(_RESTART_SECONDS)  # a component that ends at once is not started in a busy loop
+            time.sleep(
+                _RESTART_SECONDS
+            )  # a component that ends at once is not started in a busy loop
 
     def _wait(self, is_true: Callable[[], bool], complaint: str, name: str) -> None:
         deadline = time.monotonic() + _READY_SECONDS
@@ -142,7 +173,9 @@ class Supervisor:
             program = self._programs[name][1]
             if self._is_ending or not program.is_running or time.monotonic() > deadline:
                 raise CouldNotStart(f"{complaint}; the end of {program.log}:\n{program.log_tail()}")
-            time.sleep(0.1)  # the only way to learn of a foreign program's readiness is to ask again
+            time.sleep(
+                0.1
+            )  # the only way to learn of a foreign program's readiness is to ask again
 
     def _probe(self, component: Component, places: Places) -> Callable[[], bool]:
         room, probe = self._opened(), places.fill(component.probe)
@@ -150,12 +183,20 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Kill all at once: what the cluster wrote is thrown away, so nothing has to be put in order."""
-        outside = [program for component, program in self._programs.values() if not component.is_inside]
+        outside = [
+            program for component, program in self._programs.values() if not component.is_inside
+        ]
         if self._room is not None:
             os.kill(self._room.init, signal.SIGKILL) if self._room.program.is_running else None
             self._room.program.process.wait(20)
             self._room.asking.shutdown()
-        stop_all([*outside, *(program for component, program in self._programs.values() if component.is_inside)], grace_seconds=3)
+        stop_all(
+            [
+                *outside,
+                *(program for component, program in self._programs.values() if component.is_inside),
+            ],
+            grace_seconds=3,
+        )
         if self._state.network is not None:
             control_groups.remove(network.Network(self._state.network).link)
         remove_contents(self._folder)

@@ -56,9 +56,13 @@ def check_key(credentials: Annotated[HTTPAuthorizationCredentials, Depends(beare
 
 @app.post("/v1/models/flight-delay:predict", dependencies=[Depends(check_key)])
 async def predict(request: PredictRequest) -> PredictResponse:
-    response = await app.state.client.post("/predict", json={"rows": [flight.model_dump() for flight in request.instances]})
+    response = await app.state.client.post(
+        "/predict", json={"rows": [flight.model_dump() for flight in request.instances]}
+    )
     response.raise_for_status()
-    return PredictResponse(predictions=[Prediction(probability=probability) for probability in response.json()])
+    return PredictResponse(
+        predictions=[Prediction(probability=probability) for probability in response.json()]
+    )
 
 
 @app.get("/readyz")

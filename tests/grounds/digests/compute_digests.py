@@ -100,9 +100,15 @@ def columns_of_all_types(count: int) -> dict[str, pa.Array]:
     fine = [None if moment is None else moment + tiny * row for row, moment in enumerate(moments)]
     naive = [None if moment is None else moment.replace(tzinfo=None) for moment in fine]
     signed = [None if row % 9 == 3 else row % 120 - 60 for row in range(count)]
-    made = {str(kind): pa.array(signed, kind) for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
+    made = {
+        str(kind): pa.array(signed, kind)
+        for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+    }
     small = [row % 250 for row in range(count)]
-    made |= {str(kind): pa.array(small, kind) for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
+    made |= {
+        str(kind): pa.array(small, kind)
+        for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+    }
     for unit in ("s", "ms", "ns"):
         made[f"moment_{unit}"] = pa.array(moments, pa.timestamp(unit, "UTC"))
     return made | {

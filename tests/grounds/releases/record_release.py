@@ -179,7 +179,9 @@ def promote(folder: Path, registry: ModelRegistry, tracking_url: str) -> None:
     reconciler = Reconciler(parts, EvidenceJudge(registry))
     told = reconciler.reconcile(MODEL)
     if told.verdict != "promote":
-        raise SystemExit(f"Asked to promote version 1. The verdict is {told.verdict}. Change the rows.")
+        raise SystemExit(
+            f"Asked to promote version 1. The verdict is {told.verdict}. Change the rows."
+        )
     [pull] = forge.pull_requests("")
     merged = forge.merge(pull.number)
     path = release_path(MODEL, "production")
@@ -215,7 +217,9 @@ def promote(folder: Path, registry: ModelRegistry, tracking_url: str) -> None:
 def statuses(forge: FakeForge, sha: str) -> list[dict[str, str]]:
     """Return a commit's statuses, without their times."""
     found = forge.statuses(sha)
-    return [{name: getattr(one, name) for name in ("context", "state", "description")} for one in found]
+    return [
+        {name: getattr(one, name) for name in ("context", "state", "description")} for one in found
+    ]
 
 
 def serve(folder: Path, scratch: Path) -> None:

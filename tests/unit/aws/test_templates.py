@@ -60,7 +60,12 @@ def test_a_bucket_keeps_versions_is_encrypted_and_closed_to_the_world(name: str)
     bucket = resources(template("buckets"), Name="acme-ratchet")[name]
     assert bucket["BucketName"] == f"acme-ratchet-{name.lower()}"
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert (
+        bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0][
+            "ServerSideEncryptionByDefault"
+        ]["SSEAlgorithm"]
+        == "AES256"
+    )
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
@@ -89,4 +94,7 @@ def test_a_database_is_encrypted_not_public_and_no_person_chooses_its_password(n
 
 def test_only_the_cluster_comes_through_the_databases_door() -> None:
     rules = resources(template("databases"), **DATABASES)["Door"]["SecurityGroupIngress"]
-    assert [(rule["FromPort"], rule["ToPort"], rule["SourceSecurityGroupId"], rule.get("CidrIp")) for rule in rules] == [(5432, 5432, "sg-1", None)]
+    assert [
+        (rule["FromPort"], rule["ToPort"], rule["SourceSecurityGroupId"], rule.get("CidrIp"))
+        for rule in rules
+    ] == [(5432, 5432, "sg-1", None)]

@@ -20,22 +20,30 @@ PATH = "/v1/models/flight-delay:predict"
 
 @pytest.fixture
 def app(tmp_path):
-    return create_app(Settings(endpoints=tmp_path / "endpoints.json", keys=("k",), access_log_share=1.0))
+    return create_app(
+        Settings(endpoints=tmp_path / "endpoints.json", keys=("k",), access_log_share=1.0)
+    )
 
 
 @pytest.fixture
 def server(app, tmp_path) -> ServerInMemory:
     """The only server, its lane open after one look at the file."""
     server = ServerInMemory("http://one", served(8))
-    (tmp_path / "endpoints.json").write_text('{"models": {"flight-delay": [{"url": "http://one"}]}}')
+    (tmp_path / "endpoints.json").write_text(
+        '{"models": {"flight-delay": [{"url": "http://one"}]}}'
+    )
     app.state.gateway.lanes._connect = lambda _: server
     return server
 
 
 async def ask(app, **more):
     app.state.gateway.lanes.observe()
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
-        return await client.post(PATH, json={"instances": [ROW]}, headers={"authorization": "Bearer k", **more})
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://gateway"
+    ) as client:
+        return await client.post(
+            PATH, json={"instances": [ROW]}, headers={"authorization": "Bearer k", **more}
+        )
 
 
 async def test_an_answered_request_is_one_line_of_json_without_rows_or_key(app, server, caplog):
@@ -45,10 +53,18 @@ async def test_an_answered_request_is_one_line_of_json_without_rows_or_key(app, 
     [record] = [record for record in caplog.records if record.name == "client_api.requests"]
     line = json.loads(record.message)
     assert line.pop("ms") >= 0
-    assert line == {"request_id": "r-1", "model": "flight-delay", "version": "8", "status": 200, "rows": 1}
+    assert line == {
+        "request_id": "r-1",
+        "model": "flight-delay",
+        "version": "8",
+        "status": 200,
+        "rows": 1,
+    }
 
 
-async def test_a_fault_of_the_gateway_is_told_without_its_detail_and_logged_with_it(app, server, caplog):
+async def test_a_fault_of_the_gateway_is_told_without_its_detail_and_logged_with_it(
+    app, server, caplog
+):
     def broken(columns, release):
         raise ZeroDivisionError("secret")
 
@@ -62,7 +78,9 @@ async def test_a_fault_of_the_gateway_is_told_without_its_detail_and_logged_with
 
 
 async def test_unready_without_a_lane_and_while_draining(app, server):
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://gateway"
+    ) as client:
         assert (await client.get("/readyz")).status_code == 503
         assert (await ask(app)).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
@@ -97,8 +115,13 @@ def series(app) -> set[str]:
 
 async def statuses_of(app, models, **headers) -> set[int]:
     app.state.gateway.lanes.observe()
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as client:
-        asked = [client.post(f"/v1/models/{model}:predict", json={"instances": [ROW]}, headers=headers) for model in models]
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=app), base_url="http://gateway"
+    ) as client:
+        asked = [
+            client.post(f"/v1/models/{model}:predict", json={"instances": [ROW]}, headers=headers)
+            for model in models
+        ]
         return {answer.status_code for answer in await asyncio.gather(*asked)}
 
 
@@ -122,7 +145,9 @@ async def test_names_that_no_server_names_share_one_label(learning, caplog, monk
     monkeypatch.setattr(lanes, "LANE_WAIT_SECONDS", 0.01)
     models = [f"name-{number}\nforged" for number in range(20)]
     before = series(learning)
-    assert await statuses_of(learning, [model.replace("\n", "%0A") for model in models], authorization="Bearer k") == {503}
+    assert await statuses_of(
+        learning, [model.replace("\n", "%0A") for model in models], authorization="Bearer k"
+    ) == {503}
     assert {line for line in series(learning) - before if 'model="unknown"' not in line} == set()
     assert "forged" not in caplog.text
     await learning.state.gateway.lanes.close()

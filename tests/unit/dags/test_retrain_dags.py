@@ -75,7 +75,14 @@ def airflow_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def parse(folder: Path, env: dict[str, str], *, script: str = PARSE) -> dict:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(folder)], env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(folder)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -88,7 +95,9 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     for path in (ROOT / "dags" / "models").glob("*.yaml"):
         shutil.copy(path, folder / "models")
     (folder / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
-    (folder / "models" / "daily.yaml").write_text("name: daily\nowner: '@someone'\nschedule: '30 4 * * *'\n")
+    (folder / "models" / "daily.yaml").write_text(
+        "name: daily\nowner: '@someone'\nschedule: '30 4 * * *'\n"
+    )
     (folder / "models" / "torn.yaml").write_text("name: [")
     (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
     return parse(folder, airflow_env)
@@ -96,7 +105,10 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 def test_every_model_file_has_a_dag_named_for_its_model(parsed: dict) -> None:
     assert parsed["errors"] == {}
-    names = {yaml.safe_load(path.read_text())["name"] for path in (ROOT / "dags" / "models").glob("*.yaml")}
+    names = {
+        yaml.safe_load(path.read_text())["name"]
+        for path in (ROOT / "dags" / "models").glob("*.yaml")
+    }
     assert {f"retrain-{name}" for name in names} <= set(parsed["dags"])
 
 
@@ -112,7 +124,10 @@ def test_a_run_retrains_then_waits_for_the_verdict_even_when_nothing_changed(par
     assert tasks["retrain"]["skip"] == [99]
     assert tasks["promote"]["rule"] == "none_failed"
     assert tasks["promote"]["after"] == ["retrain"]
-    assert all(task["owner"] == "@someone" and 0 < task["retries"] <= 3 and task["limited"] for task in tasks.values())
+    assert all(
+        task["owner"] == "@someone" and 0 < task["retries"] <= 3 and task["limited"]
+        for task in tasks.values()
+    )
 
 
 def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> None:
@@ -120,9 +135,15 @@ def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> Non
     assert parsed["dags"]["retrain-daily"]["schedule"] == "30 4 * * *"
 
 
-def test_the_command_gets_the_day_the_run_was_due_unless_a_person_typed_another_and_the_services_settings(parsed: dict) -> None:
+def test_the_command_gets_the_day_the_run_was_due_unless_a_person_typed_another_and_the_services_settings(
+    parsed: dict,
+) -> None:
     dag = parsed["dags"]["retrain-minimal"]
-    usual = {"RATCHET_MODEL": "minimal", "RATCHET_WINDOW_END": "2013-07-08", "RATCHET_REASON": "a late file came"}
+    usual = {
+        "RATCHET_MODEL": "minimal",
+        "RATCHET_WINDOW_END": "2013-07-08",
+        "RATCHET_REASON": "a late file came",
+    }
     assert dag["environments"] == [usual, {**usual, "RATCHET_WINDOW_END": "2013-06-03"}]
     assert dag["tasks"]["retrain"]["inherits"] is True
 
@@ -148,15 +169,29 @@ def test_a_dag_switched_on_late_starts_no_storm(parsed: dict) -> None:
 
 def test_parsing_imports_airflow_and_yaml_only() -> None:
     tree = ast.parse((ROOT / "dags" / "retrain_dags.py").read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"airflow", "yaml"}
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    names |= {
+        node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+    }
+    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {
+        "airflow",
+        "yaml",
+    }
 
 
 @pytest.mark.parametrize(
     ("ends", "state", "said"),
     [
-        ('echo "{\\"version\\": 8}" > "$8"; echo a library says goodbye >&2', "success", {"version": 8}),
+        (
+            'echo "{\\"version\\": 8}" > "$8"; echo a library says goodbye >&2',
+            "success",
+            {"version": 8},
+        ),
         ("echo no rows >&2; exit 1", "AirflowFailException", "trying again will not help"),
         ("exit 2", "AirflowFailException", "it was asked wrongly"),
         ("exit 75", "AirflowException", "exit code 75"),

@@ -67,14 +67,21 @@ def parse(folder: Path, *, script: str = PARSE, **settings: str) -> Any:
         **settings,
     }
     command = [sys.executable, "-W", "ignore", "-c", script, str(folder / "dags")]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    found = parse(tmp_path_factory.mktemp("pods"), RATCHET_TASKS="kubernetes", RATCHET_RETRAIN_IMAGE=IMAGE, RATCHET_RETRAIN_MEMORY="6Gi")
+    found = parse(
+        tmp_path_factory.mktemp("pods"),
+        RATCHET_TASKS="kubernetes",
+        RATCHET_RETRAIN_IMAGE=IMAGE,
+        RATCHET_RETRAIN_MEMORY="6Gi",
+    )
     assert found["errors"] == {}
     assert "pod" in found, found["docs"]
     return found
@@ -90,15 +97,21 @@ def base(spec: dict) -> dict:
     return next(container for container in spec["containers"] if container["name"] == "base")
 
 
-def test_the_pod_runs_the_command_that_a_laptop_runs_and_its_outcome_is_the_xcom(base: dict, parsed: dict, tmp_path: Path) -> None:
+def test_the_pod_runs_the_command_that_a_laptop_runs_and_its_outcome_is_the_xcom(
+    base: dict, parsed: dict, tmp_path: Path
+) -> None:
     laptop = parse(tmp_path)["bash"]
     assert base["command"] == ["/bin/sh", "-c"]
     assert base["args"] == [laptop]
-    assert {variable["name"]: variable["value"] for variable in base["env"]}["RATCHET_OUTCOME"] == "/airflow/xcom/return.json"
+    assert {variable["name"]: variable["value"] for variable in base["env"]}[
+        "RATCHET_OUTCOME"
+    ] == "/airflow/xcom/return.json"
     assert parsed["xcom"]
 
 
-def test_the_shell_hands_on_output_exit_code_and_what_a_person_typed(base: dict, tmp_path: Path) -> None:
+def test_the_shell_hands_on_output_exit_code_and_what_a_person_typed(
+    base: dict, tmp_path: Path
+) -> None:
     (tmp_path / "retrain").write_text('#!/bin/sh\nprintf "%s|" "$@"\necho progress >&2\nexit 99\n')
     (tmp_path / "retrain").chmod(0o755)
     typed = "$(touch hacked); `id` \" '"
@@ -109,10 +122,20 @@ def test_the_shell_hands_on_output_exit_code_and_what_a_person_typed(base: dict,
         "RATCHET_REASON": typed,
         "RATCHET_OUTCOME": "/airflow/xcom/return.json",
     }
-    done = subprocess.run(["/bin/sh", "-c", base["args"][0]], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", base["args"][0]],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 99
     assert done.stderr == "progress\n"
-    assert done.stdout == f"run|m|--end|2013-07-08|--reason|{typed}|--outcome|/airflow/xcom/return.json|"
+    assert (
+        done.stdout
+        == f"run|m|--end|2013-07-08|--reason|{typed}|--outcome|/airflow/xcom/return.json|"
+    )
     assert not (tmp_path / "hacked").exists()
 
 
@@ -125,7 +148,11 @@ def test_unchanged_is_skipped_and_a_run_that_hangs_is_ended(parsed: dict, spec: 
 
 def test_the_pod_is_one_that_the_restricted_standard_lets_in(spec: dict) -> None:
     together = spec["security_context"]
-    assert (together["runAsNonRoot"], together["runAsUser"], together["seccompProfile"]) == (True, 65532, {"type": "RuntimeDefault"})
+    assert (together["runAsNonRoot"], together["runAsUser"], together["seccompProfile"]) == (
+        True,
+        65532,
+        {"type": "RuntimeDefault"},
+    )
     assert not spec["host_network"]
     for container in spec["containers"]:
         security = container["security_context"]
@@ -150,8 +177,15 @@ def test_it_asks_for_what_it_needs_and_is_stopped_at_more(base: dict) -> None:
     assert base["resources"]["limits"] == {"memory": "6Gi"}
 
 
-def test_its_settings_come_from_the_cluster_and_the_run_from_airflow(base: dict, spec: dict) -> None:
-    names = [source[kind]["name"] for source in base["env_from"] for kind in ("config_map_ref", "secret_ref") if source[kind]]
+def test_its_settings_come_from_the_cluster_and_the_run_from_airflow(
+    base: dict, spec: dict
+) -> None:
+    names = [
+        source[kind]["name"]
+        for source in base["env_from"]
+        for kind in ("config_map_ref", "secret_ref")
+        if source[kind]
+    ]
     assert names == ["retrain", "retrain"]
     values = {variable["name"]: variable["value"] for variable in base["env"]}
     assert values["RATCHET_MODEL"] == "minimal"
@@ -167,13 +201,24 @@ def test_it_may_write_to_its_own_tmp_and_the_xcom_folder_only(base: dict, spec: 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"RATCHET_TASKS": "kubernetes"}, "RATCHET_RETRAIN_IMAGE is ''; it should name retrain's image by digest"),
-        ({"RATCHET_TASKS": "kubernetes", "RATCHET_RETRAIN_IMAGE": "acme/retrain:latest"}, "by digest"),
-        ({"RATCHET_TASKS": "kubernetes", "RATCHET_RETRAIN_IMAGE": "acme/retrain@sha256:abc"}, "by digest"),
+        (
+            {"RATCHET_TASKS": "kubernetes"},
+            "RATCHET_RETRAIN_IMAGE is ''; it should name retrain's image by digest",
+        ),
+        (
+            {"RATCHET_TASKS": "kubernetes", "RATCHET_RETRAIN_IMAGE": "acme/retrain:latest"},
+            "by digest",
+        ),
+        (
+            {"RATCHET_TASKS": "kubernetes", "RATCHET_RETRAIN_IMAGE": "acme/retrain@sha256:abc"},
+            "by digest",
+        ),
         ({"RATCHET_TASKS": "swarm"}, "it should be local or kubernetes"),
     ],
 )
-def test_a_wrong_setting_is_said_where_people_look(tmp_path: Path, settings: dict[str, str], found: str) -> None:
+def test_a_wrong_setting_is_said_where_people_look(
+    tmp_path: Path, settings: dict[str, str], found: str
+) -> None:
     assert found in parse(tmp_path, **settings)["docs"]["broken-minimal"]
 
 

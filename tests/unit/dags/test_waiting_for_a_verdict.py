@@ -58,8 +58,21 @@ class Service(BaseHTTPRequestHandler):
         pass
 
 
-def promotion(version: int | None, verdict: str | None, state: str, waits_for: str | None = None, reason: str = "") -> dict[str, Any]:
-    return {"model": "toy", "version": version, "verdict": verdict, "state": state, "waits_for": waits_for, "reason": reason}
+def promotion(
+    version: int | None,
+    verdict: str | None,
+    state: str,
+    waits_for: str | None = None,
+    reason: str = "",
+) -> dict[str, Any]:
+    return {
+        "model": "toy",
+        "version": version,
+        "verdict": verdict,
+        "state": state,
+        "waits_for": waits_for,
+        "reason": reason,
+    }
 
 
 def problem(status: int, detail: str) -> dict[str, Any]:
@@ -79,10 +92,19 @@ def service() -> Iterator[type[Service]]:
     server.server_close()
 
 
-def wait(service: Any, retrained: str, home: Path, *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "dags"), "AIRFLOW_HOME": str(home), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+def wait(
+    service: Any, retrained: str, home: Path, *, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "dags"),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    }
     command = [sys.executable, "-W", "ignore", "-c", RUN, service.url, retrained, str(seconds)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def found(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -98,8 +120,14 @@ def failed(done: subprocess.CompletedProcess[str]) -> str:
     return last
 
 
-def test_it_nudges_once_and_waits_for_the_verdict_on_its_own_version(service: Any, tmp_path: Path) -> None:
-    service.promotions += [promotion(7, "promote", "no challenger"), promotion(8, None, "unjudged", "promote"), promotion(8, "keep", "kept")]
+def test_it_nudges_once_and_waits_for_the_verdict_on_its_own_version(
+    service: Any, tmp_path: Path
+) -> None:
+    service.promotions += [
+        promotion(7, "promote", "no challenger"),
+        promotion(8, None, "unjudged", "promote"),
+        promotion(8, "keep", "kept"),
+    ]
     answer = found(wait(service, '{"version": 8}', tmp_path))
     assert (answer["verdict"], answer["label"]) == ("keep", "v8 keep")
     assert service.nudges == ["/nudge/toy"]
@@ -111,22 +139,37 @@ def test_a_newer_challenger_ends_the_wait(service: Any, tmp_path: Path) -> None:
     assert (answer["version"], answer["label"]) == (9, "v9 unjudged")
 
 
-def test_a_skipped_retrain_waits_out_an_outage_and_a_verdict_that_is_due(service: Any, tmp_path: Path) -> None:
-    service.promotions += [promotion(None, None, "blind", "outage"), promotion(8, None, "unjudged", "promote"), promotion(8, "keep", "kept")]
+def test_a_skipped_retrain_waits_out_an_outage_and_a_verdict_that_is_due(
+    service: Any, tmp_path: Path
+) -> None:
+    service.promotions += [
+        promotion(None, None, "blind", "outage"),
+        promotion(8, None, "unjudged", "promote"),
+        promotion(8, "keep", "kept"),
+    ]
     assert found(wait(service, "", tmp_path))["state"] == "kept"
 
 
-def test_when_a_person_has_to_act_first_the_owner_is_told_at_once(service: Any, tmp_path: Path) -> None:
+def test_when_a_person_has_to_act_first_the_owner_is_told_at_once(
+    service: Any, tmp_path: Path
+) -> None:
     service.promotions += [promotion(8, None, "failed, held", "person", "the revert was refused")]
-    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith("no verdict on version 8 of toy, a person has to act first: the revert was refused")
+    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith(
+        "no verdict on version 8 of toy, a person has to act first: the revert was refused"
+    )
 
 
 def test_what_the_service_saw_before_the_nudge_is_no_answer(service: Any, tmp_path: Path) -> None:
-    service.promotions += [promotion(7, None, "failed, held", "person", "of the version before"), promotion(8, "promote", "proposed", "reviewer")]
+    service.promotions += [
+        promotion(7, None, "failed, held", "person", "of the version before"),
+        promotion(8, "promote", "proposed", "reviewer"),
+    ]
     assert found(wait(service, '{"version": 8}', tmp_path))["verdict"] == "promote"
 
 
-def test_a_rollout_and_an_outage_are_waited_out_whatever_their_sentences_begin_with(service: Any, tmp_path: Path) -> None:
+def test_a_rollout_and_an_outage_are_waited_out_whatever_their_sentences_begin_with(
+    service: Any, tmp_path: Path
+) -> None:
     service.promotions += [
         promotion(8, None, "rolling out", "rollout", "a person may look at it"),
         promotion(8, None, "blind", "outage", "a person cannot help"),
@@ -140,33 +183,52 @@ def test_when_nothing_is_left_to_wait_for_the_wait_ends(service: Any, tmp_path: 
     assert found(wait(service, '{"version": 8}', tmp_path))["label"] == "v8 rejected"
 
 
-def test_when_the_time_is_over_one_sentence_says_what_was_waited_for_and_no_other_try_follows(service: Any, tmp_path: Path) -> None:
+def test_when_the_time_is_over_one_sentence_says_what_was_waited_for_and_no_other_try_follows(
+    service: Any, tmp_path: Path
+) -> None:
     service.promotions += [promotion(8, None, "blind", "outage", "MLflow does not answer")]
     said = failed(wait(service, '{"version": 8}', tmp_path, seconds=0.3))
     assert "no verdict on version 8 of toy within 0.005 minutes" in said
-    assert said.endswith("The promotion service says: blind, waits for outage: MLflow does not answer")
+    assert said.endswith(
+        "The promotion service says: blind, waits for outage: MLflow does not answer"
+    )
 
 
 def test_a_model_that_promote_does_not_know_fails_at_once(service: Any, tmp_path: Path) -> None:
     service.to_nudges += [problem(404, "neither main nor MLflow has it")]
-    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith("the promotion service knows no model toy: neither main nor MLflow has it")
+    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith(
+        "the promotion service knows no model toy: neither main nor MLflow has it"
+    )
     assert len(service.nudges) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 422])
 def test_a_refusal_fails_at_once_with_its_reason(service: Any, tmp_path: Path, status: int) -> None:
     service.to_nudges += [problem(status, "as the service words it")]
-    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith(f"refused POST nudge/toy with HTTP {status}: as the service words it")
+    assert failed(wait(service, '{"version": 8}', tmp_path)).endswith(
+        f"refused POST nudge/toy with HTTP {status}: as the service words it"
+    )
     assert len(service.nudges) == 1
 
 
-def test_a_service_that_is_away_for_a_moment_or_starts_again_is_waited_for(service: Any, tmp_path: Path) -> None:
+def test_a_service_that_is_away_for_a_moment_or_starts_again_is_waited_for(
+    service: Any, tmp_path: Path
+) -> None:
     service.to_nudges += [None, problem(503, "starting"), {}]
-    service.promotions += [None, problem(404, "not seen yet"), problem(429, "slower"), promotion(8, "keep", "kept")]
+    service.promotions += [
+        None,
+        problem(404, "not seen yet"),
+        problem(429, "slower"),
+        promotion(8, "keep", "kept"),
+    ]
     assert found(wait(service, '{"version": 8}', tmp_path))["verdict"] == "keep"
     assert len(service.nudges) == 4, "again after the 404, for what was nudged is forgotten by then"
 
 
-def test_a_service_that_stays_away_is_asked_a_bounded_number_of_times(service: Any, tmp_path: Path) -> None:
+def test_a_service_that_stays_away_is_asked_a_bounded_number_of_times(
+    service: Any, tmp_path: Path
+) -> None:
     service.promotions += [problem(503, "starting")]
-    assert "did not answer GET promotions/toy in 12 tries (HTTP 503: starting)" in failed(wait(service, '{"version": 8}', tmp_path))
+    assert "did not answer GET promotions/toy in 12 tries (HTTP 503: starting)" in failed(
+        wait(service, '{"version": 8}', tmp_path)
+    )

@@ -32,7 +32,9 @@ def test_a_machine_without_go_skips_and_says_why(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("programs")
-def test_ci_without_go_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ci_without_go_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CI", "true")
     assert actionlint.main([]) == 1
     assert "https://go.dev/dl" in capsys.readouterr().err
@@ -44,13 +46,17 @@ def test_an_old_go_is_like_none(programs: Path, capsys: pytest.CaptureFixture[st
     assert "found: go1.19.8" in capsys.readouterr().out
 
 
-def test_a_failed_build_fails_with_what_go_said(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_build_fails_with_what_go_said(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(programs, "go", NEW_GO)
     assert actionlint.main([]) == 1
     assert "no such module" in capsys.readouterr().err
 
 
-def test_every_workflow_is_checked_and_the_answer_is_actionlints(programs: Path, tmp_path: Path) -> None:
+def test_every_workflow_is_checked_and_the_answer_is_actionlints(
+    programs: Path, tmp_path: Path
+) -> None:
     put(programs, "go", NEW_GO)
     actionlint.program_path().parent.mkdir()
     put(tmp_path / "cache", actionlint.program_path().name, f'echo "$@" > {tmp_path}/asked; exit 3')

@@ -27,8 +27,16 @@ TIMING = Timing(min_ready_seconds=3, deadline_seconds=60, drain_seconds=1.5, bac
 
 
 def release(version: int, model: str = "flight-delay") -> Release:
-    digests = [digest_of_bytes(f"{what} {version}".encode()) for what in ("image", "model", "verdict")]
-    return Release(model=model, version=version, image=f"ratchet/{model}@{digests[0]}", model_digest=digests[1], verdict_digest=digests[2])
+    digests = [
+        digest_of_bytes(f"{what} {version}".encode()) for what in ("image", "model", "verdict")
+    ]
+    return Release(
+        model=model,
+        version=version,
+        image=f"ratchet/{model}@{digests[0]}",
+        model_digest=digests[1],
+        verdict_digest=digests[2],
+    )
 
 
 def workload(version: int, *, replicas: int = 1) -> Workload:
@@ -45,7 +53,13 @@ class World:
     replicas: int = 1
 
     def __post_init__(self) -> None:
-        self.rollout = Rollout(workload(1, replicas=self.replicas), self.starter, TIMING, self.said.append, changed_at=self.now)
+        self.rollout = Rollout(
+            workload(1, replicas=self.replicas),
+            self.starter,
+            TIMING,
+            self.said.append,
+            changed_at=self.now,
+        )
 
     def go(self, seconds: float) -> None:
         end = self.now + seconds
@@ -86,7 +100,9 @@ def test_a_server_serves_only_after_it_stayed_ready() -> None:
     assert world.rollout.endpoints() == [world.newest.url]
 
 
-def test_the_old_release_serves_until_the_new_one_stayed_ready_and_is_drained_before_it_ends() -> None:
+def test_the_old_release_serves_until_the_new_one_stayed_ready_and_is_drained_before_it_ends() -> (
+    None
+):
     world = World()
     old = world.serving_first()
     world.want(2)
@@ -99,7 +115,11 @@ def test_the_old_release_serves_until_the_new_one_stayed_ready_and_is_drained_be
     assert world.status()["replicas"] == 2
     world.go(1.75)
     assert old.asked_to_end
-    assert (world.status()["replicas"], world.status()["updatedReplicas"], world.status()["availableReplicas"]) == (1, 1, 1)
+    assert (
+        world.status()["replicas"],
+        world.status()["updatedReplicas"],
+        world.status()["availableReplicas"],
+    ) == (1, 1, 1)
     assert world.progressing()["reason"] == "NewReplicaSetAvailable"
 
 
@@ -137,7 +157,9 @@ def test_a_release_that_never_becomes_ready_is_failed_at_its_deadline_with_the_l
     assert world.progressing()["status"] == "True"
     world.go(2)
     assert world.progressing()["reason"] == "ProgressDeadlineExceeded"
-    assert world.progressing()["message"] == ("server-flight-delay v2 was not ready within 60 s: ModelAltered: model.onnx is not what was released")
+    assert world.progressing()["message"] == (
+        "server-flight-delay v2 was not ready within 60 s: ModelAltered: model.onnx is not what was released"
+    )
     assert world.rollout.endpoints() == [old.url]
 
 
@@ -232,7 +254,13 @@ def tree(version: int = 1, **changed: str | None) -> dict[str, bytes]:
     for folder in ("base", "release"):
         files[f"gitops/models/{folder}/kustomization.yaml"] = b"kind: Kustomization\n"
     for name, text in changed.items():
-        path = next(path for path in files if path.endswith(f"/{name.replace('_', '-')}.yaml") and "models/base" not in path and "models/release" not in path)
+        path = next(
+            path
+            for path in files
+            if path.endswith(f"/{name.replace('_', '-')}.yaml")
+            and "models/base" not in path
+            and "models/release" not in path
+        )
         if text is None:
             del files[path]
         else:
@@ -249,17 +277,31 @@ def test_what_the_first_pull_request_adds_is_read() -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"release": None}, "release.yaml, and gitops/models/flight-delay/production/release.yaml is not in git"),
+        (
+            {"release": None},
+            "release.yaml, and gitops/models/flight-delay/production/release.yaml is not in git",
+        ),
         ({"release": "data: {image: [}"}, "release.yaml is not YAML"),
         ({"release": "data: {version: 8}"}, "every value is a quoted string; version is not"),
-        ({"release": 'data: {image: "ratchet/flight-delay:latest"}'}, "image should be repository@sha256:"),
-        ({"release": 'data: {image: "../../etc@sha256:' + "a" * 64 + '"}'}, "image should be repository@sha256:"),
+        (
+            {"release": 'data: {image: "ratchet/flight-delay:latest"}'},
+            "image should be repository@sha256:",
+        ),
+        (
+            {"release": 'data: {image: "../../etc@sha256:' + "a" * 64 + '"}'},
+            "image should be repository@sha256:",
+        ),
         ({"release": "- 1"}, "expected a mapping, found list"),
-        ({"release": render(release(1)).decode().replace('version: "1"', 'version: "one"')}, "version: Input should be a valid integer"),
+        (
+            {"release": render(release(1)).decode().replace('version: "1"', 'version: "one"')},
+            "version: Input should be a valid integer",
+        ),
         ({"kustomization": "resources: [../../bases]"}, "gitops/models/bases is not in git"),
     ],
 )
-def test_a_model_that_cannot_be_read_is_a_problem_of_its_own(changed: dict[str, str | None], sentence: str) -> None:
+def test_a_model_that_cannot_be_read_is_a_problem_of_its_own(
+    changed: dict[str, str | None], sentence: str
+) -> None:
     desired = read_desired(tree(**changed), environment="production")
     assert desired.workloads == {}
     assert sentence in desired.problems["flight-delay"]
@@ -277,7 +319,12 @@ def test_a_broken_commit_ends_nothing_and_a_removed_model_is_ended(tmp_path: Pat
     said: list[str] = []
     endpoints = tmp_path / "endpoints.json"
     controller = Controller(
-        environment="production", starter=starter, timing=replace(TIMING, min_ready_seconds=0), endpoints=endpoints, folder=tmp_path, journal=said.append
+        environment="production",
+        starter=starter,
+        timing=replace(TIMING, min_ready_seconds=0),
+        endpoints=endpoints,
+        folder=tmp_path,
+        journal=said.append,
     )
 
     def take(revision: str, files: dict[str, bytes], now: float) -> dict[str, object]:
@@ -298,10 +345,19 @@ def test_a_broken_commit_ends_nothing_and_a_removed_model_is_ended(tmp_path: Pat
     assert controller.rollouts == {}
 
 
-def test_a_restarted_cluster_brings_back_what_served_beside_a_release_that_does_not_come_up(tmp_path: Path) -> None:
+def test_a_restarted_cluster_brings_back_what_served_beside_a_release_that_does_not_come_up(
+    tmp_path: Path,
+) -> None:
     def controller(starter: FakeStarter) -> Controller:
         endpoints = tmp_path / "endpoints.json"
-        return Controller(environment="production", starter=starter, timing=TIMING, endpoints=endpoints, folder=tmp_path, journal=lambda _: None)
+        return Controller(
+            environment="production",
+            starter=starter,
+            timing=TIMING,
+            endpoints=endpoints,
+            folder=tmp_path,
+            journal=lambda _: None,
+        )
 
     before = controller(FakeStarter(ready_at_once=True))
     for moment in range(10):
@@ -341,9 +397,19 @@ def member(name: str, *, kind: bytes = tarfile.REGTYPE, target: str = "") -> tar
 
 
 def test_the_files_below_model_are_taken(tmp_path: Path) -> None:
-    image = store(tmp_path, [member("model", kind=tarfile.DIRTYPE), member("model/model.json"), member("model/model.onnx")])
+    image = store(
+        tmp_path,
+        [
+            member("model", kind=tarfile.DIRTYPE),
+            member("model/model.json"),
+            member("model/model.onnx"),
+        ],
+    )
     pull(tmp_path, image, tmp_path / "into")
-    assert sorted(path.name for path in (tmp_path / "into").iterdir()) == ["model.json", "model.onnx"]
+    assert sorted(path.name for path in (tmp_path / "into").iterdir()) == [
+        "model.json",
+        "model.onnx",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +427,9 @@ def test_the_files_below_model_are_taken(tmp_path: Path) -> None:
     ],
     ids=lambda entry: f"{entry.name} {entry.type.decode()}",
 )
-def test_a_layer_that_reaches_out_of_model_is_refused_and_writes_nothing(tmp_path: Path, hostile: tarfile.TarInfo) -> None:
+def test_a_layer_that_reaches_out_of_model_is_refused_and_writes_nothing(
+    tmp_path: Path, hostile: tarfile.TarInfo
+) -> None:
     image = store(tmp_path / "images", [member("model/model.json"), hostile])
     with pytest.raises(ImageUnusable, match="only regular files directly below /model/ are taken"):
         pull(tmp_path / "images", image, tmp_path / "into")

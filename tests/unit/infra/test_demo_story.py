@@ -19,7 +19,9 @@ END = date(2013, 6, 3)
 VERDICT = {
     "outcome": "keep",
     "kind": "refresh",
-    "comparisons": [{"metric": "log_loss", "improvement": {"estimate": -0.01, "lower": -0.02, "upper": -0.001}}],
+    "comparisons": [
+        {"metric": "log_loss", "improvement": {"estimate": -0.01, "lower": -0.02, "upper": -0.001}}
+    ],
 }
 
 
@@ -59,15 +61,23 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     laptop = FakeLaptop(tmp_path)
     laptop.airflow = FakeAirflow()
     laptop.answers = {"explain": VERDICT}
-    monkeypatch.setattr("infra.local.demo.story.fetch", lambda _method, _url: {"version": 2, "pull_request": None, "model_versions": [{}] * 2})
+    monkeypatch.setattr(
+        "infra.local.demo.story.fetch",
+        lambda _method, _url: {"version": 2, "pull_request": None, "model_versions": [{}] * 2},
+    )
     return Story(laptop, Summary(), END, weeks=2)
 
 
 def answers(*versions: int | None, asked_at: float = 0) -> list[Answer]:
-    return [Answer(asked_at, 0.01, 503 if version is None else 200, version, None) for version in versions]
+    return [
+        Answer(asked_at, 0.01, 503 if version is None else 200, version, None)
+        for version in versions
+    ]
 
 
-def test_a_step_that_fails_is_in_the_summary_as_failed_and_the_steps_before_it_as_they_were(tmp_path: Path) -> None:
+def test_a_step_that_fails_is_in_the_summary_as_failed_and_the_steps_before_it_as_they_were(
+    tmp_path: Path,
+) -> None:
     summary = Summary()
     with summary.step("one"):
         pass
@@ -75,28 +85,41 @@ def test_a_step_that_fails_is_in_the_summary_as_failed_and_the_steps_before_it_a
         raise StoryBroken
     summary.write(tmp_path / "summary.json")
     written = json.loads((tmp_path / "summary.json").read_text())
-    assert [(step["name"], step["outcome"]) for step in written["steps"]] == [("one", "ok"), ("two", "failed")]
+    assert [(step["name"], step["outcome"]) for step in written["steps"]] == [
+        ("one", "ok"),
+        ("two", "failed"),
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_requests_are_added_up_over_rollouts_by_the_version_that_answered(story: Story) -> None:
     story._count(answers(1, 1, 2), new=2, ended_at=9)
     story._count(answers(2, 3), new=3, ended_at=9)
-    assert story.summary.requests == {"sent": 5, "failed": 0, "by_version": {"1": 2, "2": 2, "3": 1}}
+    assert story.summary.requests == {
+        "sent": 5,
+        "failed": 0,
+        "by_version": {"1": 2, "2": 2, "3": 1},
+    }
 
 
 def test_one_failed_request_is_counted_and_breaks_the_story(story: Story) -> None:
-    with pytest.raises(StoryBroken, match=r"no request fails during a rollout; statuses Counter\(\{503: 1\}\)"):
+    with pytest.raises(
+        StoryBroken, match=r"no request fails during a rollout; statuses Counter\(\{503: 1\}\)"
+    ):
         story._count(answers(1, None, 2), new=2, ended_at=9)
     assert story.summary.requests["failed"] == 1
     assert story.summary.requests["sent"] == 3
 
 
-def test_an_old_version_that_answers_what_was_asked_after_the_rollouts_end_breaks_the_story(story: Story) -> None:
+def test_an_old_version_that_answers_what_was_asked_after_the_rollouts_end_breaks_the_story(
+    story: Story,
+) -> None:
     now = time.monotonic()
     story._count(answers(1, asked_at=now - 1) + answers(2, asked_at=now + 1), new=2, ended_at=now)
     with pytest.raises(StoryBroken, match="none of the old answers after"):
-        story._count(answers(1, asked_at=now - 1) + answers(2, 1, asked_at=now + 1), new=2, ended_at=now)
+        story._count(
+            answers(1, asked_at=now - 1) + answers(2, 1, asked_at=now + 1), new=2, ended_at=now
+        )
 
 
 def test_a_rollout_in_which_one_version_answers_is_no_rollout(story: Story) -> None:
@@ -104,17 +127,28 @@ def test_a_rollout_in_which_one_version_answers_is_no_rollout(story: Story) -> N
         story._count(answers(2, 2), new=2, ended_at=9)
 
 
-def test_a_week_whose_model_is_not_better_is_told_with_its_figures_and_merges_nothing(story: Story) -> None:
+def test_a_week_whose_model_is_not_better_is_told_with_its_figures_and_merges_nothing(
+    story: Story,
+) -> None:
     story._one_week(END)
     [week] = story.summary.weeks
-    assert (week.window_end, week.verdict, week.kind, week.version, week.pull_request) == ("2013-06-03", "keep", "refresh", 2, None)
+    assert (week.window_end, week.verdict, week.kind, week.version, week.pull_request) == (
+        "2013-06-03",
+        "keep",
+        "refresh",
+        2,
+        None,
+    )
     assert (week.lower, week.improvement, week.upper) == (-0.02, -0.01, -0.001)
     assert story.laptop.airflow.window_ends == ["2013-06-03"]
 
 
 def test_a_run_of_airflow_that_fails_breaks_the_story_with_the_logs(story: Story) -> None:
     story.laptop.airflow.state = "failed"
-    with pytest.raises(StoryBroken, match=r"(?s)2013-06-03 ended as failed: .*the last line of retrain.*the last line of promote"):
+    with pytest.raises(
+        StoryBroken,
+        match=r"(?s)2013-06-03 ended as failed: .*the last line of retrain.*the last line of promote",
+    ):
         story._one_week(END)
 
 
@@ -126,17 +160,29 @@ def test_a_quiet_week_must_skip_the_training(story: Story) -> None:
     assert [(week.verdict, week.version) for week in story.summary.weeks] == [("unchanged", None)]
 
 
-def test_the_same_week_again_must_not_register_a_second_version(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_week_again_must_not_register_a_second_version(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     story._same_week_again(END)
     counts = iter([2, 3])
-    monkeypatch.setattr("infra.local.demo.story.fetch", lambda _method, _url: {"model_versions": [{}] * next(counts)})
+    monkeypatch.setattr(
+        "infra.local.demo.story.fetch",
+        lambda _method, _url: {"model_versions": [{}] * next(counts)},
+    )
     with pytest.raises(StoryBroken, match="no second version"):
         story._same_week_again(END)
 
 
-def test_who_served_is_asked_of_the_first_a_middle_and_the_last_moment_and_must_be_who_was_seen(story: Story) -> None:
+def test_who_served_is_asked_of_the_first_a_middle_and_the_last_moment_and_must_be_who_was_seen(
+    story: Story,
+) -> None:
     start = datetime(2013, 6, 3, tzinfo=UTC)
-    served = {"at": "2013-06-03T00:00:00Z", "version": 1, "image_digest": "sha256:ab", "pull_request": 1}
+    served = {
+        "at": "2013-06-03T00:00:00Z",
+        "version": 1,
+        "image_digest": "sha256:ab",
+        "pull_request": 1,
+    }
     story.known = [(start + timedelta(hours=hour), 1) for hour in range(3)]
     story.laptop.answers["served-at"] = {**served, "reason": "a person merged it"}
     story._ask_who_served()

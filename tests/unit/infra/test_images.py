@@ -27,19 +27,32 @@ def wrong_with(text: str, name: str) -> list[str]:
     stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
     last = stages[-1] if stages else ""
     promises = {
-        "the base is given by whoever builds": re.search(r"^ARG BASE$", text, flags=re.MULTILINE) and all(stage.startswith("${BASE}") for stage in stages),
-        "two stages, and nothing is run in the last": len(stages) == 2 and not re.search(r"^(RUN|ADD) ", last, flags=re.MULTILINE),
+        "the base is given by whoever builds": re.search(r"^ARG BASE$", text, flags=re.MULTILINE)
+        and all(stage.startswith("${BASE}") for stage in stages),
+        "two stages, and nothing is run in the last": len(stages) == 2
+        and not re.search(r"^(RUN|ADD) ", last, flags=re.MULTILINE),
         "the user is a number": re.search(r"^USER 65532:65532$", last, flags=re.MULTILINE),
-        "nobody becomes another user after that": len(re.findall(r"^USER ", text, flags=re.MULTILINE)) == 1,
-        "every wheel has its hash": "--require-hashes" in text and f"COPY infra/locks/{name}.txt /lock.txt" in text,
-        "nothing is fetched": "--no-index" in text and "--offline" in text and not re.search(r"https?://|curl|wget|apt-get", text),
-        "nothing is compiled": "--no-build" in text and not re.search(r"\b(gcc|make|build-essential)\b", text),
+        "nobody becomes another user after that": len(
+            re.findall(r"^USER ", text, flags=re.MULTILINE)
+        )
+        == 1,
+        "every wheel has its hash": "--require-hashes" in text
+        and f"COPY infra/locks/{name}.txt /lock.txt" in text,
+        "nothing is fetched": "--no-index" in text
+        and "--offline" in text
+        and not re.search(r"https?://|curl|wget|apt-get", text),
+        "nothing is compiled": "--no-build" in text
+        and not re.search(r"\b(gcc|make|build-essential)\b", text),
         "no pip": "--without-pip" in text and not re.search(r"(?<!-)\bpip (?!sync)", text),
-        "nothing says when the wheels were fetched": "/uv_cache.json &&" in text and re.search(r"sed -i '/uv_cache.*RECORD", text),
+        "nothing says when the wheels were fetched": "/uv_cache.json &&" in text
+        and re.search(r"sed -i '/uv_cache.*RECORD", text),
         "wheels are mounted, not copied": "--mount=type=bind,source=build/wheels" in text,
-        "bytecode is made once": "--invalidation-mode unchecked-hash" in text and "PYTHONDONTWRITEBYTECODE=1" in last,
-        "its command can be imported, as processes that it starts do": "printf" not in text or "if __name__ == '__main__':" in text,
-        "what is written goes to /tmp": "HOME=/tmp" in last and re.search(r"^WORKDIR /tmp$", last, flags=re.MULTILINE),
+        "bytecode is made once": "--invalidation-mode unchecked-hash" in text
+        and "PYTHONDONTWRITEBYTECODE=1" in last,
+        "its command can be imported, as processes that it starts do": "printf" not in text
+        or "if __name__ == '__main__':" in text,
+        "what is written goes to /tmp": "HOME=/tmp" in last
+        and re.search(r"^WORKDIR /tmp$", last, flags=re.MULTILINE),
         "it says what it runs": re.search(r"^(CMD|ENTRYPOINT) \[", last, flags=re.MULTILINE),
     }
     return [promise for promise, kept in promises.items() if not kept]
@@ -83,7 +96,9 @@ def test_retrains_image_is_told_its_commit_last() -> None:
     argument = last.index("ARG REVISION=unknown")
     assert last[argument + 1] == "ENV RETRAIN_GIT_REVISION=${REVISION}"
     assert not [line for line in last[argument:] if line.startswith(("RUN", "COPY", "ADD"))]
-    assert all("ARG REVISION" not in dockerfile(name) for name in NAMES if name != "retrain"), "their images would change for nothing"
+    assert all("ARG REVISION" not in dockerfile(name) for name in NAMES if name != "retrain"), (
+        "their images would change for nothing"
+    )
 
 
 def test_a_command_that_runs_when_it_is_imported_is_noticed() -> None:
@@ -117,13 +132,24 @@ def test_all_that_a_service_imports_of_ours_is_in_its_image(name: str) -> None:
     files = copied(name)
     for path in [path for path in files if path.suffix == ".py"]:
         for module in imports_of(path):
-            file, package = ROOT / f"{module.replace('.', '/')}.py", ROOT / module.replace(".", "/") / "__init__.py"
-            assert {file, package} & files or not (file.exists() or package.exists()), f"{path.name} imports {module}"
+            file, package = (
+                ROOT / f"{module.replace('.', '/')}.py",
+                ROOT / module.replace(".", "/") / "__init__.py",
+            )
+            assert {file, package} & files or not (file.exists() or package.exists()), (
+                f"{path.name} imports {module}"
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_copied_is_not_ignored_and_nothing_else_of_the_repository_is_sent(name: str) -> None:
-    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+def test_what_is_copied_is_not_ignored_and_nothing_else_of_the_repository_is_sent(
+    name: str,
+) -> None:
+    taken = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
     assert all(any(path.is_relative_to(ROOT / given) for given in taken) for path in copied(name))
     assert "*" in (ROOT / ".dockerignore").read_text().splitlines()
     assert {".git", ".venv", "tests", "gitops"} & taken == set()
@@ -143,7 +169,9 @@ def test_a_base_without_a_digest_is_refused() -> None:
             build("serving", base=base)
 
 
-def test_a_program_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_missing_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ProgramFailed, match="buildah is missing: apt-get install buildah"):
         said("buildah", "images")
@@ -165,13 +193,18 @@ def test_only_the_line_of_an_image_changes_when_it_is_released() -> None:
     reference = f"127.0.0.1:5000/ratchet/promote@sha256:{'1' * 64}"
     changed = with_digest(text, "promote", reference)
     (line,) = set(changed.splitlines()) - set(text.splitlines())
-    assert line == f'  - {{name: promote, newName: 127.0.0.1:5000/ratchet/promote, digest: "sha256:{"1" * 64}"}}'
+    assert (
+        line
+        == f'  - {{name: promote, newName: 127.0.0.1:5000/ratchet/promote, digest: "sha256:{"1" * 64}"}}'
+    )
     assert with_digest(changed, "promote", reference) == changed
 
 
 def test_the_servers_image_is_the_base_that_promote_builds_on() -> None:
     text = (ROOT / "gitops/platform/production/kustomization.yaml").read_text()
-    changed = with_digest(text, "serving", f"1.dkr.ecr.eu-central-1.amazonaws.com/ratchet/serving@sha256:{'1' * 64}")
+    changed = with_digest(
+        text, "serving", f"1.dkr.ecr.eu-central-1.amazonaws.com/ratchet/serving@sha256:{'1' * 64}"
+    )
     (line,) = set(changed.splitlines()) - set(text.splitlines())
     assert line == f"      - PROMOTE_BASE_IMAGE=ratchet/serving@sha256:{'1' * 64}"
 
@@ -179,10 +212,14 @@ def test_the_servers_image_is_the_base_that_promote_builds_on() -> None:
 @pytest.mark.parametrize("name", ["nobody", "promot", "client_ap."])
 def test_an_image_that_the_overlay_does_not_run_is_not_written_into_it(name: str) -> None:
     with pytest.raises(ProgramFailed, match="does not name"):
-        with_digest((ROOT / "gitops/platform/production/kustomization.yaml").read_text(), name, f"r@{ZEROS}")
+        with_digest(
+            (ROOT / "gitops/platform/production/kustomization.yaml").read_text(), name, f"r@{ZEROS}"
+        )
 
 
-def test_an_image_counts_as_made_of_something_else_when_anything_it_is_made_of_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_counts_as_made_of_something_else_when_anything_it_is_made_of_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in (("ROOT", tmp_path), ("DOCKERFILES", tmp_path), ("LOCKS", tmp_path)):
         monkeypatch.setattr(f"infra.images.build.{name}", value)
     (tmp_path / "code" / "__pycache__").mkdir(parents=True)

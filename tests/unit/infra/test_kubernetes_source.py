@@ -29,7 +29,9 @@ class Objects:
 
     def merge(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         self.writes += 1
-        one = next(item for item in self.items if path.endswith(f"/{item['metadata']['name']}/status"))
+        one = next(
+            item for item in self.items if path.endswith(f"/{item['metadata']['name']}/status")
+        )
         one["status"] = {**one.get("status", {}), **content["status"]}
         return one
 
@@ -59,8 +61,20 @@ def cluster(tmp_path: Path, work: Path) -> Path:
 
 
 def git(folder: Path, *arguments: str) -> None:
-    names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_GLOBAL": os.devnull}
-    subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, env={**os.environ, **names})
+    names = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        env={**os.environ, **names},
+    )
 
 
 def commit(folder: Path, files: dict[str, str]) -> None:
@@ -72,7 +86,12 @@ def commit(folder: Path, files: dict[str, str]) -> None:
 
 
 def source(objects: Objects, cluster: Path) -> Source:
-    return Source(objects, cluster / "source", "http://10.87.0.1:9090", now=lambda: datetime(2026, 11, 21, tzinfo=UTC))  # type: ignore[arg-type]  # a fake
+    return Source(
+        objects,
+        cluster / "source",
+        "http://10.87.0.1:9090",
+        now=lambda: datetime(2026, 11, 21, tzinfo=UTC),
+    )  # type: ignore[arg-type]  # a fake
 
 
 def names(artifact: bytes) -> list[str]:
@@ -81,7 +100,9 @@ def names(artifact: bytes) -> list[str]:
 
 
 class TestArchive:
-    def test_the_same_commit_has_the_same_bytes_in_another_clone_and_umask(self, tmp_path: Path, work: Path) -> None:
+    def test_the_same_commit_has_the_same_bytes_in_another_clone_and_umask(
+        self, tmp_path: Path, work: Path
+    ) -> None:
         first = Clone(tmp_path / "one", str(work))
         second = Clone(tmp_path / "two", str(work))
         before = os.umask(0o077)
@@ -95,7 +116,9 @@ class TestArchive:
         clone = Clone(tmp_path / "clone", str(work))
         assert names(clone.archive(clone.fetch("main"), "/*\n!/gitops\n")) == ["gitops/a.yaml"]
 
-    def test_a_link_out_of_the_repository_is_no_file_of_it(self, tmp_path: Path, work: Path) -> None:
+    def test_a_link_out_of_the_repository_is_no_file_of_it(
+        self, tmp_path: Path, work: Path
+    ) -> None:
         (work / "gitops/link").symlink_to("/etc/passwd")
         commit(work, {})
         clone = Clone(tmp_path / "clone", str(work))
@@ -125,7 +148,9 @@ class TestSource:
             source(objects, cluster).look()
         assert objects.writes == 1
 
-    def test_a_forge_that_is_away_leaves_the_artifact_and_says_so_once(self, cluster: Path, work: Path) -> None:
+    def test_a_forge_that_is_away_leaves_the_artifact_and_says_so_once(
+        self, cluster: Path, work: Path
+    ) -> None:
         objects = Objects(git_repository())
         source(objects, cluster).look()
         artifact = objects.items[0]["status"]["artifact"]
@@ -133,10 +158,15 @@ class TestSource:
         source(objects, cluster).look()
         source(objects, cluster).look()
         status = objects.items[0]["status"]
-        assert (status["artifact"], status["conditions"][0]["reason"]) == (artifact, "GitOperationFailed")
+        assert (status["artifact"], status["conditions"][0]["reason"]) == (
+            artifact,
+            "GitOperationFailed",
+        )
         assert objects.writes == 2
 
-    def test_when_the_forge_is_back_the_object_is_ready_again(self, cluster: Path, work: Path) -> None:
+    def test_when_the_forge_is_back_the_object_is_ready_again(
+        self, cluster: Path, work: Path
+    ) -> None:
         objects = Objects(git_repository())
         source(objects, cluster).look()
         work.rename(work.with_name("elsewhere"))
@@ -166,9 +196,14 @@ class TestSource:
         serve_repository(cluster, "https://github.com/acme/none", str(cluster / "none"))
         objects = Objects(broken, git_repository())
         source(objects, cluster).look()
-        assert [item["status"]["conditions"][0]["status"] for item in objects.items] == ["False", "True"]
+        assert [item["status"]["conditions"][0]["status"] for item in objects.items] == [
+            "False",
+            "True",
+        ]
 
-    def test_old_artifacts_are_removed_and_the_newest_stays(self, cluster: Path, work: Path) -> None:
+    def test_old_artifacts_are_removed_and_the_newest_stays(
+        self, cluster: Path, work: Path
+    ) -> None:
         objects = Objects(git_repository())
         for number in range(6):
             commit(work, {"gitops/a.yaml": str(number)})

@@ -33,7 +33,12 @@ def wait_for_line(log: Path) -> str:
 
 
 def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
-    programs = [start(f"stubborn {number}", [sys.executable, "-c", STUBBORN], log=tmp_path / f"{number}.log") for number in range(3)]
+    programs = [
+        start(
+            f"stubborn {number}", [sys.executable, "-c", STUBBORN], log=tmp_path / f"{number}.log"
+        )
+        for number in range(3)
+    ]
     for number in range(3):
         wait_for_line(tmp_path / f"{number}.log")
     began = time.monotonic()
@@ -43,7 +48,11 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
 
 
 def test_a_program_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    program = start("poor", [sys.executable, "-c", "import sys; sys.exit('no such table: flights')"], log=tmp_path / "log")
+    program = start(
+        "poor",
+        [sys.executable, "-c", "import sys; sys.exit('no such table: flights')"],
+        log=tmp_path / "log",
+    )
     with pytest.raises(DidNotStart, match="no such table: flights"):
         wait_until_answers(program, f"http://127.0.0.1:{free_port()}/", timeout_seconds=20)
 
@@ -56,7 +65,13 @@ from infra.local.processes import start
 print(start("sleeper", ["sleep", "62"], log=Path({str(tmp_path / "log")!r})).process.pid, flush=True)
 time.sleep(60)
 """
-    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert starter.stdout is not None
     pid = int(starter.stdout.readline())
     time.sleep(0.3)  # until setpriv has become sleep
@@ -79,5 +94,11 @@ adopt_orphans()
 start("careless", [{sys.executable!r}, "-c", {LEAVES_AN_ORPHAN!r}], log=Path({str(tmp_path / "log")!r})).process.wait()
 end_descendants()
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=30)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=30,
+    )
     assert not is_alive(int(wait_for_line(tmp_path / "log")))

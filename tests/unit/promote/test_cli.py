@@ -34,7 +34,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(wiring, "open_reconciler", lambda _: (world.parts(), world.reconciler()))
     monkeypatch.setattr(wiring, "open_forge", lambda _: world.parts().forge)
     monkeypatch.setattr(wiring, "open_parts", lambda _: world.parts())
-    monkeypatch.setattr(EvidenceJudge, "__call__", lambda _, *arguments, **named: world.judge(*arguments, **named))
+    monkeypatch.setattr(
+        EvidenceJudge, "__call__", lambda _, *arguments, **named: world.judge(*arguments, **named)
+    )
     return world
 
 
@@ -43,7 +45,17 @@ def promote(*arguments: str) -> Any:
 
 
 def test_help_loads_no_library_that_takes_seconds() -> None:
-    heavy = {"mlflow", "github", "scipy", "pyarrow", "matplotlib", "onnxruntime", "fastapi", "numpy", "yaml"}
+    heavy = {
+        "mlflow",
+        "github",
+        "scipy",
+        "pyarrow",
+        "matplotlib",
+        "onnxruntime",
+        "fastapi",
+        "numpy",
+        "yaml",
+    }
     code = f"import sys; from promote.cli import app; app(['reconcile', '--help'], standalone_mode=False); print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
@@ -59,7 +71,10 @@ def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
 def test_one_pass_over_all_models_of_main(world: World) -> None:
     world.register()
     done = promote("reconcile", "--once")
-    assert (done.exit_code, done.output) == (0, "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. #1 waits for a review.\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. #1 waits for a review.\n",
+    )
 
 
 def test_a_dry_run_says_the_next_act_and_does_nothing(world: World) -> None:
@@ -78,7 +93,11 @@ def test_an_outage_ends_with_75(world: World) -> None:
 def test_status_as_json(world: World) -> None:
     world.register()
     (promotion,) = json.loads(promote("status", "--json").output)
-    assert (promotion["state"], promotion["version"], promotion["waits_for"]) == ("unjudged", 1, "promote")
+    assert (promotion["state"], promotion["version"], promotion["waits_for"]) == (
+        "unjudged",
+        1,
+        "promote",
+    )
 
 
 def test_explain_tells_the_verdict_in_words_and_as_json(world: World) -> None:
@@ -96,7 +115,9 @@ def test_explain_of_an_unjudged_version_says_what_to_do(world: World) -> None:
 
 
 @pytest.mark.parametrize(("outcome", "code"), [("promote", 0), ("keep", 3), ("inconclusive", 4)])
-def test_judge_keeps_nothing_and_tells_verdicts_apart_only_when_strict(world: World, outcome: Any, code: int) -> None:
+def test_judge_keeps_nothing_and_tells_verdicts_apart_only_when_strict(
+    world: World, outcome: Any, code: int
+) -> None:
     world.register(outcome)
     assert promote("judge", MODEL).exit_code == 0
     assert promote("judge", MODEL, "--strict").exit_code == code
@@ -106,8 +127,15 @@ def test_judge_keeps_nothing_and_tells_verdicts_apart_only_when_strict(world: Wo
 def test_rollback_names_the_pull_request_and_twice_is_once(world: World) -> None:
     world.ship()
     world.ship()
-    first, second = (json.loads(promote("rollback", MODEL, "--reason", "complaints", "--json").output) for _ in range(2))
-    assert (first["is_new"], second["is_new"], first["pull_request"]) == (True, False, second["pull_request"])
+    first, second = (
+        json.loads(promote("rollback", MODEL, "--reason", "complaints", "--json").output)
+        for _ in range(2)
+    )
+    assert (first["is_new"], second["is_new"], first["pull_request"]) == (
+        True,
+        False,
+        second["pull_request"],
+    )
     assert first["branch"].startswith("ratchet/flight-delay/production/rollback-to-v1-over-")
 
 
@@ -151,7 +179,9 @@ def test_status_says_what_serves_what_is_open_and_what_is_waited_for(world: Worl
     assert lines[4] == "  waits for a reviewer"
 
 
-def test_reconcile_without_once_outlives_an_outage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconcile_without_once_outlives_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     real = world.forge.head
 

@@ -41,8 +41,16 @@ class FakeRuns:
 
     def finished_run(self, identity: str) -> FinishedRun | None:
         self._act("finished_run")
-        found = ((run_id, one.tags) for run_id, one, *_ in self.runs if one.tags["run_identity"] == identity)
-        complete = (FinishedRun(run_id, tags["technique"], tags["model_digest"]) for run_id, tags in found if tags.keys() >= REQUIRED_TAGS)
+        found = (
+            (run_id, one.tags)
+            for run_id, one, *_ in self.runs
+            if one.tags["run_identity"] == identity
+        )
+        complete = (
+            FinishedRun(run_id, tags["technique"], tags["model_digest"])
+            for run_id, tags in found
+            if tags.keys() >= REQUIRED_TAGS
+        )
         return next(complete, None)
 
     def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
@@ -58,9 +66,15 @@ class FakeRuns:
         self._act("registered")
         return next((version for version in self.versions if version.run_id == run_id), None)
 
-    def record(self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path) -> str:
+    def record(
+        self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path
+    ) -> str:
         self._act("record")
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
         run_id = f"run{len(self.runs) + 1}"
         self.runs.append((run_id, parent, children, files))
         return run_id
@@ -83,7 +97,9 @@ class FakeRuns:
             raise Killed(name)
 
 
-def _with_snapshot(version: Registered, content: bytes | None) -> tuple[Registered, Snapshot] | None:
+def _with_snapshot(
+    version: Registered, content: bytes | None
+) -> tuple[Registered, Snapshot] | None:
     if content is None:
         return None
     try:

@@ -18,7 +18,9 @@ FEATURES = (
     Feature(name="holiday", type="boolean"),
     Feature(name="wind_speed", type="number", required=False),
 )
-TREES = Technique(estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 10})
+TREES = Technique(
+    estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 10}
+)
 LOGISTIC = Technique(estimator="sklearn.linear_model.LogisticRegression")
 START = datetime(2013, 4, 8, tzinfo=UTC)
 
@@ -41,7 +43,9 @@ def make_spec(**changes: object) -> ModelSpec:
     )
 
 
-def make_rows(count: int, *, seed: int = 0, days: int = 14, first_day: datetime = START) -> pa.Table:
+def make_rows(
+    count: int, *, seed: int = 0, days: int = 14, first_day: datetime = START
+) -> pa.Table:
     """Evenly over the days; a far or windy flight is late, carrier B6 more often; some carriers and winds are missing."""
     random = np.random.default_rng(seed)
     moments = [first_day + timedelta(days=days) * (row / count) for row in range(count)]
@@ -67,15 +71,43 @@ def make_rows(count: int, *, seed: int = 0, days: int = 14, first_day: datetime 
 def make_window(spec: ModelSpec | None = None, **changes: object) -> WindowRun:
     spec = spec or make_spec()
     days = {"train": 0, "validation": 14, "test": 21}
-    rows = {split: make_rows(2000 if split == "train" else 600, seed=seed, first_day=START + timedelta(days=seed), days=7) for split, seed in days.items()}
-    splits = {split: _split(table, START + timedelta(days=days[split])) for split, table in rows.items()}
-    partition = Partition(week="2013-W15", uri="file:///w15.parquet", rows_digest=digest_of_bytes(b"rows"), rows=3200)
+    rows = {
+        split: make_rows(
+            2000 if split == "train" else 600,
+            seed=seed,
+            first_day=START + timedelta(days=seed),
+            days=7,
+        )
+        for split, seed in days.items()
+    }
+    splits = {
+        split: _split(table, START + timedelta(days=days[split])) for split, table in rows.items()
+    }
+    partition = Partition(
+        week="2013-W15", uri="file:///w15.parquet", rows_digest=digest_of_bytes(b"rows"), rows=3200
+    )
     columns = spec.columns.model_dump()
-    snapshot = Snapshot(query_digest=spec.query_digest, **columns, **splits, partitions=(partition,))
+    snapshot = Snapshot(
+        query_digest=spec.query_digest, **columns, **splits, partitions=(partition,)
+    )
     end = START + timedelta(days=29)
-    made = {"spec": spec, "start": START, "end": end, "snapshot": snapshot, "rows": rows, "identity": digest_of_bytes(b"identity")}
-    return WindowRun(**{**made, "seed": 7, "sample": None, "reason": "", "git_revision": "abc", **changes})
+    made = {
+        "spec": spec,
+        "start": START,
+        "end": end,
+        "snapshot": snapshot,
+        "rows": rows,
+        "identity": digest_of_bytes(b"identity"),
+    }
+    return WindowRun(
+        **{**made, "seed": 7, "sample": None, "reason": "", "git_revision": "abc", **changes}
+    )
 
 
 def _split(rows: pa.Table, start: datetime) -> Split:
-    return Split(groups=tuple(sorted(set(rows.column("day").to_pylist()))), start=start, end=start + timedelta(days=7), rows=rows.num_rows)
+    return Split(
+        groups=tuple(sorted(set(rows.column("day").to_pylist()))),
+        start=start,
+        end=start + timedelta(days=7),
+        rows=rows.num_rows,
+    )

@@ -26,7 +26,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         connection.execute("CREATE TABLE things AS SELECT * FROM arrived")
     monkeypatch.setenv("RETRAIN_MODELS", str(folder))
     monkeypatch.setenv("RETRAIN_SNAPSHOTS", str(tmp_path / "store"))
-    monkeypatch.setenv("RETRAIN_SOURCES", json.dumps({"warehouse": f"duckdb://{tmp_path}/w.duckdb"}))
+    monkeypatch.setenv(
+        "RETRAIN_SOURCES", json.dumps({"warehouse": f"duckdb://{tmp_path}/w.duckdb"})
+    )
     return folder
 
 
@@ -36,7 +38,9 @@ def test_help_names_the_exit_codes_and_loads_nothing_heavy() -> None:
         "try: app(['--help'])\nexcept SystemExit: pass\n"
         "print(sorted({'mlflow', 'sklearn', 'pandas', 'duckdb', 'ibis', 'numpy', 'pyarrow', 'pydantic', 'skl2onnx', 'matplotlib'} & set(sys.modules)))"
     )
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
     assert shown.endswith("[]\n")
     for code in ("0 done", "2 usage", "75 try again", "99 unchanged"):
         assert code in " ".join(shown.split())
@@ -48,11 +52,17 @@ def test_a_model_without_mistakes_exits_0(models: Path) -> None:
 
 
 def test_three_mistakes_are_printed_with_file_and_line_and_exit_2(models: Path) -> None:
-    text = SMALL_MODEL.replace("owner:", "ownr:").replace("test: 3 days", "test: 3 dais").replace("window: 1 month", "gate: {metric: auc}")
+    text = (
+        SMALL_MODEL.replace("owner:", "ownr:")
+        .replace("test: 3 days", "test: 3 dais")
+        .replace("window: 1 month", "gate: {metric: auc}")
+    )
     (models / "small.yaml").write_text(text)
     done = runner.invoke(app, ["check", "small"])
     assert done.exit_code == 2
-    assert [line.partition("small.yaml:")[2].partition(":")[0] for line in done.stderr.splitlines()] == ["1", "2", "9", "11"]
+    assert [
+        line.partition("small.yaml:")[2].partition(":")[0] for line in done.stderr.splitlines()
+    ] == ["1", "2", "9", "11"]
     assert "`ownr` is not a field; did you mean `owner`?" in done.stderr
 
 
@@ -60,7 +70,11 @@ def test_check_in_json_is_the_last_line(models: Path) -> None:
     (models / "other.yaml").write_text("name: other\n")
     answer = json.loads(runner.invoke(app, ["check", "--json"]).stdout.splitlines()[-1])
     assert answer["models"] == ["small"]
-    assert {"path": str(models / "other.yaml"), "line": 1, "sentence": "`query` is missing; it has no default"} in answer["mistakes"]
+    assert {
+        "path": str(models / "other.yaml"),
+        "line": 1,
+        "sentence": "`query` is missing; it has no default",
+    } in answer["mistakes"]
 
 
 def test_check_with_data_runs_the_query(models: Path) -> None:
@@ -71,8 +85,12 @@ def test_check_with_data_runs_the_query(models: Path) -> None:
     assert "small.sql does not return `at`, which the YAML names" in done.stderr
 
 
-def test_a_warehouse_that_is_not_there_yet_exits_75(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("RETRAIN_SOURCES", json.dumps({"warehouse": f"duckdb://{tmp_path}/later.duckdb"}))
+def test_a_warehouse_that_is_not_there_yet_exits_75(
+    models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(
+        "RETRAIN_SOURCES", json.dumps({"warehouse": f"duckdb://{tmp_path}/later.duckdb"})
+    )
     done = runner.invoke(app, ["check", "--data"])
     assert done.exit_code == 75
     assert "later.duckdb, which is not there; load the rows first" in done.stderr
@@ -86,7 +104,9 @@ def test_a_warehouse_that_is_not_there_yet_exits_75(models: Path, monkeypatch: p
         (["plan", "small"], "Missing option '--end'"),
     ],
 )
-def test_wrong_usage_exits_2_and_says_what_is_right(models: Path, arguments: list[str], sentence: str) -> None:
+def test_wrong_usage_exits_2_and_says_what_is_right(
+    models: Path, arguments: list[str], sentence: str
+) -> None:
     done = runner.invoke(app, arguments)
     assert done.exit_code == 2
     assert sentence in done.stderr
@@ -99,7 +119,9 @@ def test_wrong_settings_exit_2(models: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "the settings are wrong" in done.stderr
 
 
-def test_a_folder_without_models_says_which_setting_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_without_models_says_which_setting_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("RETRAIN_MODELS", str(tmp_path))
     assert "set RETRAIN_MODELS" in runner.invoke(app, ["check"]).stderr
 
@@ -107,10 +129,15 @@ def test_a_folder_without_models_says_which_setting_names_it(monkeypatch: pytest
 def test_a_plan_says_what_would_be_read_trained_and_compared(models: Path) -> None:
     said = runner.invoke(app, ["plan", "small", "--end", "2013-07-08"]).stdout
     assert "small over [2013-06-08T00:00:00Z, 2013-07-08T00:00:00Z)" in said
-    assert "reads     [2013-05-27T00:00:00Z, 2013-07-08T00:00:00Z) from the source; nothing from the store" in said
+    assert (
+        "reads     [2013-05-27T00:00:00Z, 2013-07-08T00:00:00Z) from the source; nothing from the store"
+        in said
+    )
     assert "trains    logistic: sklearn.linear_model.LogisticRegression" in said
     assert "compares  techniques by log_loss" in said
 
 
 def test_the_schema_is_printed_as_json() -> None:
-    assert json.loads(runner.invoke(app, ["schema"]).stdout) == json.loads(json.dumps(published_schema()))
+    assert json.loads(runner.invoke(app, ["schema"]).stdout) == json.loads(
+        json.dumps(published_schema())
+    )

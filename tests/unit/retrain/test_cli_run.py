@@ -43,7 +43,9 @@ def invoke(monkeypatch):
 
         monkeypatch.setattr("retrain.workflow.run_window", run_window)
         monkeypatch.setattr(cli, "_load", lambda _, model: make_spec(name=model))
-        return CliRunner().invoke(cli.app, ["run", "flight-delay", "--end", "2013-07-08", *arguments]), asked
+        return CliRunner().invoke(
+            cli.app, ["run", "flight-delay", "--end", "2013-07-08", *arguments]
+        ), asked
 
     return run
 
@@ -90,7 +92,9 @@ def test_the_outcome_is_also_written_to_a_file_whatever_the_run_prints(invoke, t
 
 
 def test_a_run_that_fails_writes_no_outcome(invoke, tmp_path):
-    result, _ = invoke(OneClassLabel("all rows are late"), "--outcome", str(tmp_path / "outcome.json"))
+    result, _ = invoke(
+        OneClassLabel("all rows are late"), "--outcome", str(tmp_path / "outcome.json")
+    )
     assert result.exit_code == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -109,12 +113,20 @@ def test_scripts_get_the_outcome_as_the_last_line_of_stdout(invoke):
 
 
 def test_sample_and_no_register_are_handed_on(invoke):
-    _, asked = invoke(REGISTERED, "--sample", "10000", "--no-register", "--reason", "a late file came")
-    assert (asked["sample"], asked["register"], asked["reason"]) == (10_000, False, "a late file came")
+    _, asked = invoke(
+        REGISTERED, "--sample", "10000", "--no-register", "--reason", "a late file came"
+    )
+    assert (asked["sample"], asked["register"], asked["reason"]) == (
+        10_000,
+        False,
+        "a late file came",
+    )
 
 
 def test_an_unchanged_window_exits_99_and_still_answers(invoke):
-    unchanged = REGISTERED.model_copy(update={"outcome": "unchanged", "run_id": None, "technique": None, "model_digest": None})
+    unchanged = REGISTERED.model_copy(
+        update={"outcome": "unchanged", "run_id": None, "technique": None, "model_digest": None}
+    )
     result, _ = invoke(unchanged, "--json")
     assert result.exit_code == 99
     assert json.loads(result.stdout)["outcome"] == "unchanged"
@@ -122,7 +134,11 @@ def test_an_unchanged_window_exits_99_and_still_answers(invoke):
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(TrackingUnavailable("MLflow does not answer"), 75), (StoreUnavailable("the disk is full"), 75), (OneClassLabel("all rows are late"), 1)],
+    [
+        (TrackingUnavailable("MLflow does not answer"), 75),
+        (StoreUnavailable("the disk is full"), 75),
+        (OneClassLabel("all rows are late"), 1),
+    ],
 )
 def test_an_error_is_a_sentence_and_75_only_when_another_try_may_help(invoke, error, code):
     result, _ = invoke(error, "--json")

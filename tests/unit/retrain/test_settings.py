@@ -4,7 +4,9 @@ from pydantic import ValidationError
 from retrain.settings import Settings
 
 
-def test_settings_come_from_the_environment_with_their_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment_with_their_prefix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("RETRAIN_SOURCES", '{"warehouse": "duckdb:///w.duckdb"}')
     monkeypatch.setenv("RETRAIN_WORKERS", "3")
     settings = Settings()
@@ -25,7 +27,16 @@ def test_settings_do_not_change_while_a_run_goes_on() -> None:
         Settings().workers = 5  # type: ignore[misc]  # that is the point
 
 
-@pytest.mark.parametrize("place", ["/srv/snapshots", "snapshots", "file:///srv/snapshots", "s3://acme-snapshots", "s3://acme-snapshots/weekly/flights_2013/"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/srv/snapshots",
+        "snapshots",
+        "file:///srv/snapshots",
+        "s3://acme-snapshots",
+        "s3://acme-snapshots/weekly/flights_2013/",
+    ],
+)
 def test_snapshots_lie_in_a_folder_or_on_s3(place: str) -> None:
     assert Settings(snapshots=place).snapshots == place
 
@@ -37,7 +48,10 @@ def test_snapshots_lie_in_a_folder_or_on_s3(place: str) -> None:
         ("s3://", "names no place on S3"),
         ("s3://Acme_Snapshots", "names no place on S3"),
         ("s3://acme-snapshots/a prefix", "names no place on S3"),
-        ("gs://acme-snapshots", "it is no place for snapshots; write a folder, or s3://bucket/prefix"),
+        (
+            "gs://acme-snapshots",
+            "it is no place for snapshots; write a folder, or s3://bucket/prefix",
+        ),
         ("https://user:secret@host/x", "it is no place for snapshots"),
     ],
 )

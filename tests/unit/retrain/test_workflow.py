@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 
 from retrain.contract import ModelCard, digest_of_bytes
-from retrain.errors import LockMissing, OneClassLabel, StoreUnavailable, TrackingUnavailable, TrainingError, WindowTooEmpty
+from retrain.errors import (
+    LockMissing,
+    OneClassLabel,
+    StoreUnavailable,
+    TrackingUnavailable,
+    TrainingError,
+    WindowTooEmpty,
+)
 from retrain.plan import plan_run
 from retrain.runs.record import NOTE
 from retrain.settings import Settings
@@ -48,7 +55,9 @@ def settings(tmp_path) -> Settings:
     return made
 
 
-def run(settings: Settings, runs: FakeRuns, *, end: datetime = END, spec=SPEC, **options) -> RunOutcome:
+def run(
+    settings: Settings, runs: FakeRuns, *, end: datetime = END, spec=SPEC, **options
+) -> RunOutcome:
     return run_window(spec, end=end, settings=settings, runs=runs, **options)
 
 
@@ -61,19 +70,33 @@ def test_a_window_is_recorded_and_registered_as_challenger(settings):
     assert outcome.run_id == run_id
     assert parent.name == "flight-delay 2013-07-08"
     assert [child.name for child in children] == ["flight-delay 2013-07-08 logistic"]
-    assert {"validation_log_loss", "test_log_loss", "test_roc_auc", "train_rows"} <= set(parent.metrics)
+    assert {"validation_log_loss", "test_log_loss", "test_roc_auc", "train_rows"} <= set(
+        parent.metrics
+    )
     card = ModelCard.model_validate_json(files["model/model.json"])
     assert card.model_digest == outcome.model_digest == parent.tags["model_digest"]
     assert digest_of_bytes(files["model/model.onnx"]) == card.files["model.onnx"]
-    assert snapshot_from_bytes(files["snapshot.json"]).snapshot_id == outcome.snapshot_id == card.snapshot_id
-    assert {"pictures/roc.png", "pictures/calibration.png", "model/MLmodel", "model/input_example.json"} <= set(files)
+    assert (
+        snapshot_from_bytes(files["snapshot.json"]).snapshot_id
+        == outcome.snapshot_id
+        == card.snapshot_id
+    )
+    assert {
+        "pictures/roc.png",
+        "pictures/calibration.png",
+        "model/MLmodel",
+        "model/input_example.json",
+    } <= set(files)
 
 
 def test_a_run_says_which_window_code_seed_and_reason_made_it_and_when(settings):
     runs = FakeRuns()
     run(settings, runs, reason="a late file came")
     [(_, parent, _, _)] = runs.runs
-    assert (parent.tags["window_start"], parent.tags["window_end"]) == ("2013-04-08T00:00:00Z", "2013-07-08T00:00:00Z")
+    assert (parent.tags["window_start"], parent.tags["window_end"]) == (
+        "2013-04-08T00:00:00Z",
+        "2013-07-08T00:00:00Z",
+    )
     assert (parent.tags["git_revision"], parent.tags["reason"]) == ("abc123", "a late file came")
     assert parent.params["seed"] == SEED
     assert 0 < parent.ended_ms - parent.started_ms < 300_000
@@ -88,7 +111,12 @@ def test_the_technique_that_production_runs_is_held_against_the_others(settings)
 def test_the_same_week_twice_is_one_run_and_one_version(settings):
     runs = FakeRuns()
     first, second = run(settings, runs), run(settings, runs)
-    assert (second.outcome, second.version, second.run_id, second.model_digest) == ("found", first.version, first.run_id, first.model_digest)
+    assert (second.outcome, second.version, second.run_id, second.model_digest) == (
+        "found",
+        first.version,
+        first.run_id,
+        first.model_digest,
+    )
     assert (len(runs.runs), len(runs.versions)) == (1, 1)
 
 
@@ -121,7 +149,14 @@ def test_an_older_week_found_again_does_not_become_the_challenger(settings):
 def test_another_plan_library_sample_or_champion_is_another_run(settings):
     runs = FakeRuns()
     run(settings, runs)
-    run(settings, runs, spec=make_spec(query_text=SPEC.query_text, techniques={"logistic": Technique(estimator=LOGISTIC.estimator, params={"C": 0.5})}))
+    run(
+        settings,
+        runs,
+        spec=make_spec(
+            query_text=SPEC.query_text,
+            techniques={"logistic": Technique(estimator=LOGISTIC.estimator, params={"C": 0.5})},
+        ),
+    )
     settings.lock.write_text("scikit-learn==1.9.2")
     run(settings, runs, register=False)
     run(settings, runs, sample=900)
@@ -130,7 +165,9 @@ def test_another_plan_library_sample_or_champion_is_another_run(settings):
     assert len(runs.runs) == 5
 
 
-@pytest.mark.parametrize("act", ["check", "champion_technique", "finished_run", "last_snapshot", "record", "register"])
+@pytest.mark.parametrize(
+    "act", ["check", "champion_technique", "finished_run", "last_snapshot", "record", "register"]
+)
 def test_killed_before_any_act_and_run_again_there_is_one_run_and_one_version(settings, act):
     runs = FakeRuns()
     runs.killed_before = act
@@ -170,7 +207,13 @@ def test_with_mlflow_down_nothing_is_read_or_written(settings):
 
 def test_a_technique_that_fails_is_recorded_with_its_reason_and_the_others_go_on(settings):
     runs = FakeRuns()
-    spec = make_spec(query_text=SPEC.query_text, techniques={"bad": Technique(estimator=LOGISTIC.estimator, params={"C": -1}), "logistic": LOGISTIC})
+    spec = make_spec(
+        query_text=SPEC.query_text,
+        techniques={
+            "bad": Technique(estimator=LOGISTIC.estimator, params={"C": -1}),
+            "logistic": LOGISTIC,
+        },
+    )
     outcome = run(settings, runs, spec=spec)
     assert outcome.technique == "logistic"
     assert "'C' parameter" in runs.runs[0][2][0].problem
@@ -178,15 +221,23 @@ def test_a_technique_that_fails_is_recorded_with_its_reason_and_the_others_go_on
 
 
 def test_when_no_technique_may_ship_the_error_says_why(settings):
-    spec = make_spec(query_text=SPEC.query_text, techniques={"bad": Technique(estimator=LOGISTIC.estimator, params={"C": -1})})
-    with pytest.raises(TrainingError, match="no technique of flight-delay may ship: bad is not eligible: InvalidParameterError"):
+    spec = make_spec(
+        query_text=SPEC.query_text,
+        techniques={"bad": Technique(estimator=LOGISTIC.estimator, params={"C": -1})},
+    )
+    with pytest.raises(
+        TrainingError,
+        match="no technique of flight-delay may ship: bad is not eligible: InvalidParameterError",
+    ):
         run(settings, FakeRuns(), spec=spec)
 
 
 def test_a_column_that_is_empty_in_the_window_is_dropped_and_said(settings):
     query = "select * replace (null::double as wind_speed) from flights"
     runs = FakeRuns()
-    outcome = run(settings, runs, spec=make_spec(query_text=query, techniques={"logistic": LOGISTIC}))
+    outcome = run(
+        settings, runs, spec=make_spec(query_text=query, techniques={"logistic": LOGISTIC})
+    )
     assert "wind_speed has no value in the window: the model does not take it" in outcome.notes
     card = ModelCard.model_validate_json(runs.runs[0][3]["model/model.json"])
     assert "wind_speed" not in [feature.name for feature in card.io.features]
@@ -196,7 +247,14 @@ def test_an_empty_window_and_a_label_of_one_class_are_said_by_name(settings):
     with pytest.raises(WindowTooEmpty, match="no rows in the window"):
         run(settings, FakeRuns(), end=END - 30 * WEEK)
     with pytest.raises(OneClassLabel, match="train rows have late = True"):
-        run(settings, FakeRuns(), spec=make_spec(query_text="select * replace (true as late) from flights", techniques={"logistic": LOGISTIC}))
+        run(
+            settings,
+            FakeRuns(),
+            spec=make_spec(
+                query_text="select * replace (true as late) from flights",
+                techniques={"logistic": LOGISTIC},
+            ),
+        )
 
 
 def test_weeks_without_rows_at_the_windows_end_are_said_to_people_and_in_mlflow(settings):
@@ -215,7 +273,9 @@ def test_an_unchanged_window_says_so_too_when_the_source_is_behind(settings):
     assert run(settings, runs).notes == ()
     later = run(settings, runs, end=END + WEEK)
     assert later.outcome == "unchanged"
-    assert later.notes == ("the window holds no rows in 2013-W28, its last weeks: see whether the source is behind",)
+    assert later.notes == (
+        "the window holds no rows in 2013-W28, its last weeks: see whether the source is behind",
+    )
 
 
 def test_a_plan_says_which_last_weeks_held_no_rows_when_they_were_read(settings):
@@ -245,12 +305,18 @@ def test_a_full_disk_is_said_with_the_path_and_nothing_is_recorded(settings, mon
 
     monkeypatch.setattr("retrain.runs.artifacts.write_model_folder", full)
     runs = FakeRuns()
-    with pytest.raises(StoreUnavailable, match=r"/tmp/ratchet-x/model/model.onnx cannot be written \(No space left on device\)"):
+    with pytest.raises(
+        StoreUnavailable,
+        match=r"/tmp/ratchet-x/model/model.onnx cannot be written \(No space left on device\)",
+    ):
         run(settings, runs)
     assert runs.runs == []
 
 
 def test_an_outcome_is_a_sentence_for_people_and_json_for_scripts(settings):
     outcome = run(settings, FakeRuns())
-    assert "version 1 (logistic) is registered as challenger for the window before 2013-07-08" in outcome.sentence
+    assert (
+        "version 1 (logistic) is registered as challenger for the window before 2013-07-08"
+        in outcome.sentence
+    )
     assert RunOutcome.model_validate_json(outcome.model_dump_json()) == outcome

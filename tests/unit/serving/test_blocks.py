@@ -10,7 +10,13 @@ import pytest
 from serving.blocks import Unanswerable, columns_of, join, row_count
 from tests.grounds.model_folders import FEATURES
 
-GOOD: dict[str, list[Any]] = {"carrier": ["UA", "zz"], "distance": [700.0, 1], "hour": [9.0, 23], "weekend": [0.0, 1.0], "wind_speed": [4.0, None]}
+GOOD: dict[str, list[Any]] = {
+    "carrier": ["UA", "zz"],
+    "distance": [700.0, 1],
+    "hour": [9.0, 23],
+    "weekend": [0.0, 1.0],
+    "wind_speed": [4.0, None],
+}
 
 
 def refused(cells: dict[str, list[Any]], *, max_rows: int = 100) -> tuple[int, str]:
@@ -19,7 +25,9 @@ def refused(cells: dict[str, list[Any]], *, max_rows: int = 100) -> tuple[int, s
     return refusal.value.error.status, refusal.value.error.detail
 
 
-def test_numbers_become_float32_with_nan_for_missing_and_categories_objects_with_an_empty_string() -> None:
+def test_numbers_become_float32_with_nan_for_missing_and_categories_objects_with_an_empty_string() -> (
+    None
+):
     columns = columns_of(GOOD, FEATURES, max_rows=2)
     assert list(columns) == [feature.name for feature in FEATURES]
     assert {name: array.shape for name, array in columns.items()} == dict.fromkeys(columns, (2, 1))
@@ -38,14 +46,42 @@ def test_a_column_that_may_be_missing_may_be_left_out() -> None:
     [
         ({"carrier": None}, 400, "column carrier is required and missing"),
         ({"distance": [1.0, None]}, 400, "column distance is required and missing in row 1"),
-        ({"speed": [1.0, 2.0]}, 400, "unknown columns: speed; this model takes carrier, distance, hour, weekend, wind_speed"),
-        ({"hour": [1.0]}, 400, "columns have different lengths: carrier 2, distance 2, hour 1, weekend 2, wind_speed 2"),
+        (
+            {"speed": [1.0, 2.0]},
+            400,
+            "unknown columns: speed; this model takes carrier, distance, hour, weekend, wind_speed",
+        ),
+        (
+            {"hour": [1.0]},
+            400,
+            "columns have different lengths: carrier 2, distance 2, hour 1, weekend 2, wind_speed 2",
+        ),
         ({"hour": [1.0, "2"]}, 400, "column hour holds numbers: send numbers, not strings"),
-        ({"carrier": ["UA", 2.0]}, 400, "column carrier holds categories: send strings, not numbers"),
-        ({"distance": [1.0, float("nan")]}, 400, "column distance holds a number that is not finite or does not fit 32 bits"),
-        ({"distance": [1.0, float("inf")]}, 400, "column distance holds a number that is not finite or does not fit 32 bits"),
-        ({"distance": [1.0, 1e39]}, 400, "column distance holds a number that is not finite or does not fit 32 bits"),
-        ({"wind_speed": [None, -1e300]}, 400, "column wind_speed holds a number that is not finite or does not fit 32 bits"),
+        (
+            {"carrier": ["UA", 2.0]},
+            400,
+            "column carrier holds categories: send strings, not numbers",
+        ),
+        (
+            {"distance": [1.0, float("nan")]},
+            400,
+            "column distance holds a number that is not finite or does not fit 32 bits",
+        ),
+        (
+            {"distance": [1.0, float("inf")]},
+            400,
+            "column distance holds a number that is not finite or does not fit 32 bits",
+        ),
+        (
+            {"distance": [1.0, 1e39]},
+            400,
+            "column distance holds a number that is not finite or does not fit 32 bits",
+        ),
+        (
+            {"wind_speed": [None, -1e300]},
+            400,
+            "column wind_speed holds a number that is not finite or does not fit 32 bits",
+        ),
     ],
 )
 def test_a_bad_column_is_named(changed: dict[str, Any], status: int, sentence: str) -> None:
@@ -56,11 +92,17 @@ def test_a_bad_column_is_named(changed: dict[str, Any], status: int, sentence: s
 def test_no_rows_and_too_many_rows_are_refused() -> None:
     assert refused({}) == (400, "the block has no rows")
     assert refused({name: [] for name in GOOD}) == (400, "the block has no rows")
-    assert refused(GOOD, max_rows=1) == (413, "the block has 2 rows, at most 1 are answered at once: send several blocks")
+    assert refused(GOOD, max_rows=1) == (
+        413,
+        "the block has 2 rows, at most 1 are answered at once: send several blocks",
+    )
 
 
 def test_joined_blocks_keep_their_order() -> None:
-    one, two = (columns_of({**GOOD, "distance": [first, first + 1]}, FEATURES, max_rows=2) for first in (1.0, 3.0))
+    one, two = (
+        columns_of({**GOOD, "distance": [first, first + 1]}, FEATURES, max_rows=2)
+        for first in (1.0, 3.0)
+    )
     joined = join([one, two])
     assert row_count(joined) == 4
     assert joined["distance"].ravel().tolist() == [1, 2, 3, 4]

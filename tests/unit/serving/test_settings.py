@@ -9,13 +9,19 @@ from retrain.contract import digest_of_bytes
 from serving.settings import Settings
 
 
-def test_placeholders_that_no_release_replaced_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_placeholders_that_no_release_replaced_are_refused_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("SERVING_MODEL_DIGEST", "unset")
     monkeypatch.setenv("SERVING_VERSION", "unset")
     monkeypatch.delenv("SERVING_IMAGE_DIGEST", raising=False)
     with pytest.raises(ValidationError) as refusal:
         Settings()
-    assert sorted(str(error["loc"][0]) for error in refusal.value.errors()) == ["image_digest", "model_digest", "version"]
+    assert sorted(str(error["loc"][0]) for error in refusal.value.errors()) == [
+        "image_digest",
+        "model_digest",
+        "version",
+    ]
 
 
 def test_a_release_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

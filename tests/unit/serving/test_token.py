@@ -30,9 +30,24 @@ def statuses(token: str | None, authorization: str | None) -> dict[str, int]:
     return {path: client(token).post(path, headers=headers).status_code for path in PATHS}
 
 
-@pytest.mark.parametrize("authorization", [None, "", TOKEN, "Bearer", "Bearer ", f"Bearer {TOKEN} ", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xe9"])
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        TOKEN,
+        "Bearer",
+        "Bearer ",
+        f"Bearer {TOKEN} ",
+        f"Bearer {TOKEN}x",
+        f"Basic {TOKEN}",
+        "Bearer \xe9",
+    ],
+)
 def test_without_the_token_only_probes_are_answered(authorization: str | None) -> None:
-    assert statuses(TOKEN, authorization) == {path: 200 if path in {"/livez", "/readyz"} else 401 for path in PATHS}
+    assert statuses(TOKEN, authorization) == {
+        path: 200 if path in {"/livez", "/readyz"} else 401 for path in PATHS
+    }
 
 
 def test_with_the_token_everything_is_answered() -> None:

@@ -22,7 +22,9 @@ def refusals(instances: object, reader: RequestReader = READER) -> dict[str, str
 
 
 def test_a_bad_field_names_itself_by_pointer_with_what_is_allowed_and_what_was_sent():
-    assert refusals([ROW, ROW, {**ROW, "distance": -4}]) == {"/instances/2/distance": "must be at least 0 miles, is -4"}
+    assert refusals([ROW, ROW, {**ROW, "distance": -4}]) == {
+        "/instances/2/distance": "must be at least 0 miles, is -4"
+    }
 
 
 def test_mistakes_of_all_rows_are_told_at_once():
@@ -34,25 +36,42 @@ def test_mistakes_of_all_rows_are_told_at_once():
 
 
 def test_an_extra_field_is_refused_with_the_nearest_name():
-    assert refusals([{**ROW, "distence": 3}]) == {"/instances/0/distence": "is not a field of flight-delay; did you mean distance?"}
-    assert refusals([{**ROW, "~/x": 3}]) == {"/instances/0/~0~1x": "is not a field of flight-delay; its fields are carrier, distance, wind_speed"}
+    assert refusals([{**ROW, "distence": 3}]) == {
+        "/instances/0/distence": "is not a field of flight-delay; did you mean distance?"
+    }
+    assert refusals([{**ROW, "~/x": 3}]) == {
+        "/instances/0/~0~1x": "is not a field of flight-delay; its fields are carrier, distance, wind_speed"
+    }
 
 
 def test_a_category_never_seen_in_training_is_read():
-    assert READER.columns(READER.read(b'{"instances":[{"carrier":"ZZ","distance":1}]}'))["carrier"] == ["ZZ"]
+    assert READER.columns(READER.read(b'{"instances":[{"carrier":"ZZ","distance":1}]}'))[
+        "carrier"
+    ] == ["ZZ"]
 
 
 @pytest.mark.parametrize("sent", [{}, {"wind_speed": None}])
 def test_an_optional_field_may_be_left_out_or_null(sent):
-    assert READER.columns(READER.read(json.dumps({"instances": [ROW | sent]}).encode()))["wind_speed"] == [None]
+    assert READER.columns(READER.read(json.dumps({"instances": [ROW | sent]}).encode()))[
+        "wind_speed"
+    ] == [None]
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(True, "is true"), ("3", 'is "3"'), (None, "is null"), ([], "is a list"), ({}, "is an object"), ("x" * 500, 'is "' + "x" * 40 + '…"')],
+    [
+        (True, "is true"),
+        ("3", 'is "3"'),
+        (None, "is null"),
+        ([], "is a list"),
+        ({}, "is an object"),
+        ("x" * 500, 'is "' + "x" * 40 + '…"'),
+    ],
 )
 def test_a_number_is_never_guessed_from_something_else(given, said):
-    assert refusals([{**ROW, "distance": given}]) == {"/instances/0/distance": f"must be a number, {said}"}
+    assert refusals([{**ROW, "distance": given}]) == {
+        "/instances/0/distance": f"must be a number, {said}"
+    }
 
 
 def test_a_number_that_is_not_finite_is_refused():
@@ -62,7 +81,9 @@ def test_a_number_that_is_not_finite_is_refused():
 
 
 def test_too_many_instances_and_none_at_all_are_refused():
-    assert refusals([ROW] * 4) == {"/instances": "may have 3 instances; send the rest in further requests"}
+    assert refusals([ROW] * 4) == {
+        "/instances": "may have 3 instances; send the rest in further requests"
+    }
     assert refusals([]) == {"/instances": "must not be empty"}
     assert refusals(7) == {"/instances": "must be a list of objects, is 7"}
 
@@ -76,7 +97,9 @@ def test_a_body_that_is_not_an_object_with_instances_says_so():
     ]
     with pytest.raises(RequestInvalid) as refused:
         READER.read(b"[]")
-    assert [(error.pointer, error.detail) for error in refused.value.errors] == [("", "must be an object, is a list")]
+    assert [(error.pointer, error.detail) for error in refused.value.errors] == [
+        ("", "must be an object, is a list")
+    ]
 
 
 def test_deep_nesting_is_refused_without_exhausting_the_stack():
@@ -85,9 +108,17 @@ def test_deep_nesting_is_refused_without_exhausting_the_stack():
 
 
 def test_a_whole_number_beyond_53_bits_is_refused_where_the_schema_sets_no_limit():
-    reader = RequestReader("m", ModelSchema(features=(Feature(name="n", type="integer"),), outputs=(Output(name="p"),)), max_rows=3)
-    assert refusals([{"n": 10**400}], reader)["/instances/0/n"].startswith("must be at most 9007199254740991, is 0x")
-    assert reader.columns(reader.read(b'{"instances":[{"n":-9007199254740991}]}')) == {"n": [-9007199254740991]}
+    reader = RequestReader(
+        "m",
+        ModelSchema(features=(Feature(name="n", type="integer"),), outputs=(Output(name="p"),)),
+        max_rows=3,
+    )
+    assert refusals([{"n": 10**400}], reader)["/instances/0/n"].startswith(
+        "must be at most 9007199254740991, is 0x"
+    )
+    assert reader.columns(reader.read(b'{"instances":[{"n":-9007199254740991}]}')) == {
+        "n": [-9007199254740991]
+    }
 
 
 def test_the_json_schema_has_the_real_fields_with_units_ranges_and_known_categories():
@@ -98,20 +129,43 @@ def test_the_json_schema_has_the_real_fields_with_units_ranges_and_known_categor
     }  # fmt: skip
     carrier = schema["properties"]["carrier"]
     assert carrier["x-known-categories"] == ["AA", "UA"]
-    assert carrier["description"] == "two-letter code of the airline. Known categories: AA, UA; any other is answered too."
+    assert (
+        carrier["description"]
+        == "two-letter code of the airline. Known categories: AA, UA; any other is answered too."
+    )
     assert "enum" not in carrier
-    assert schema["properties"]["wind_speed"]["description"] == "In miles/hour. May be left out or null."
+    assert (
+        schema["properties"]["wind_speed"]["description"]
+        == "In miles/hour. May be left out or null."
+    )
 
 
 @pytest.mark.parametrize("name", ["model_dump", "schema", "a b", "class", "_x", "für"])
 def test_a_field_may_be_named_as_nothing_in_python_may(name):
-    reader = RequestReader("m", ModelSchema(features=(Feature(name=name, type="number"),), outputs=(Output(name=name),)), max_rows=3)
-    assert reader.columns(reader.read(json.dumps({"instances": [{name: 1}]}).encode())) == {name: [1.0]}
+    reader = RequestReader(
+        "m",
+        ModelSchema(features=(Feature(name=name, type="number"),), outputs=(Output(name=name),)),
+        max_rows=3,
+    )
+    assert reader.columns(reader.read(json.dumps({"instances": [{name: 1}]}).encode())) == {
+        name: [1.0]
+    }
     assert refusals([{name: None}], reader) == {f"/instances/0/{name}": "must be a number, is null"}
-    assert list(reader.answer_model.model_json_schema(mode="serialization")["$defs"]["MPrediction"]["properties"]) == [name]
+    assert list(
+        reader.answer_model.model_json_schema(mode="serialization")["$defs"]["MPrediction"][
+            "properties"
+        ]
+    ) == [name]
 
 
-HOUR = RequestReader("m", ModelSchema(features=(Feature(name="hour", type="integer", minimum=0.5, maximum=23),), outputs=(Output(name="p"),)), max_rows=3)
+HOUR = RequestReader(
+    "m",
+    ModelSchema(
+        features=(Feature(name="hour", type="integer", minimum=0.5, maximum=23),),
+        outputs=(Output(name="p"),),
+    ),
+    max_rows=3,
+)
 
 
 @pytest.mark.parametrize("written", ["3", "3.0", "3e0", "30e-1"])
@@ -143,19 +197,29 @@ def test_a_whole_number_is_described_as_an_integer_with_whole_limits():
 
 @pytest.mark.parametrize("number", ["1e39", "-1e39", "340282356779733661637539395458142568448"])
 def test_a_number_beyond_32_bits_is_refused_by_the_gateway_with_its_place(number):
-    body = b'{"instances":[{"carrier":"UA","distance":1},{"carrier":"UA","distance":1,"wind_speed":%s}]}' % number.encode()
+    body = (
+        b'{"instances":[{"carrier":"UA","distance":1},{"carrier":"UA","distance":1,"wind_speed":%s}]}'
+        % number.encode()
+    )
     with pytest.raises(RequestInvalid) as refused:
         READER.read(body)
     [error] = refused.value.errors
     assert error.pointer == "/instances/1/wind_speed"
-    assert error.detail.startswith(("must be at most 3.40282346638529e+38 miles/hour, is", "must be at least -3.40282346638529e+38 miles/hour, is"))
+    assert error.detail.startswith(
+        (
+            "must be at most 3.40282346638529e+38 miles/hour, is",
+            "must be at least -3.40282346638529e+38 miles/hour, is",
+        )
+    )
 
 
 def test_the_largest_numbers_that_32_bits_hold_are_read_and_described():
     for number in (FLOAT32_MAX, -FLOAT32_MAX):
         body = json.dumps({"instances": [ROW | {"wind_speed": number}]}).encode()
         assert READER.columns(READER.read(body))["wind_speed"] == [float(number)]
-    [described, _] = READER.request_model.model_json_schema()["$defs"]["FlightDelayInstance"]["properties"]["wind_speed"]["anyOf"]
+    [described, _] = READER.request_model.model_json_schema()["$defs"]["FlightDelayInstance"][
+        "properties"
+    ]["wind_speed"]["anyOf"]
     assert described == {"type": "number", "minimum": -FLOAT32_MAX, "maximum": FLOAT32_MAX}
 
 
@@ -170,7 +234,16 @@ def test_the_example_is_the_recorded_row():
     assert RequestReader("m", IO, max_rows=3, example=recorded).example == recorded
 
 
-@pytest.mark.parametrize("recorded", [{}, None, {"carrier": "B6"}, {"carrier": "B6", "distance": -1}, {"carrier": "B6", "distance": 1, "gone": 1}])
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {},
+        None,
+        {"carrier": "B6"},
+        {"carrier": "B6", "distance": -1},
+        {"carrier": "B6", "distance": 1, "gone": 1},
+    ],
+)
 def test_without_a_recorded_row_that_fits_the_example_is_plausible(recorded):
     features = (
         Feature(name="carrier", type="category", known_categories=("AA", "UA")),
@@ -181,7 +254,20 @@ def test_without_a_recorded_row_that_fits_the_example_is_plausible(recorded):
         Feature(name="weekday", type="integer", minimum=0.5, maximum=7),
         Feature(name="holiday", type="boolean"),
     )
-    reader = RequestReader("m", ModelSchema(features=features, outputs=(Output(name="p"),)), max_rows=3, example=recorded)
-    expected = {"carrier": "AA", "origin": "A", "distance": 0, "pressure": 850.5, "below": -3, "weekday": 1, "holiday": False}
+    reader = RequestReader(
+        "m",
+        ModelSchema(features=features, outputs=(Output(name="p"),)),
+        max_rows=3,
+        example=recorded,
+    )
+    expected = {
+        "carrier": "AA",
+        "origin": "A",
+        "distance": 0,
+        "pressure": 850.5,
+        "below": -3,
+        "weekday": 1,
+        "holiday": False,
+    }
     assert reader.example == expected
     assert reader.read(json.dumps({"instances": [reader.example]}).encode())

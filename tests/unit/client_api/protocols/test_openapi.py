@@ -16,8 +16,16 @@ from tests.fakes.upstream import IO
 
 TITLE = "Will this flight arrive more than 15 minutes late?"
 EXAMPLE = {"carrier": "UA", "distance": 719.0}
-OUTPUT = Output(name="probability", description="Probability that delayed is true", minimum=0, maximum=1)
-READER = RequestReader("flight-delay", IO.model_copy(update={"outputs": (OUTPUT,)}), max_rows=3, title=TITLE, example=EXAMPLE)
+OUTPUT = Output(
+    name="probability", description="Probability that delayed is true", minimum=0, maximum=1
+)
+READER = RequestReader(
+    "flight-delay",
+    IO.model_copy(update={"outputs": (OUTPUT,)}),
+    max_rows=3,
+    title=TITLE,
+    example=EXAMPLE,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,9 @@ def operation(described):
 
 def check(described, schema, value) -> None:
     """Validate a value as a client would, with the description's own references."""
-    jsonschema.Draft202012Validator({**schema, "components": described["components"]}).validate(value)
+    jsonschema.Draft202012Validator({**schema, "components": described["components"]}).validate(
+        value
+    )
 
 
 def test_only_fields_that_are_always_sent_are_required(described):
@@ -41,7 +51,9 @@ def test_only_fields_that_are_always_sent_are_required(described):
     assert schemas["ProblemBody"]["properties"]["errors"]["type"] == "array"
     assert schemas["FlightDelayInstance"]["required"] == ["carrier", "distance"]
     assert schemas["FlightDelayAnswer"]["required"] == ["predictions", "model_version"]
-    assert '"default"' not in json.dumps(schemas), "a generator takes a field with a default for one that is always there"
+    assert '"default"' not in json.dumps(schemas), (
+        "a generator takes a field with a default for one that is always there"
+    )
 
 
 def test_every_status_has_its_headers_and_one_example_that_fits_the_schema(described, operation):
@@ -75,16 +87,28 @@ def test_title_meaning_of_the_output_and_how_to_send_a_key_are_said(described, o
     assert operation["summary"] == TITLE
     assert "`probability`: Probability that delayed is true." in operation["description"]
     prediction = described["components"]["schemas"]["FlightDelayPrediction"]
-    assert prediction["properties"]["probability"]["description"] == "Probability that delayed is true"
-    assert "without the word Bearer" in described["components"]["securitySchemes"]["key"]["description"]
+    assert (
+        prediction["properties"]["probability"]["description"] == "Probability that delayed is true"
+    )
+    assert (
+        "without the word Bearer"
+        in described["components"]["securitySchemes"]["key"]["description"]
+    )
 
 
 def test_two_models_whose_names_differ_by_a_hyphen_have_fields_of_their_own():
     narrow = IO.model_copy(update={"features": IO.features[:2]})
-    readers = {"churn-2": RequestReader("churn-2", IO, max_rows=3), "churn2": RequestReader("churn2", narrow, max_rows=3)}
+    readers = {
+        "churn-2": RequestReader("churn-2", IO, max_rows=3),
+        "churn2": RequestReader("churn2", narrow, max_rows=3),
+    }
     described = describe(readers, {"paths": {}})
     wide = {"instances": [{"carrier": "UA", "distance": 1, "wind_speed": 1}]}
     for model, fits in {"churn-2": True, "churn2": False}.items():
-        schema = described["paths"][f"/v1/models/{model}:predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        validator = jsonschema.Draft202012Validator({**schema, "components": described["components"]})
+        schema = described["paths"][f"/v1/models/{model}:predict"]["post"]["requestBody"][
+            "content"
+        ]["application/json"]["schema"]
+        validator = jsonschema.Draft202012Validator(
+            {**schema, "components": described["components"]}
+        )
         assert validator.is_valid(wide) == fits

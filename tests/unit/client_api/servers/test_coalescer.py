@@ -26,7 +26,9 @@ class Doubler:
 
 
 def asked(coalescer, rows, patience=100.0):
-    return asyncio.ensure_future(coalescer.ask(rows, deadline=asyncio.get_running_loop().time() + patience))
+    return asyncio.ensure_future(
+        coalescer.ask(rows, deadline=asyncio.get_running_loop().time() + patience)
+    )
 
 
 def test_rows_that_come_during_a_call_go_as_one_block_after_it():
@@ -86,7 +88,9 @@ def test_a_deadline_that_the_rows_ahead_will_not_let_be_met_is_refused_at_once_w
         assert asyncio.get_running_loop().time() == before
         assert 20 <= refused.value.retry_after_seconds <= 24
         await asyncio.gather(*many)
-        assert await asked(coalescer, [9], patience=5.0) == [18], "an idle server is asked whatever it took before"
+        assert await asked(coalescer, [9], patience=5.0) == [18], (
+            "an idle server is asked whatever it took before"
+        )
 
     run(main())
 

@@ -29,13 +29,17 @@ class World:
         self.seconds = 0.0
         self.asked: list[tuple[str, int]] = []
         self.servers: dict[str, ServerInMemory] = {}
-        self.lanes = Lanes(Settings(endpoints=PLACE, keys=("k",)), connect=self.connect, on_block=lambda *_: None)
+        self.lanes = Lanes(
+            Settings(endpoints=PLACE, keys=("k",)), connect=self.connect, on_block=lambda *_: None
+        )
 
     def connect(self, url: str) -> ServerInMemory:
         return self.servers.setdefault(url, ServerInMemory(url))
 
     def serve(self, address: str, version: int, model: str = MODEL) -> ServerInMemory:
-        server = self.connect(f"http://[{address}]:3000" if ":" in address else f"http://{address}:3000")
+        server = self.connect(
+            f"http://[{address}]:3000" if ":" in address else f"http://{address}:3000"
+        )
         server.release = served(version).model_copy(update={"model": model})
         return server
 
@@ -44,7 +48,10 @@ class World:
         await asyncio.sleep(self.seconds)
         if self.outage:
             raise self.outage
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in self.addresses
+        ]
 
     async def choose(self, model: str = MODEL) -> int:
         return (await self.lanes.choose(model)).served.version
@@ -69,7 +76,11 @@ def test_every_address_is_a_lane_to_the_model_that_its_server_names():
         world.addresses = ["10.0.0.1", "10.0.0.2", "fd00::3"]
         assert await world.choose() == 7
         assert await world.choose("churn") == 3
-        assert sorted(lane.url for lane in world.lanes) == ["http://10.0.0.1:3000", "http://10.0.0.2:3000", "http://[fd00::3]:3000"]
+        assert sorted(lane.url for lane in world.lanes) == [
+            "http://10.0.0.1:3000",
+            "http://10.0.0.2:3000",
+            "http://[fd00::3]:3000",
+        ]
         assert world.asked[0] == ("servers.models.svc.cluster.local", 3000)
 
     tell(story)
@@ -87,7 +98,14 @@ def test_an_address_that_is_gone_is_no_longer_asked_once_another_answers():
     tell(story)
 
 
-@pytest.mark.parametrize("outage", [socket.gaierror(socket.EAI_AGAIN, "try again"), socket.gaierror(socket.EAI_NONAME, "no name"), OSError("no network")])
+@pytest.mark.parametrize(
+    "outage",
+    [
+        socket.gaierror(socket.EAI_AGAIN, "try again"),
+        socket.gaierror(socket.EAI_NONAME, "no name"),
+        OSError("no network"),
+    ],
+)
 def test_when_the_dns_does_not_answer_the_last_addresses_count(outage):
     async def story(world: World) -> None:
         world.serve("10.0.0.1", 7)
@@ -151,7 +169,18 @@ def test_a_model_whose_last_server_left_is_still_known():
     tell(story)
 
 
-@pytest.mark.parametrize("given", ["dns:", "dns:host", "dns:host:", "dns:host:0", "dns:host:65536", "dns:ho st:3000", "dns:host:3000/x"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "dns:",
+        "dns:host",
+        "dns:host:",
+        "dns:host:0",
+        "dns:host:65536",
+        "dns:ho st:3000",
+        "dns:host:3000/x",
+    ],
+)
 def test_a_name_without_a_port_is_refused_at_start(given):
     with pytest.raises(ValidationError, match="write dns:<name>:<port>"):
         Settings(endpoints=given, keys=("k",))
@@ -159,7 +188,10 @@ def test_a_name_without_a_port_is_refused_at_start(given):
 
 def test_the_environment_names_a_file_or_a_dns_name(monkeypatch, tmp_path):
     monkeypatch.setenv("CLIENT_API_KEYS", "k")
-    for given, found in [(PLACE, DnsName("servers.models.svc.cluster.local", 3000)), (str(tmp_path), tmp_path)]:
+    for given, found in [
+        (PLACE, DnsName("servers.models.svc.cluster.local", 3000)),
+        (str(tmp_path), tmp_path),
+    ]:
         monkeypatch.setenv("CLIENT_API_ENDPOINTS", given)
         assert Settings().endpoints == found
 

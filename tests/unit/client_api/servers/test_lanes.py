@@ -28,7 +28,11 @@ class World:
         self.servers: dict[str, ServerInMemory] = {}
         self.blocks: list[tuple[str, int]] = []
         settings = Settings(endpoints=self.file, keys=("k",))
-        self.lanes = Lanes(settings, connect=self.connect, on_block=lambda model, rows: self.blocks.append((model, rows)))
+        self.lanes = Lanes(
+            settings,
+            connect=self.connect,
+            on_block=lambda model, rows: self.blocks.append((model, rows)),
+        )
 
     def connect(self, url: str) -> ServerInMemory:
         return self.servers.setdefault(url, ServerInMemory(url))
@@ -39,7 +43,9 @@ class World:
         return server
 
     def list(self, *names: str) -> None:
-        self.file.write_text(json.dumps({"models": {MODEL: [{"url": f"http://{name}"} for name in names]}}))
+        self.file.write_text(
+            json.dumps({"models": {MODEL: [{"url": f"http://{name}"} for name in names]}})
+        )
 
     @property
     def versions(self) -> list[int]:
@@ -59,7 +65,10 @@ def tell(folder: Path, story: Callable[[World], Coroutine[Any, Any, None]]) -> N
 
 
 async def ask(lane: Lane) -> float:
-    [prediction] = await lane.coalescer.ask(lane.reader.read(json.dumps({"instances": [ROW]}).encode()), deadline=asyncio.get_running_loop().time() + 2)
+    [prediction] = await lane.coalescer.ask(
+        lane.reader.read(json.dumps({"instances": [ROW]}).encode()),
+        deadline=asyncio.get_running_loop().time() + 2,
+    )
     return prediction["probability"]
 
 
@@ -106,7 +115,9 @@ def test_the_old_server_answers_until_the_new_one_does_but_not_for_ever(tmp_path
     tell(tmp_path, story)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"models": {"flight-delay": [{"ur', '{"models": [1]}', "\udcff"])
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"models": {"flight-delay": [{"ur', '{"models": [1]}', "\udcff"]
+)
 def test_a_half_written_or_broken_file_leaves_the_last_good_one_in_force(tmp_path, content, caplog):
     async def story(world: World) -> None:
         world.serve("old", 7)
@@ -120,7 +131,9 @@ def test_a_half_written_or_broken_file_leaves_the_last_good_one_in_force(tmp_pat
         assert world.versions == [7]
 
     tell(tmp_path, story)
-    assert 1 <= len([record for record in caplog.records if "endpoints file" in record.message]) <= 3, "said once, not at each poll"
+    assert (
+        1 <= len([record for record in caplog.records if "endpoints file" in record.message]) <= 3
+    ), "said once, not at each poll"
 
 
 def test_a_model_that_is_gone_from_the_file_is_unknown(tmp_path):
@@ -167,7 +180,10 @@ def test_a_port_that_changed_hands_is_noticed_by_its_first_answer(tmp_path):
     tell(tmp_path, story)
 
 
-@pytest.mark.parametrize("release", [served(8, model="another"), served(8).model_copy(update={"image_digest": "a\r\nb: c"})])
+@pytest.mark.parametrize(
+    "release",
+    [served(8, model="another"), served(8).model_copy(update={"image_digest": "a\r\nb: c"})],
+)
 def test_a_server_of_another_model_or_with_an_unfit_digest_gets_no_lane(tmp_path, release):
     async def story(world: World) -> None:
         world.serve("one", 7).release = release
@@ -189,7 +205,11 @@ def test_idle_replicas_are_asked_in_turn_and_a_busy_one_is_spared(tmp_path):
         asking = asyncio.ensure_future(ask(busy))
         await asyncio.sleep(0.1)
         assert {(await world.lanes.choose(MODEL)).url for _ in range(4)} == {"http://b"}
-        assert {(await world.lanes.choose(MODEL, avoid=lane)).url for lane in world.lanes if lane.url == "http://b"} == {"http://a"}
+        assert {
+            (await world.lanes.choose(MODEL, avoid=lane)).url
+            for lane in world.lanes
+            if lane.url == "http://b"
+        } == {"http://a"}
         await asking
 
     tell(tmp_path, story)
@@ -212,7 +232,9 @@ def test_an_answer_that_cannot_be_trusted_fails_all_who_asked_and_the_lane_is_le
         server = world.serve("one", 7)
         world.list("one")
         lane = await world.lanes.choose(MODEL)
-        server.answer = lambda columns, release: honest_answer(columns, release) | {"columns": {"probability": [float("nan")]}}
+        server.answer = lambda columns, release: (
+            honest_answer(columns, release) | {"columns": {"probability": [float("nan")]}}
+        )
         with pytest.raises(AnswerWrong, match="probability = nan"):
             await ask(lane)
         assert world.versions == []
@@ -232,9 +254,13 @@ def test_an_endpoint_that_is_dead_for_hours_is_still_learnt_when_it_comes_back(t
     tell(tmp_path, story)
 
 
-def test_a_schema_that_no_reader_can_be_built_from_is_said_and_harms_no_other_lane(tmp_path, caplog):
+def test_a_schema_that_no_reader_can_be_built_from_is_said_and_harms_no_other_lane(
+    tmp_path, caplog
+):
     async def story(world: World) -> None:
-        strange = served(8).io.model_copy(update={"features": (Feature(name="n", type="number", minimum=float("inf")),)})
+        strange = served(8).io.model_copy(
+            update={"features": (Feature(name="n", type="number", minimum=float("inf")),)}
+        )
         world.serve("good", 7), world.serve("strange", 8)
         world.servers["http://strange"].release = served(8, io=strange)
         world.list("good", "strange")

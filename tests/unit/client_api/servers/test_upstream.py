@@ -36,7 +36,12 @@ class Broken(httpx2.AsyncByteStream):
         pass
 
 
-FAULTS = [httpx2.ReadError("reset"), RuntimeError("unable to perform operation; the handler is closed"), anyio.BusyResourceError("reading from"), OSError("?")]
+FAULTS = [
+    httpx2.ReadError("reset"),
+    RuntimeError("unable to perform operation; the handler is closed"),
+    anyio.BusyResourceError("reading from"),
+    OSError("?"),
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
@@ -45,7 +50,9 @@ async def test_no_fault_below_http_becomes_one_of_the_gateway(fault, after_head)
     upstream = Upstream("http://127.0.0.1:1", tls=ssl.create_default_context())
     upstream._transport = Broken(fault, after_head=after_head)
     deadline = asyncio.get_running_loop().time() + 1
-    with pytest.raises(NoResponse, match=re.escape(f"127.0.0.1:1/predict did not answer: {fault!r}")):
+    with pytest.raises(
+        NoResponse, match=re.escape(f"127.0.0.1:1/predict did not answer: {fault!r}")
+    ):
         await upstream.predict([{}], deadline=deadline)
 
 
@@ -70,7 +77,9 @@ def with_field_of_later(value):
     if isinstance(value, list):
         return [with_field_of_later(inner) for inner in value]
     if isinstance(value, dict):
-        return {name: with_field_of_later(inner) for name, inner in value.items()} | {"field_of_later": 1}
+        return {name: with_field_of_later(inner) for name, inner in value.items()} | {
+            "field_of_later": 1
+        }
     return value
 
 
@@ -79,7 +88,9 @@ async def test_fields_that_a_newer_server_adds_are_ignored():
     answer = {"columns": {"probability": [0.5]}, "version": 8, "image_digest": "sha256:8"}
     read = await answering(with_field_of_later(said)).metadata()
     assert read.model_copy(update={"example": {}}) == served(8)
-    [block] = await answering([answer | {"field_of_later": 1}]).predict([{}], deadline=asyncio.get_running_loop().time() + 1)
+    [block] = await answering([answer | {"field_of_later": 1}]).predict(
+        [{}], deadline=asyncio.get_running_loop().time() + 1
+    )
     assert block == AnswerBlock.model_validate(answer)
 
 

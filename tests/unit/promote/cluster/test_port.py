@@ -20,13 +20,29 @@ IMAGE = "ratchet/flight-delay@sha256:" + "a" * 64
 
 
 def deployment(**changed: Any) -> dict[str, Any]:
-    status = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "conditions": changed.pop("conditions", [])}
+    status = {
+        "observedGeneration": 2,
+        "replicas": 2,
+        "updatedReplicas": 2,
+        "availableReplicas": 2,
+        "conditions": changed.pop("conditions", []),
+    }
     image = changed.pop("image", IMAGE)
-    spec = {"replicas": changed.pop("wanted", 2), "template": {"spec": {"containers": [{"name": "server", "image": image}]}}}
+    spec = {
+        "replicas": changed.pop("wanted", 2),
+        "template": {"spec": {"containers": [{"name": "server", "image": image}]}},
+    }
     return {"metadata": {"generation": 2}, "spec": spec, "status": status | changed}
 
 
-FAILED = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "model.onnx is not what model.json says"}]
+FAILED = [
+    {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ProgressDeadlineExceeded",
+        "message": "model.onnx is not what model.json says",
+    }
+]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +67,10 @@ def test_counters_decide_and_conditions_only_explain(found: dict[str, Any], stat
 
 
 def test_a_failure_says_what_the_cluster_said() -> None:
-    assert "model.onnx is not what model.json says" in rollout_of(deployment(availableReplicas=0, conditions=FAILED), IMAGE).reason
+    assert (
+        "model.onnx is not what model.json says"
+        in rollout_of(deployment(availableReplicas=0, conditions=FAILED), IMAGE).reason
+    )
 
 
 class Cluster:
@@ -68,7 +87,11 @@ class Cluster:
         if isinstance(answer, Exception):
             raise answer
         status, body = answer
-        return urllib3.HTTPResponse(BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode()), status=status, preload_content=False)
+        return urllib3.HTTPResponse(
+            BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode()),
+            status=status,
+            preload_content=False,
+        )
 
     def clear(self) -> None:
         """As a pool is closed."""
@@ -92,7 +115,14 @@ def test_only_the_clusters_own_not_found_is_an_absence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [(401, ClusterRefused), (403, ClusterRefused), (429, ClusterUnavailable), (500, ClusterUnavailable), (503, ClusterUnavailable)]
+    ("code", "error"),
+    [
+        (401, ClusterRefused),
+        (403, ClusterRefused),
+        (429, ClusterUnavailable),
+        (500, ClusterUnavailable),
+        (503, ClusterUnavailable),
+    ],
 )
 def test_a_refusal_and_an_outage_are_told_apart(code: int, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -100,10 +130,21 @@ def test_a_refusal_and_an_outage_are_told_apart(code: int, error: type[Exception
 
 
 @pytest.mark.parametrize(
-    "answer", [(200, b"<html>"), (200, b""), (200, b"[]"), (200, b'"'), urllib3.exceptions.ProtocolError("cut"), ConnectionResetError("cut")]
+    "answer",
+    [
+        (200, b"<html>"),
+        (200, b""),
+        (200, b"[]"),
+        (200, b'"'),
+        urllib3.exceptions.ProtocolError("cut"),
+        ConnectionResetError("cut"),
+    ],
 )
 def test_what_is_no_answer_of_kubernetes_is_no_observation(answer: Any) -> None:
-    with pytest.raises(ClusterUnavailable, match=r"cluster \(http://cluster.test/\) for deployment server-flight-delay in namespace models"):
+    with pytest.raises(
+        ClusterUnavailable,
+        match=r"cluster \(http://cluster.test/\) for deployment server-flight-delay in namespace models",
+    ):
         status(answer)
 
 
@@ -113,7 +154,14 @@ def selected(**changed: Any) -> dict[str, Any]:
     return found
 
 
-def pod(container: dict[str, Any], *, image: str = IMAGE, created: str = "2026-01-01T00:00:00Z", name: str = "one", **more: Any) -> dict[str, Any]:
+def pod(
+    container: dict[str, Any],
+    *,
+    image: str = IMAGE,
+    created: str = "2026-01-01T00:00:00Z",
+    name: str = "one",
+    **more: Any,
+) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "creationTimestamp": created},
         "spec": {"containers": [{"name": "server", "image": image}]},
@@ -127,7 +175,10 @@ CRASHED = {
     "state": {"waiting": {"reason": "CrashLoopBackOff"}},
     "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": LOG}},
 }
-NO_IMAGE = {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found: manifest unknown"}}, "lastState": {}}
+NO_IMAGE = {
+    "state": {"waiting": {"reason": "ErrImagePull", "message": "not found: manifest unknown"}},
+    "lastState": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -137,13 +188,48 @@ NO_IMAGE = {"state": {"waiting": {"reason": "ErrImagePull", "message": "not foun
             pod(CRASHED),
             "Pod one: restarted 3 times; it ended last with exit code 1 (Error): ModelAltered: /model/model.onnx is sha256:1 and sha256:2 was released",
         ),
-        (pod({"state": {"running": {}}, "ready": True, "restartCount": 1, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}), "OOMKilled"),
-        (pod({"state": {"terminated": {"exitCode": 1, "reason": "Error", "message": ""}}}), "it logged nothing"),
+        (
+            pod(
+                {
+                    "state": {"running": {}},
+                    "ready": True,
+                    "restartCount": 1,
+                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                }
+            ),
+            "OOMKilled",
+        ),
+        (
+            pod({"state": {"terminated": {"exitCode": 1, "reason": "Error", "message": ""}}}),
+            "it logged nothing",
+        ),
         (pod(NO_IMAGE), "Pod one: ErrImagePull: not found: manifest unknown"),
-        (pod({"state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "serving-token" not found'}}}), "serving-token"),
+        (
+            pod(
+                {
+                    "state": {
+                        "waiting": {
+                            "reason": "CreateContainerConfigError",
+                            "message": 'secret "serving-token" not found',
+                        }
+                    }
+                }
+            ),
+            "serving-token",
+        ),
         (pod({"state": {"running": {}}, "ready": False}), "Pod one: it runs and is not ready"),
         (
-            pod({}, conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu"}]),
+            pod(
+                {},
+                conditions=[
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/1 nodes: Insufficient cpu",
+                    }
+                ],
+            ),
             "Insufficient cpu",
         ),
         (pod({"state": {"waiting": {"reason": "ContainerCreating"}}}), ""),
@@ -169,7 +255,9 @@ def test_of_several_pods_the_newest_that_is_in_trouble_is_told() -> None:
 
 
 def test_a_log_line_without_end_does_not_fill_a_commit_status() -> None:
-    endless = {"lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "x" * 100_000}}}
+    endless = {
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "x" * 100_000}}
+    }
     assert len(why_pods_wait([pod(endless)], IMAGE)) < 1000
 
 
@@ -177,8 +265,14 @@ def test_what_is_not_healthy_says_why_and_pods_are_asked_by_the_deployments_own_
     rollout, cluster = answering((200, selected()), (200, {"items": [pod(CRASHED)]}))
     found = rollout.status("flight-delay", IMAGE)
     assert found.state == "progressing"
-    assert found.reason == f"2 of 2 replicas run it, 1 of 2 are available. {why_pods_wait([pod(CRASHED)], IMAGE)}"
-    assert cluster.asked[1] == "GET /api/v1/namespaces/models/pods?labelSelector=app.kubernetes.io%2Fname%3Dflight-delay"
+    assert (
+        found.reason
+        == f"2 of 2 replicas run it, 1 of 2 are available. {why_pods_wait([pod(CRASHED)], IMAGE)}"
+    )
+    assert (
+        cluster.asked[1]
+        == "GET /api/v1/namespaces/models/pods?labelSelector=app.kubernetes.io%2Fname%3Dflight-delay"
+    )
 
 
 def test_pods_are_not_asked_about_what_is_healthy_or_another_image() -> None:
@@ -188,14 +282,36 @@ def test_pods_are_not_asked_about_what_is_healthy_or_another_image() -> None:
         assert len(cluster.asked) == 1
 
 
-@pytest.mark.parametrize("refusal", [(403, {"message": "no"}), (404, {"reason": "NotFound"}), (500, {}), (200, {"items": None}), (200, b"<html>")])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (403, {"message": "no"}),
+        (404, {"reason": "NotFound"}),
+        (500, {}),
+        (200, {"items": None}),
+        (200, b"<html>"),
+    ],
+)
 def test_without_the_pods_the_state_stands(refusal: Any) -> None:
     assert status((200, selected(conditions=FAILED)), refusal).state == "failed"
 
 
-def test_a_flapping_pod_is_never_healthy_while_it_is_down_and_what_the_cluster_may_not_create_is_said() -> None:
-    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "violates PodSecurity restricted"}
-    assert "violates PodSecurity restricted" in rollout_of(deployment(availableReplicas=0, replicas=0, updatedReplicas=0, conditions=[failure]), IMAGE).reason
+def test_a_flapping_pod_is_never_healthy_while_it_is_down_and_what_the_cluster_may_not_create_is_said() -> (
+    None
+):
+    failure = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "violates PodSecurity restricted",
+    }
+    assert (
+        "violates PodSecurity restricted"
+        in rollout_of(
+            deployment(availableReplicas=0, replicas=0, updatedReplicas=0, conditions=[failure]),
+            IMAGE,
+        ).reason
+    )
 
 
 # Where the credentials come from
@@ -203,20 +319,39 @@ def test_a_flapping_pod_is_never_healthy_while_it_is_down_and_what_the_cluster_m
 
 def kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str | None = None) -> None:
     user = {"name": "u", "user": {"token": "of-the-user"}}
-    clusters = [{"name": name, "cluster": {"server": f"http://{name}.test"}} for name in ("one", "two")]
-    contexts = [{"name": name, "context": {"cluster": name, "user": "u"}} for name in ("one", "two")]
-    made = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": [user], "contexts": contexts, "current-context": "one"}
+    clusters = [
+        {"name": name, "cluster": {"server": f"http://{name}.test"}} for name in ("one", "two")
+    ]
+    contexts = [
+        {"name": name, "context": {"cluster": name, "user": "u"}} for name in ("one", "two")
+    ]
+    made = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": clusters,
+        "users": [user],
+        "contexts": contexts,
+        "current-context": "one",
+    }
     (folder / "config").write_text(yaml.safe_dump(made) if text is None else text)
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(folder / "config"))  # KUBECONFIG, read at import
+    monkeypatch.setattr(
+        "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(folder / "config")
+    )  # KUBECONFIG, read at import
 
 
-@pytest.mark.parametrize(("url", "host"), [("kubeconfig", "http://one.test"), ("kubeconfig:two", "http://two.test")])
-def test_a_kubeconfig_gives_the_address_and_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, host: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "host"), [("kubeconfig", "http://one.test"), ("kubeconfig:two", "http://two.test")]
+)
+def test_a_kubeconfig_gives_the_address_and_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, host: str
+) -> None:
     kubeconfig(tmp_path, monkeypatch)
     rollout, cluster = KubernetesRollout(url), Cluster((404, {"reason": "NotFound"}))
     rollout._client.rest_client.pool_manager = cluster
     assert rollout.status("flight-delay", IMAGE).state == "absent"
-    assert cluster.asked == [f"GET {host}/apis/apps/v1/namespaces/models/deployments/server-flight-delay"]
+    assert cluster.asked == [
+        f"GET {host}/apis/apps/v1/namespaces/models/deployments/server-flight-delay"
+    ]
     assert cluster.headers["authorization"] == "Bearer of-the-user"
 
 
@@ -227,13 +362,17 @@ def test_a_plain_address_is_asked_without_credentials() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "kind: Config\n", "- a\n- b\n"])
-def test_a_kubeconfig_that_cannot_be_used_is_said_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_kubeconfig_that_cannot_be_used_is_said_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     kubeconfig(tmp_path, monkeypatch, text)
     with pytest.raises(ClusterRefused, match="PROMOTE_CLUSTER_URL is 'kubeconfig'"):
         KubernetesRollout("kubeconfig")
 
 
-def test_an_unknown_context_and_a_pod_that_is_none_are_said_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_context_and_a_pod_that_is_none_are_said_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kubeconfig(tmp_path, monkeypatch)
     with pytest.raises(ClusterRefused, match="three"):
         KubernetesRollout("kubeconfig:three")

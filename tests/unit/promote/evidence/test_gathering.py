@@ -23,7 +23,10 @@ START = date(2013, 7, 1)
 def a_snapshot(seed: int = 0, *, key: str = "flight_key") -> Snapshot:
     def split(first: int, last: int) -> Split:
         days = [START + timedelta(days=number) for number in range(first, last)]
-        start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (days[0], days[-1] + timedelta(days=1)))
+        start, end = (
+            datetime(day.year, day.month, day.day, tzinfo=UTC)
+            for day in (days[0], days[-1] + timedelta(days=1))
+        )
         return Split(groups=tuple(map(str, days)), start=start, end=end, rows=50 * len(days))
 
     return Snapshot(
@@ -54,7 +57,9 @@ def rows_of(days: range) -> pa.Table:
                     "distance": random.uniform(0, 3000, 50),
                     "hour": random.integers(0, 23, 50),
                     "weekend": pa.array([day % 7 > 4] * 50),
-                    "wind_speed": pa.array([None if draw < 0.2 else draw * 40 for draw in random.random(50)]),
+                    "wind_speed": pa.array(
+                        [None if draw < 0.2 else draw * 40 for draw in random.random(50)]
+                    ),
                 }
             )
         )
@@ -65,7 +70,11 @@ class Rows:
     """Stands for the snapshot store: every snapshot has the same splits unless told otherwise."""
 
     def __init__(self, **splits: range) -> None:
-        self.splits = {"train": range(20), "validation": range(20, 24), "test": range(24, 31)} | splits
+        self.splits = {
+            "train": range(20),
+            "validation": range(20, 24),
+            "test": range(24, 31),
+        } | splits
         self.without: tuple[str, ...] = ()
 
     def __call__(self, snapshot, split, columns):
@@ -75,24 +84,45 @@ class Rows:
 
 @pytest.fixture
 def make(tmp_path):
-    def make(version: int, *, seed: int, recipe: str = "recipe", features: tuple[Feature, ...] = FEATURES, snapshot: Snapshot | None = None) -> Contender:
+    def make(
+        version: int,
+        *,
+        seed: int,
+        recipe: str = "recipe",
+        features: tuple[Feature, ...] = FEATURES,
+        snapshot: Snapshot | None = None,
+    ) -> Contender:
         folder, snapshot = tmp_path / f"v{version}", snapshot or a_snapshot(seed)
         card = make_model_folder(folder, seed=seed, features=features)
-        card = card.model_copy(update={"snapshot_id": snapshot.snapshot_id, "recipe_digest": digest_of_bytes(recipe.encode())})
+        card = card.model_copy(
+            update={
+                "snapshot_id": snapshot.snapshot_id,
+                "recipe_digest": digest_of_bytes(recipe.encode()),
+            }
+        )
         (folder / "model.json").write_bytes(card.to_bytes())
-        return Contender(version=version, folder=folder, model_digest=card.model_digest, snapshot=snapshot)
+        return Contender(
+            version=version, folder=folder, model_digest=card.model_digest, snapshot=snapshot
+        )
 
     return make
 
 
 def ask(challenger, champion, rows=None, *, had_release=True):
-    return gather("flight-delay", challenger, champion, POLICY, had_release=had_release, read=rows or Rows())
+    return gather(
+        "flight-delay", challenger, champion, POLICY, had_release=had_release, read=rows or Rows()
+    )
 
 
 def test_two_sound_models_are_scored_on_the_same_rows(make):
     evidence = ask(make(8, seed=1), make(7, seed=0))
     assert evidence.faults == ()
-    assert len(evidence.labels) == len(evidence.champion_scores) == len(evidence.challenger_scores) == 350
+    assert (
+        len(evidence.labels)
+        == len(evidence.champion_scores)
+        == len(evidence.challenger_scores)
+        == 350
+    )
     assert not np.array_equal(evidence.champion_scores, evidence.challenger_scores)
     assert evidence.groups_are == "days"
     assert evidence.seen_rows == 0
@@ -102,10 +132,22 @@ def test_a_score_is_what_onnxruntime_answers_for_the_single_row(make):
     challenger = make(8, seed=1)
     evidence = ask(challenger, make(7, seed=0))
     row = rows_of(range(24, 31)).slice(5, 1).to_pylist()[0]
-    inputs = {f.name: np.array([[row[f.name] or ""]], dtype=object) for f in FEATURES if f.type == "category"}
-    inputs |= {f.name: np.array([[np.nan if row[f.name] is None else row[f.name]]], np.float32) for f in FEATURES if f.type != "category"}
-    session = onnxruntime.InferenceSession((challenger.folder / "model.onnx").read_bytes(), providers=["CPUExecutionProvider"])
-    assert evidence.challenger_scores[5] == pytest.approx(session.run(["probabilities"], inputs)[0][0, 1], abs=1e-7)
+    inputs = {
+        f.name: np.array([[row[f.name] or ""]], dtype=object)
+        for f in FEATURES
+        if f.type == "category"
+    }
+    inputs |= {
+        f.name: np.array([[np.nan if row[f.name] is None else row[f.name]]], np.float32)
+        for f in FEATURES
+        if f.type != "category"
+    }
+    session = onnxruntime.InferenceSession(
+        (challenger.folder / "model.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+    assert evidence.challenger_scores[5] == pytest.approx(
+        session.run(["probabilities"], inputs)[0][0, 1], abs=1e-7
+    )
 
 
 def test_the_kind_follows_recipe_and_history(make):
@@ -141,7 +183,9 @@ def test_rows_that_only_the_champion_learnt_from_are_counted_too(make):
     champion = make(7, seed=0)
 
     def read(snapshot, split, columns):
-        return (Rows(train=range(24, 25)) if snapshot == champion.snapshot else Rows())(snapshot, split, columns)
+        return (Rows(train=range(24, 25)) if snapshot == champion.snapshot else Rows())(
+            snapshot, split, columns
+        )
 
     assert ask(make(8, seed=1), champion, read).seen_rows == 50
 
@@ -197,7 +241,10 @@ def test_a_card_may_not_name_files_elsewhere(make, name):
     card = ModelCard.model_validate_json((challenger.folder / "model.json").read_bytes())
     card = card.model_copy(update={"files": {**card.files, name: digest_of_bytes(b"")}})
     (challenger.folder / "model.json").write_bytes(card.to_bytes())
-    assert "has no folder in it" in ask(replace(challenger, model_digest=card.model_digest), make(7, seed=0)).faults[0]
+    assert (
+        "has no folder in it"
+        in ask(replace(challenger, model_digest=card.model_digest), make(7, seed=0)).faults[0]
+    )
 
 
 def test_a_card_of_another_snapshot_is_a_fault(make):
@@ -221,7 +268,9 @@ def test_a_challenger_that_needs_more_than_callers_send_is_refused(make):
         table = table.append_column("snow", pa.array([0.0] * table.num_rows))
         return table.select(columns) if columns else table
 
-    evidence = ask(make(8, seed=1, features=(*FEATURES, snow), recipe="another"), make(7, seed=0), read)
+    evidence = ask(
+        make(8, seed=1, features=(*FEATURES, snow), recipe="another"), make(7, seed=0), read
+    )
     assert "feature snow is new and required" in evidence.schema_problems[0]
     assert judge(evidence, POLICY).outcome == "keep"
 
@@ -268,15 +317,26 @@ LISTS, TEXTS, STRUCTS = [["secret"], ["secret"]], ["secret", "b"], [{"day": "sec
         ("airlines", LISTS, "the values of airlines cannot be judged"),
     ],
 )
-def test_a_column_that_cannot_be_read_becomes_a_fault_that_names_it_and_repeats_no_value(make, column, values, says, only_test_rows):
-    policy = GatePolicy(slices=SliceRule(by=("airlines",) if column == "airlines" else (), min_rows=20))
+def test_a_column_that_cannot_be_read_becomes_a_fault_that_names_it_and_repeats_no_value(
+    make, column, values, says, only_test_rows
+):
+    policy = GatePolicy(
+        slices=SliceRule(by=("airlines",) if column == "airlines" else (), min_rows=20)
+    )
     odd = with_column(column, values)
 
     def read(snapshot, split, columns):
         return (Rows() if only_test_rows and split != "test" else odd)(snapshot, split, columns)
 
     for champion in (make(7, seed=0), None):
-        evidence = gather("flight-delay", make(8, seed=1), champion, policy, had_release=champion is not None, read=read)
+        evidence = gather(
+            "flight-delay",
+            make(8, seed=1),
+            champion,
+            policy,
+            had_release=champion is not None,
+            read=read,
+        )
         verdict = judge(evidence, policy)
         assert verdict.outcome == "inconclusive"
         assert says in verdict.reasons[0].sentence

@@ -20,7 +20,10 @@ from tests.fakes.model_registry import FakeModelRegistry
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 from tests.grounds.model_folders import make_model_folder
 
-FEATURES = (Feature(name="size", type="number"), Feature(name="colour", type="category", known_categories=("blue", "red")))
+FEATURES = (
+    Feature(name="size", type="number"),
+    Feature(name="colour", type="category", known_categories=("blue", "red")),
+)
 
 
 class Shelf:
@@ -28,24 +31,49 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.registry = folder, FakeModelRegistry()
-        self.source, self.store = FakeSource(things(JUNE, days=60, night_hours=4)), PartitionStore(folder / "partitions")
+        self.source, self.store = (
+            FakeSource(things(JUNE, days=60, night_hours=4)),
+            PartitionStore(folder / "partitions"),
+        )
 
     def snapshot(self, day: int) -> Snapshot:
-        return build_snapshot(small_spec(), datetime(2013, 7, day, tzinfo=UTC), self.source, self.store)
+        return build_snapshot(
+            small_spec(), datetime(2013, 7, day, tzinfo=UTC), self.source, self.store
+        )
 
-    def register(self, seed: int, snapshot: Snapshot, *, keep_snapshot: bool = True) -> ModelVersion:
-        made = make_model_folder(self.folder / f"made-{seed}", seed=seed, features=FEATURES, model="small")
+    def register(
+        self, seed: int, snapshot: Snapshot, *, keep_snapshot: bool = True
+    ) -> ModelVersion:
+        made = make_model_folder(
+            self.folder / f"made-{seed}", seed=seed, features=FEATURES, model="small"
+        )
         card = ModelCard.model_validate(made.model_dump() | {"snapshot_id": snapshot.snapshot_id})
-        files = {"model.json": card.to_bytes(), "model.onnx": (self.folder / f"made-{seed}" / "model.onnx").read_bytes()}
+        files = {
+            "model.json": card.to_bytes(),
+            "model.onnx": (self.folder / f"made-{seed}" / "model.onnx").read_bytes(),
+        }
         kept = snapshot_to_bytes(snapshot) if keep_snapshot else None
-        return self.registry.register("small", files, snapshot=kept, tags={"model_digest": card.model_digest, "snapshot_id": snapshot.snapshot_id})
+        return self.registry.register(
+            "small",
+            files,
+            snapshot=kept,
+            tags={"model_digest": card.model_digest, "snapshot_id": snapshot.snapshot_id},
+        )
 
     def judge(self, challenger: ModelVersion, champion: ModelVersion | None) -> Judged:
         release = None
         if champion:
             digest = champion.tags["model_digest"]
-            release = Release(model="small", version=champion.version, image=f"r/small@{digest}", model_digest=digest, verdict_digest=digest)
-        return EvidenceJudge(self.registry)(challenger, release, GatePolicy(), had_release=champion is not None)
+            release = Release(
+                model="small",
+                version=champion.version,
+                image=f"r/small@{digest}",
+                model_digest=digest,
+                verdict_digest=digest,
+            )
+        return EvidenceJudge(self.registry)(
+            challenger, release, GatePolicy(), had_release=champion is not None
+        )
 
 
 @pytest.fixture
@@ -56,7 +84,11 @@ def shelf(tmp_path: Path) -> Shelf:
 def test_a_first_model_is_judged_against_the_training_rate(shelf: Shelf) -> None:
     judged = shelf.judge(shelf.register(0, shelf.snapshot(8)), None)
 
-    assert (judged.verdict.kind, judged.verdict.challenger, judged.verdict.champion) == ("first", 1, None)
+    assert (judged.verdict.kind, judged.verdict.challenger, judged.verdict.champion) == (
+        "first",
+        1,
+        None,
+    )
     assert judged.verdict.comparisons[0].metric == "log_loss"
     assert {"verdict.json", "evidence.json", "intervals.png"} <= set(judged.files)
     assert Verdict.model_validate_json(judged.files["verdict.json"]) == judged.verdict

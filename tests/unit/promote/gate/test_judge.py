@@ -13,7 +13,9 @@ from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRu
 
 SNAPSHOT = "sha256:" + "0" * 64
 ROWS_A_DAY = 100
-POLICY = GatePolicy(metric="brier", slices=SliceRule(by=("origin",), min_rows=50, max_worsening=0.03))
+POLICY = GatePolicy(
+    metric="brier", slices=SliceRule(by=("origin",), min_rows=50, max_worsening=0.03)
+)
 
 
 def evidence(
@@ -89,30 +91,46 @@ def test_a_gain_that_is_proven_and_below_worthwhile_is_kept_out(kind, gain):
 
 
 def test_a_proven_gain_that_may_be_worthwhile_is_promoted_although_its_estimate_is_below():
-    found = judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": 0.0})).comparisons[0].improvement
+    found = (
+        judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": 0.0}))
+        .comparisons[0]
+        .improvement
+    )
     share = (found.estimate + found.upper) / 2 / 0.25
     assert found.lower > 0
-    assert judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": share})).outcome == "promote"
+    assert (
+        judge(evidence([0.001, 0.004] * 4), POLICY.model_copy(update={"worthwhile": share})).outcome
+        == "promote"
+    )
 
 
 def test_a_policy_without_a_least_gain_promotes_any_proven_one():
-    assert judge(evidence([1e-9, 1.01e-9] * 4), POLICY.model_copy(update={"worthwhile": 0.0})).outcome == "promote"
+    assert (
+        judge(evidence([1e-9, 1.01e-9] * 4), POLICY.model_copy(update={"worthwhile": 0.0})).outcome
+        == "promote"
+    )
 
 
 def test_a_change_in_between_is_inconclusive_and_says_what_would_settle_it():
     verdict = judge(evidence(EVEN), POLICY)
     assert verdict.outcome == "inconclusive"
-    assert "These 7 days could show a difference in Brier score of 0.0" in verdict.reasons[0].sentence
+    assert (
+        "These 7 days could show a difference in Brier score of 0.0" in verdict.reasons[0].sentence
+    )
     assert "one of 0.0025 needs about" in verdict.reasons[0].sentence
 
 
 def test_a_gain_that_no_window_of_a_year_would_show_is_said_to_be_out_of_reach():
     verdict = judge(evidence([0.1, -0.1, 0.05, -0.05, 0.1, -0.1, 0.0]), POLICY)
-    assert "no test window of up to 365 days would show one of 0.0025" in verdict.reasons[0].sentence
+    assert (
+        "no test window of up to 365 days would show one of 0.0025" in verdict.reasons[0].sentence
+    )
 
 
 def test_a_refresh_is_promoted_when_nothing_speaks_against_it():
-    policy = POLICY.model_copy(update={"refresh": RefreshRule(worse_by_at_most=0.04, confidence=0.8)})
+    policy = POLICY.model_copy(
+        update={"refresh": RefreshRule(worse_by_at_most=0.04, confidence=0.8)}
+    )
     assert judge(evidence(EVEN, kind="refresh"), policy).outcome == "promote"
     assert judge(evidence(EVEN, kind="change"), policy).outcome == "inconclusive"
 
@@ -132,7 +150,10 @@ def test_a_refresh_that_may_be_worse_than_the_margin_is_inconclusive():
 def test_a_refresh_turns_at_the_margin_in_percent_of_the_champions_value():
     lower = judge(evidence(EVEN, kind="refresh"), POLICY).comparisons[0].improvement.lower
     outcomes = [
-        judge(evidence(EVEN, kind="refresh"), POLICY.model_copy(update={"refresh": RefreshRule(worse_by_at_most=share)})).outcome
+        judge(
+            evidence(EVEN, kind="refresh"),
+            POLICY.model_copy(update={"refresh": RefreshRule(worse_by_at_most=share)}),
+        ).outcome
         for share in (-lower / 0.25 * 0.999, -lower / 0.25 * 1.001)
     ]
     assert outcomes == ["inconclusive", "promote"]
@@ -182,7 +203,10 @@ def test_a_slice_that_is_proven_worse_beyond_its_limit_blocks():
 def test_a_slice_that_is_proven_worse_within_its_limit_warns():
     verdict = judge(evidence([0.1] * 4 + [0.11] * 4, gains_at={"JFK": [-0.01, -0.012] * 4}), POLICY)
     assert verdict.outcome == "promote"
-    assert any("harm is proven, harm beyond 0.03 is not" in sentence for sentence in reasons(verdict, "warn"))
+    assert any(
+        "harm is proven, harm beyond 0.03 is not" in sentence
+        for sentence in reasons(verdict, "warn")
+    )
 
 
 def test_a_slice_that_only_looks_worse_neither_blocks_nor_warns():
@@ -192,10 +216,14 @@ def test_a_slice_that_only_looks_worse_neither_blocks_nor_warns():
 
 
 def test_a_slice_with_too_few_rows_is_said_and_does_not_block():
-    policy = POLICY.model_copy(update={"slices": SliceRule(by=("origin",), min_rows=500, max_worsening=0.001)})
+    policy = POLICY.model_copy(
+        update={"slices": SliceRule(by=("origin",), min_rows=500, max_worsening=0.001)}
+    )
     verdict = judge(evidence([0.05, 0.06] * 3 + [0.05], gains_at={"JFK": [-0.02] * 7}), policy)
     assert verdict.outcome == "promote"
-    assert reasons(verdict, "unknown") == ["2 of 2 values were not judged, fewer than 500 rows or 5 effective days: `JFK`, `LGA`."]
+    assert reasons(verdict, "unknown") == [
+        "2 of 2 values were not judged, fewer than 500 rows or 5 effective days: `JFK`, `LGA`."
+    ]
 
 
 @pytest.mark.parametrize("kind", ["refresh", "change", "first"])
@@ -293,12 +321,24 @@ def test_guardrails_and_slices_share_one_family():
         ({"keys": [[1], *range(699)]}, "found values of the type list"),
         ({"keys": {"a": 1}}, "the keys cannot be judged"),
         ({"groups": [{"day": 1}] * 700}, "the groups cannot be judged"),
-        ({"slices": {"origin": [["JFK"], ["JFK", "LGA"]] * 350}}, "the values of origin cannot be judged"),
-        ({"challenger_scores": ["0.9"] * 700}, "the challenger's scores must be numbers, found values of the type str"),
-        ({"champion_scores": ["0.9", 0.9] * 350}, "the champion's scores must be numbers, found values of the type str"),
+        (
+            {"slices": {"origin": [["JFK"], ["JFK", "LGA"]] * 350}},
+            "the values of origin cannot be judged",
+        ),
+        (
+            {"challenger_scores": ["0.9"] * 700},
+            "the challenger's scores must be numbers, found values of the type str",
+        ),
+        (
+            {"champion_scores": ["0.9", 0.9] * 350},
+            "the champion's scores must be numbers, found values of the type str",
+        ),
         ({"challenger_scores": [10**400] * 700}, "the challenger's scores must be numbers"),
         ({"challenger_scores": [0.5 + 0j] * 700}, "the challenger scores cannot be judged"),
-        ({"challenger_scores": np.ma.masked_all(700)}, "the challenger's scores must be finite, 700 of 700"),
+        (
+            {"challenger_scores": np.ma.masked_all(700)},
+            "the challenger's scores must be finite, 700 of 700",
+        ),
         ({"labels": ["1", "0"] * 350}, "labels must be numbers"),
         (
             {"groups": np.repeat(["1", "2", "3", "4"], 175)},
@@ -337,9 +377,20 @@ def test_what_the_interval_speaks_of_is_said():
     assert "these 7 days, not of next week" in verdict.reasons[-1].sentence
 
 
-@pytest.mark.parametrize(("shift", "says"), [(0.0, ["0.0 % of the test rows change sides of 0.5."]), (0.05, ["100.0 % of the test rows change sides of 0.5."])])
+@pytest.mark.parametrize(
+    ("shift", "says"),
+    [
+        (0.0, ["0.0 % of the test rows change sides of 0.5."]),
+        (0.05, ["100.0 % of the test rows change sides of 0.5."]),
+    ],
+)
 def test_how_many_callers_would_be_told_the_other_thing_is_said(shift, says):
-    found = judge(evidence(GOOD, champion_scores=np.full(700, 0.45), challenger_scores=np.full(700, 0.46 + shift)), POLICY)
+    found = judge(
+        evidence(
+            GOOD, champion_scores=np.full(700, 0.45), challenger_scores=np.full(700, 0.46 + shift)
+        ),
+        POLICY,
+    )
     assert [reason.sentence for reason in found.reasons if reason.rule == "churn"] == says
 
 
@@ -349,7 +400,9 @@ def test_a_score_of_exactly_one_half_is_false_as_in_the_accuracy():
     found = judge(same, policy)
     accuracy = next(one for one in found.comparisons if one.metric == "accuracy")
     assert accuracy.champion == accuracy.challenger
-    assert "0.0 % of the test rows change sides of 0.5." in [reason.sentence for reason in found.reasons]
+    assert "0.0 % of the test rows change sides of 0.5." in [
+        reason.sentence for reason in found.reasons
+    ]
 
 
 def test_a_first_model_changes_no_callers_answer():
@@ -360,7 +413,9 @@ def test_a_first_model_changes_no_callers_answer():
 def test_the_verdict_is_one_value_whatever_machine_asks():
     first, second = judge(evidence(GOOD), POLICY), judge(evidence(GOOD), POLICY)
     assert verdict_digest(first) == verdict_digest(second)
-    assert verdict_digest(first) != verdict_digest(judge(evidence(GOOD), POLICY.model_copy(update={"worthwhile": 0.02})))
+    assert verdict_digest(first) != verdict_digest(
+        judge(evidence(GOOD), POLICY.model_copy(update={"worthwhile": 0.02}))
+    )
     assert canonical_json(first.model_dump(mode="json"))
 
 
@@ -369,13 +424,19 @@ def test_more_days_show_smaller_differences():
     assert smallest_difference(comparison, groups=28) < smallest_difference(comparison) / 1.9
     needed = more_groups_needed(comparison, 0.008)
     assert needed is not None
-    assert smallest_difference(comparison, groups=7 + needed) <= 0.008 < smallest_difference(comparison, groups=6 + needed)
+    assert (
+        smallest_difference(comparison, groups=7 + needed)
+        <= 0.008
+        < smallest_difference(comparison, groups=6 + needed)
+    )
     assert more_groups_needed(comparison, 1.0) == 0
     assert more_groups_needed(comparison, 0) is None
 
 
 def a_schema(outputs=("probability",), **changed) -> ModelSchema:
-    feature = Feature(name="distance", type="number", minimum=0, maximum=100).model_copy(update=changed)
+    feature = Feature(name="distance", type="number", minimum=0, maximum=100).model_copy(
+        update=changed
+    )
     return ModelSchema(features=(feature,), outputs=tuple(Output(name=name) for name in outputs))
 
 

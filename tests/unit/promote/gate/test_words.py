@@ -11,7 +11,9 @@ from retrain.contract import Comparison, Interval
 DIGEST = "sha256:" + "0" * 64
 
 
-def a_comparison(estimate=0.013, lower=0.006, upper=0.019, *, metric="log_loss", where="all rows", rows=52310) -> Comparison:
+def a_comparison(
+    estimate=0.013, lower=0.006, upper=0.019, *, metric="log_loss", where="all rows", rows=52310
+) -> Comparison:
     return Comparison(
         metric=metric,
         where=where,
@@ -57,7 +59,10 @@ def test_a_difference_is_said_with_the_decimals_that_its_interval_deserves(inter
 
 
 def test_the_sentence_names_both_versions_and_the_deciding_reason():
-    assert sentence(a_verdict()) == "flight-delay v8 against v7 (change): promote. Log loss improves: better."
+    assert (
+        sentence(a_verdict())
+        == "flight-delay v8 against v7 (change): promote. Log loss improves: better."
+    )
     assert "against the training rate" in sentence(a_verdict(champion=None))
     assert "keep the champion" in sentence(a_verdict(outcome="keep"))
 
@@ -71,7 +76,12 @@ def test_the_table_has_whole_metrics_first_then_slices_that_got_worse_first():
             a_comparison(-0.02, -0.03, -0.01, where="origin = LGA"),
         )
     )
-    assert [line.split(" | ")[0] for line in found.splitlines()[2:]] == ["| all rows", "| all rows", "| `origin = LGA`", "| `origin = JFK`"]
+    assert [line.split(" | ")[0] for line in found.splitlines()[2:]] == [
+        "| all rows",
+        "| all rows",
+        "| `origin = LGA`",
+        "| `origin = JFK`",
+    ]
     assert "[0.006, 0.019]" in found
     assert "52,310" in found
 
@@ -81,9 +91,15 @@ def test_a_verdict_without_figures_has_no_table():
     assert "Holm" not in explanation(a_verdict())
 
 
-@pytest.mark.parametrize("value", ["a|b", "`x`", "@acme/all", "<b>x</b>", "line\nbreak", "[x](http://evil)", "x" * 500])
+@pytest.mark.parametrize(
+    "value", ["a|b", "`x`", "@acme/all", "<b>x</b>", "line\nbreak", "[x](http://evil)", "x" * 500]
+)
 def test_values_from_the_data_stay_text_in_markdown(value):
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(table(a_verdict(a_comparison(where=f"origin = {value}"))))
+    html = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable("table")
+        .render(table(a_verdict(a_comparison(where=f"origin = {value}"))))
+    )
     assert html.count("<tr>") == 2
     assert html.count("<td>") == 9
     assert "<b>" not in html
@@ -92,12 +108,19 @@ def test_values_from_the_data_stay_text_in_markdown(value):
 
 
 def test_reasons_keep_their_order_and_blocks_stand_out():
-    assert reasons(a_verdict()).splitlines() == ["- ✓ change: Log loss improves: better.", "- ✗ **slice origin**: worse where `origin = JFK`."]
+    assert reasons(a_verdict()).splitlines() == [
+        "- ✓ change: Log loss improves: better.",
+        "- ✗ **slice origin**: worse where `origin = JFK`.",
+    ]
 
 
-@pytest.mark.parametrize("where", ["origin = JFK", "origin = $x$ $", "origin = żółć 雪 \x07", "origin = " + "x" * 500])
+@pytest.mark.parametrize(
+    "where", ["origin = JFK", "origin = $x$ $", "origin = żółć 雪 \x07", "origin = " + "x" * 500]
+)
 def test_the_picture_can_be_drawn_whatever_the_values_are(where):
-    assert interval_plot(a_verdict(a_comparison(), a_comparison(where=where))).startswith(b"\x89PNG")
+    assert interval_plot(a_verdict(a_comparison(), a_comparison(where=where))).startswith(
+        b"\x89PNG"
+    )
 
 
 def test_the_picture_of_a_verdict_without_figures_says_so():

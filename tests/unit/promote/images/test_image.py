@@ -24,14 +24,23 @@ from promote.images.image import (
     build_image,
     read_model_layer,
 )
-from retrain.contract import Feature, ModelCard, ModelSchema, Output, canonical_json, digest_of_bytes
+from retrain.contract import (
+    Feature,
+    ModelCard,
+    ModelSchema,
+    Output,
+    canonical_json,
+    digest_of_bytes,
+)
 
 SNAPSHOT_ID = "sha256:" + "5" * 64
 
 
 def model_folder(onnx: bytes = b"the fitted model" * 9000) -> dict[str, bytes]:
     """A folder as retrain writes it; the default is larger than one stored block."""
-    schema = ModelSchema(features=(Feature(name="carrier", type="category"),), outputs=(Output(name="probability"),))
+    schema = ModelSchema(
+        features=(Feature(name="carrier", type="category"),), outputs=(Output(name="probability"),)
+    )
     card = ModelCard(
         model="flight-delay",
         task="binary_classification",
@@ -56,8 +65,18 @@ def base_image(**changes: object) -> BaseImage:
     content = canonical_json(config)
     manifest = {
         "schemaVersion": 2,
-        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": digest_of_bytes(content), "size": len(content)},
-        "layers": [{"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": "sha256:" + "2" * 64, "size": 10}],
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "digest": digest_of_bytes(content),
+            "size": len(content),
+        },
+        "layers": [
+            {
+                "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                "digest": "sha256:" + "2" * 64,
+                "size": 10,
+            }
+        ],
     }
     return BaseImage(canonical_json(manifest | changes), content)
 
@@ -68,10 +87,17 @@ def manifest_of(image: Image) -> dict[str, Any]:
 
 def test_the_digest_is_a_constant_of_the_folder() -> None:
     folder = {
-        "model.json": b'{"files":{"model.onnx":"' + digest_of_bytes(b"weights").encode() + b'"},"snapshot_id":"' + SNAPSHOT_ID.encode() + b'"}',
+        "model.json": b'{"files":{"model.onnx":"'
+        + digest_of_bytes(b"weights").encode()
+        + b'"},"snapshot_id":"'
+        + SNAPSHOT_ID.encode()
+        + b'"}',
         "model.onnx": b"weights",
     }
-    assert build_image(folder).digest == "sha256:c8969042c81abdca53f4cbc460b2887fa7f3330a0bc5d0514bc550b63c9279c3"
+    assert (
+        build_image(folder).digest
+        == "sha256:c8969042c81abdca53f4cbc460b2887fa7f3330a0bc5d0514bc550b63c9279c3"
+    )
 
 
 def test_the_order_of_the_files_does_not_count() -> None:
@@ -80,14 +106,20 @@ def test_the_order_of_the_files_does_not_count() -> None:
 
 
 def test_other_bytes_of_the_model_or_another_base_make_another_image() -> None:
-    images = [build_image(model_folder()), build_image(model_folder(b"other")), build_image(model_folder(), base=base_image())]
+    images = [
+        build_image(model_folder()),
+        build_image(model_folder(b"other")),
+        build_image(model_folder(), base=base_image()),
+    ]
     assert len({image.digest for image in images}) == 3
 
 
 def test_the_layer_is_a_plain_tar_with_fixed_modes_owners_and_times() -> None:
     layer = build_image(model_folder()).model_layer.content
     with tarfile.open(fileobj=io.BytesIO(gzip.decompress(layer)), mode="r:") as archive:
-        members = [(m.name, m.mode, m.uid, m.gid, m.uname, m.gname, m.mtime, m.isreg()) for m in archive]
+        members = [
+            (m.name, m.mode, m.uid, m.gid, m.uname, m.gname, m.mtime, m.isreg()) for m in archive
+        ]
     assert members == [
         ("model", 0o755, 0, 0, "", "", 0, False),
         ("model/model.json", 0o644, 0, 0, "", "", 0, True),
@@ -104,20 +136,34 @@ def test_the_manifest_describes_its_blobs_and_the_config_the_uncompressed_layer(
     manifest, config = manifest_of(image), json.loads(image.config.content)
     assert manifest["mediaType"] == MANIFEST_TYPE
     assert manifest["config"]["digest"] == digest_of_bytes(image.config.content)
-    assert manifest["layers"] == [{"mediaType": LAYER_TYPE, "digest": digest_of_bytes(image.model_layer.content), "size": len(image.model_layer.content)}]
-    assert config["rootfs"]["diff_ids"] == [digest_of_bytes(gzip.decompress(image.model_layer.content))]
+    assert manifest["layers"] == [
+        {
+            "mediaType": LAYER_TYPE,
+            "digest": digest_of_bytes(image.model_layer.content),
+            "size": len(image.model_layer.content),
+        }
+    ]
+    assert config["rootfs"]["diff_ids"] == [
+        digest_of_bytes(gzip.decompress(image.model_layer.content))
+    ]
 
 
 def test_the_only_labels_are_model_digest_and_snapshot() -> None:
     folder = model_folder()
     labels = json.loads(build_image(folder).config.content)["config"]["Labels"]
-    assert labels == {MODEL_DIGEST_LABEL: digest_of_bytes(folder["model.json"]), SNAPSHOT_LABEL: SNAPSHOT_ID}
+    assert labels == {
+        MODEL_DIGEST_LABEL: digest_of_bytes(folder["model.json"]),
+        SNAPSHOT_LABEL: SNAPSHOT_ID,
+    }
 
 
 def test_a_base_keeps_its_layers_settings_and_platform_below_ours() -> None:
     image = build_image(model_folder(), base=base_image())
     manifest, config = manifest_of(image), json.loads(image.config.content)
-    assert [layer["digest"] for layer in manifest["layers"]] == ["sha256:" + "2" * 64, image.model_layer.digest]
+    assert [layer["digest"] for layer in manifest["layers"]] == [
+        "sha256:" + "2" * 64,
+        image.model_layer.digest,
+    ]
     assert {layer["mediaType"] for layer in manifest["layers"]} == {LAYER_TYPE}
     assert config["architecture"] == "arm64"
     assert config["config"]["User"] == "65532"
@@ -126,8 +172,17 @@ def test_a_base_keeps_its_layers_settings_and_platform_below_ours() -> None:
 
 
 def test_a_base_without_settings_or_history_is_accepted() -> None:
-    config = canonical_json({"architecture": "amd64", "os": "linux", "config": None, "rootfs": {"type": "layers", "diff_ids": []}})
-    manifest = canonical_json({"schemaVersion": 2, "config": {"digest": digest_of_bytes(config)}, "layers": []})
+    config = canonical_json(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": None,
+            "rootfs": {"type": "layers", "diff_ids": []},
+        }
+    )
+    manifest = canonical_json(
+        {"schemaVersion": 2, "config": {"digest": digest_of_bytes(config)}, "layers": []}
+    )
     assert build_image(model_folder(), base=BaseImage(manifest, config)).base_layers == ()
 
 
@@ -140,7 +195,12 @@ def test_a_base_without_settings_or_history_is_accepted() -> None:
         (BaseImage(base_image().manifest, b"{}"), "configuration should be"),
         (base_image(config=None), "one platform"),
         (base_image(layers=[]), "another number"),
-        (base_image(layers=[{"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}]), "may not be copied"),
+        (
+            base_image(
+                layers=[{"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}]
+            ),
+            "may not be copied",
+        ),
         (base_image(layers=[{"mediaType": LAYER_TYPE, "size": 1}]), "may not be copied"),
     ],
 )
@@ -163,7 +223,23 @@ def test_a_folder_that_is_not_what_its_card_says_is_refused() -> None:
             build_image(broken)
 
 
-@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "a/b", "..", ".", "", ".hidden", "-rf", "model.onnx\n", "a\0b", "ü", "x" * 81])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil",
+        "/etc/passwd",
+        "a/b",
+        "..",
+        ".",
+        "",
+        ".hidden",
+        "-rf",
+        "model.onnx\n",
+        "a\0b",
+        "ü",
+        "x" * 81,
+    ],
+)
 def test_a_file_name_that_could_leave_the_folder_is_refused(name: str) -> None:
     card = {"files": {name: digest_of_bytes(b"x")}, "snapshot_id": SNAPSHOT_ID}
     with pytest.raises(InvalidName):
@@ -205,7 +281,11 @@ def test_a_layer_that_is_not_ours_is_refused(layer: bytes) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from([0, 1, 65534, 65535, 65536, 131070, 131071]), st.binary(min_size=1, max_size=8))
-def test_a_stored_gzip_is_read_back_by_zlib_at_every_block_boundary(length: int, pattern: bytes) -> None:
+@given(
+    st.sampled_from([0, 1, 65534, 65535, 65536, 131070, 131071]), st.binary(min_size=1, max_size=8)
+)
+def test_a_stored_gzip_is_read_back_by_zlib_at_every_block_boundary(
+    length: int, pattern: bytes
+) -> None:
     content = (pattern * (length // len(pattern) + 1))[:length]
     assert gzip.decompress(_stored_gzip(content)) == content

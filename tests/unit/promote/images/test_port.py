@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from promote.errors import ImageFolderFull, ImageFolderUnwritable, ImageRegistryUnavailable, InvalidImage, InvalidName, UnsupportedRegistry
+from promote.errors import (
+    ImageFolderFull,
+    ImageFolderUnwritable,
+    ImageRegistryUnavailable,
+    InvalidImage,
+    InvalidName,
+    UnsupportedRegistry,
+)
 from promote.images import layout as image_layout
 from promote.images.image import Image, build_image
 from promote.images.layout import LayoutRegistry
@@ -21,7 +28,15 @@ REPOSITORY = "ratchet/flight-delay"
 
 def image_of(onnx: bytes) -> Image:
     return build_image(
-        {"model.onnx": onnx, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(onnx)}, "snapshot_id": digest_of_bytes(b"")})}
+        {
+            "model.onnx": onnx,
+            "model.json": canonical_json(
+                {
+                    "files": {"model.onnx": digest_of_bytes(onnx)},
+                    "snapshot_id": digest_of_bytes(b""),
+                }
+            ),
+        }
     )
 
 
@@ -39,7 +54,11 @@ def layout(tmp_path: Path) -> Path:
 
 
 def content_of(layout: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(layout)): path.read_bytes() for path in sorted(layout.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(layout)): path.read_bytes()
+        for path in sorted(layout.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(
@@ -89,7 +108,13 @@ def test_a_folder_has_the_empty_base_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["ratchet/serving", "ratchet/serving:v1", "https://registry.example/ratchet/serving:v1", "registry.example:5000/serving@" + DIGEST]
+    "base",
+    [
+        "ratchet/serving",
+        "ratchet/serving:v1",
+        "https://registry.example/ratchet/serving:v1",
+        "registry.example:5000/serving@" + DIGEST,
+    ],
 )
 def test_a_base_is_named_by_its_digest(base: str) -> None:
     with pytest.raises(InvalidName):
@@ -97,21 +122,37 @@ def test_a_base_is_named_by_its_digest(base: str) -> None:
 
 
 def test_a_release_names_an_image_as_the_cluster_pulls_it() -> None:
-    assert open_image_registry("oci-layout:/srv").reference("ratchet/a", DIGEST) == f"ratchet/a@{DIGEST}"
-    assert open_image_registry("http://127.0.0.1:5000/teams/one").reference("ratchet/a", DIGEST) == f"127.0.0.1:5000/teams/one/ratchet/a@{DIGEST}"
     assert (
-        open_image_registry("http://127.0.0.1:5000", pull_host="registry.local:5000").reference("ratchet/a", DIGEST)
+        open_image_registry("oci-layout:/srv").reference("ratchet/a", DIGEST)
+        == f"ratchet/a@{DIGEST}"
+    )
+    assert (
+        open_image_registry("http://127.0.0.1:5000/teams/one").reference("ratchet/a", DIGEST)
+        == f"127.0.0.1:5000/teams/one/ratchet/a@{DIGEST}"
+    )
+    assert (
+        open_image_registry("http://127.0.0.1:5000", pull_host="registry.local:5000").reference(
+            "ratchet/a", DIGEST
+        )
         == f"registry.local:5000/ratchet/a@{DIGEST}"
     )
 
 
 def test_the_folder_is_an_oci_layout(registry: LayoutRegistry, layout: Path) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v8-0123456789ab")
-    blobs = {f"blobs/sha256/{blob.digest[7:]}": blob.content for blob in (IMAGE.manifest, IMAGE.config, IMAGE.model_layer)}
+    blobs = {
+        f"blobs/sha256/{blob.digest[7:]}": blob.content
+        for blob in (IMAGE.manifest, IMAGE.config, IMAGE.model_layer)
+    }
     found = content_of(layout)
     index = json.loads(found.pop("index.json"))
     assert found == {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', **blobs}
-    assert index["manifests"] == [{**IMAGE.manifest.descriptor, "annotations": {"org.opencontainers.image.ref.name": "v8-0123456789ab"}}]
+    assert index["manifests"] == [
+        {
+            **IMAGE.manifest.descriptor,
+            "annotations": {"org.opencontainers.image.ref.name": "v8-0123456789ab"},
+        }
+    ]
 
 
 def test_everybody_may_read_what_was_written(registry: LayoutRegistry, layout: Path) -> None:
@@ -127,14 +168,25 @@ def test_a_blob_that_is_there_is_not_written_again(registry: LayoutRegistry, lay
     assert (layer.stat().st_ino, layer.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-@pytest.mark.parametrize("blob", [IMAGE.manifest, IMAGE.config, IMAGE.model_layer], ids=["manifest", "config", "layer"])
+@pytest.mark.parametrize(
+    "blob", [IMAGE.manifest, IMAGE.config, IMAGE.model_layer], ids=["manifest", "config", "layer"]
+)
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "gone", "emptied"])
-def test_a_damaged_image_is_not_found_not_read_and_mended_by_the_next_push(registry: LayoutRegistry, layout: Path, blob: object, damage: str) -> None:
+def test_a_damaged_image_is_not_found_not_read_and_mended_by_the_next_push(
+    registry: LayoutRegistry, layout: Path, blob: object, damage: str
+) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     whole = content_of(layout)
     path = layout / "blobs" / "sha256" / blob.digest[7:]
     content = path.read_bytes()
-    path.write_bytes({"flipped": content[:-1] + bytes([content[-1] ^ 1]), "truncated": content[:-1], "gone": b"", "emptied": b""}[damage])
+    path.write_bytes(
+        {
+            "flipped": content[:-1] + bytes([content[-1] ^ 1]),
+            "truncated": content[:-1],
+            "gone": b"",
+            "emptied": b"",
+        }[damage]
+    )
     if damage == "gone":
         path.unlink()
     assert registry.find(REPOSITORY, "v1") is None
@@ -145,33 +197,76 @@ def test_a_damaged_image_is_not_found_not_read_and_mended_by_the_next_push(regis
     assert content_of(layout) == whole
 
 
-def test_a_tag_that_names_a_damaged_image_may_be_written_again(registry: LayoutRegistry, layout: Path) -> None:
+def test_a_tag_that_names_a_damaged_image_may_be_written_again(
+    registry: LayoutRegistry, layout: Path
+) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     (layout / "blobs" / "sha256" / IMAGE.digest[7:]).unlink()
-    assert registry.push(REPOSITORY, image_of(b"on another base"), tag="v1") == registry.find(REPOSITORY, "v1")
+    assert registry.push(REPOSITORY, image_of(b"on another base"), tag="v1") == registry.find(
+        REPOSITORY, "v1"
+    )
 
 
 def test_other_entries_of_the_index_stay(registry: LayoutRegistry, layout: Path) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     index = json.loads((layout / "index.json").read_bytes())
-    foreign = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest_of_bytes(b"base"), "size": 4}
-    (layout / "index.json").write_text(json.dumps({**index, "manifests": [foreign, *index["manifests"]], "annotations": {"kept": "yes"}}))
+    foreign = {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest_of_bytes(b"base"),
+        "size": 4,
+    }
+    (layout / "index.json").write_text(
+        json.dumps(
+            {**index, "manifests": [foreign, *index["manifests"]], "annotations": {"kept": "yes"}}
+        )
+    )
     registry.push(REPOSITORY, image_of(b"two"), tag="v2")
     index = json.loads((layout / "index.json").read_bytes())
-    assert (index["manifests"][0], index["annotations"], len(index["manifests"])) == (foreign, {"kept": "yes"}, 3)
+    assert (index["manifests"][0], index["annotations"], len(index["manifests"])) == (
+        foreign,
+        {"kept": "yes"},
+        3,
+    )
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"manifests":{}}', b'{"manifests":[1]}', b'{"manifests":[{"digest":"../x"}]}'])
-def test_an_unreadable_index_is_an_error_never_an_absence(registry: LayoutRegistry, layout: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"manifests":{}}',
+        b'{"manifests":[1]}',
+        b'{"manifests":[{"digest":"../x"}]}',
+    ],
+)
+def test_an_unreadable_index_is_an_error_never_an_absence(
+    registry: LayoutRegistry, layout: Path, content: bytes
+) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     (layout / "index.json").write_bytes(content)
-    for act in (lambda: registry.find(REPOSITORY, "v1"), lambda: registry.push(REPOSITORY, IMAGE, tag="v1")):
+    for act in (
+        lambda: registry.find(REPOSITORY, "v1"),
+        lambda: registry.push(REPOSITORY, IMAGE, tag="v1"),
+    ):
         with pytest.raises(InvalidImage, match=r"index\.json is not .*Remove the file"):
             act()
 
 
-@pytest.mark.parametrize("content", [b"not json", b"[]", b'{"layers":[]}', b'{"layers":[{"digest":"x"}],"config":{}}', b'{"layers":null}'])
-def test_a_digest_that_is_no_image_is_not_read(registry: LayoutRegistry, layout: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not json",
+        b"[]",
+        b'{"layers":[]}',
+        b'{"layers":[{"digest":"x"}],"config":{}}',
+        b'{"layers":null}',
+    ],
+)
+def test_a_digest_that_is_no_image_is_not_read(
+    registry: LayoutRegistry, layout: Path, content: bytes
+) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     (layout / "blobs" / "sha256" / digest_of_bytes(content)[7:]).write_bytes(content)
     with pytest.raises(InvalidImage, match="is not a"):
@@ -193,9 +288,14 @@ def test_what_a_killed_push_left_is_removed(registry: LayoutRegistry, layout: Pa
     assert not list(layout.glob(".unfinished*"))
 
 
-def test_a_folder_that_another_push_holds_is_an_outage_that_names_it(registry: LayoutRegistry, layout: Path) -> None:
+def test_a_folder_that_another_push_holds_is_an_outage_that_names_it(
+    registry: LayoutRegistry, layout: Path
+) -> None:
     layout.mkdir(parents=True)
-    with image_layout._locked(layout, 0), pytest.raises(ImageRegistryUnavailable, match=f"has been writing {layout} for over 0.1 s"):
+    with (
+        image_layout._locked(layout, 0),
+        pytest.raises(ImageRegistryUnavailable, match=f"has been writing {layout} for over 0.1 s"),
+    ):
         registry.push(REPOSITORY, IMAGE, tag="v1")
     assert registry.push(REPOSITORY, IMAGE, tag="v1") == IMAGE.digest
 
@@ -209,7 +309,9 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing_half_written(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(ImageFolderFull, match=f"cannot write an image to {layout}: .*Free space"):
+        with pytest.raises(
+            ImageFolderFull, match=f"cannot write an image to {layout}: .*Free space"
+        ):
             registry.push(REPOSITORY, IMAGE, tag="v1")
     assert content_of(layout) == {}
     assert registry.find(REPOSITORY, "v1") is None
@@ -219,13 +321,18 @@ def test_a_full_disk_names_the_folder_and_leaves_nothing_half_written(
 def test_a_folder_that_cannot_be_made_names_itself_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file in the way")
     registry = LayoutRegistry(tmp_path / "images")
-    with pytest.raises(ImageFolderUnwritable, match=f"{tmp_path}/images/.*set PROMOTE_IMAGES to another folder"):
+    with pytest.raises(
+        ImageFolderUnwritable, match=f"{tmp_path}/images/.*set PROMOTE_IMAGES to another folder"
+    ):
         registry.push(REPOSITORY, IMAGE, tag="v1")
 
 
 def test_a_folder_that_cannot_be_read_is_an_outage_not_an_absence(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file in the way")
     registry = LayoutRegistry(tmp_path / "images")
-    for act in (lambda: registry.find(REPOSITORY, "v1"), lambda: registry.model_folder(REPOSITORY, IMAGE.digest)):
+    for act in (
+        lambda: registry.find(REPOSITORY, "v1"),
+        lambda: registry.model_folder(REPOSITORY, IMAGE.digest),
+    ):
         with pytest.raises(ImageRegistryUnavailable, match="cannot read the images in"):
             act()

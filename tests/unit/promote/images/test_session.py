@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promote.errors import ImageRegistryBusy, ImageRegistryLoginRefused, ImageRegistryRefused, ImageRegistryUnavailable, PromoteError
+from promote.errors import (
+    ImageRegistryBusy,
+    ImageRegistryLoginRefused,
+    ImageRegistryRefused,
+    ImageRegistryUnavailable,
+    PromoteError,
+)
 from promote.images.content import BaseSource
 from promote.images.http import HttpRegistry
 from promote.images.image import build_image
@@ -27,12 +33,23 @@ Answer = Callable[[httpx2.Request], httpx2.Response]
 class Talk:
     """A session with a registry that answers by a list, or by a function; waits are kept."""
 
-    def __init__(self, answers: list[httpx2.Response | Exception] | Answer, *, url: str = "https://registry.example", has_login: bool = True) -> None:
+    def __init__(
+        self,
+        answers: list[httpx2.Response | Exception] | Answer,
+        *,
+        url: str = "https://registry.example",
+        has_login: bool = True,
+    ) -> None:
         self.requests: list[httpx2.Request] = []
         self.waits: list[float] = []
         self._answers = answers
         credentials = (lambda: ("promote", SECRET)) if has_login else None
-        self.session = RegistrySession(url, credentials=credentials, transport=httpx2.MockTransport(self._answer), sleep=self.waits.append)
+        self.session = RegistrySession(
+            url,
+            credentials=credentials,
+            transport=httpx2.MockTransport(self._answer),
+            sleep=self.waits.append,
+        )
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         request.read()
@@ -56,7 +73,16 @@ def challenge(kind: str) -> httpx2.Response:
     return httpx2.Response(401, headers={"WWW-Authenticate": kind})
 
 
-@pytest.mark.parametrize("fault", [httpx2.Response(500), httpx2.Response(503), too_many("0"), httpx2.ReadError("cut"), httpx2.ConnectTimeout("slow")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        httpx2.Response(500),
+        httpx2.Response(503),
+        too_many("0"),
+        httpx2.ReadError("cut"),
+        httpx2.ConnectTimeout("slow"),
+    ],
+)
 def test_a_fault_that_passes_is_waited_out(fault: httpx2.Response | Exception) -> None:
     talk = Talk([fault, fault, httpx2.Response(200, content=b"well")])
     assert talk.get().content == b"well"
@@ -67,15 +93,25 @@ def test_a_fault_that_passes_is_waited_out(fault: httpx2.Response | Exception) -
     ("answer", "error"),
     [(500, ImageRegistryUnavailable), (504, ImageRegistryUnavailable), (429, ImageRegistryBusy)],
 )
-def test_a_fault_that_stays_is_an_outage_after_five_tries(answer: int, error: type[PromoteError]) -> None:
-    talk = Talk(lambda _: httpx2.Response(answer, json={"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}))
-    with pytest.raises(error, match=r"registry\.example.*GET /v2/a/manifests/v1 with .*TOOMANYREQUESTS slow down"):
+def test_a_fault_that_stays_is_an_outage_after_five_tries(
+    answer: int, error: type[PromoteError]
+) -> None:
+    talk = Talk(
+        lambda _: httpx2.Response(
+            answer, json={"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}
+        )
+    )
+    with pytest.raises(
+        error, match=r"registry\.example.*GET /v2/a/manifests/v1 with .*TOOMANYREQUESTS slow down"
+    ):
         talk.get()
     assert (len(talk.requests), len(talk.waits)) == (5, 4)
 
 
 def test_the_registry_says_how_long_to_wait() -> None:
-    talk = Talk([too_many("7"), httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200)])
+    talk = Talk(
+        [too_many("7"), httpx2.Response(503, headers={"Retry-After": "3"}), httpx2.Response(200)]
+    )
     talk.get()
     assert talk.waits == [7, 3]
 
@@ -89,12 +125,16 @@ def test_nobody_waits_for_minutes() -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 301])
 def test_a_refusal_is_not_asked_twice_and_carries_the_registrys_words(status: int) -> None:
-    talk = Talk([httpx2.Response(status, json={"errors": [{"code": "DENIED", "message": "not yours"}]})])
+    talk = Talk(
+        [httpx2.Response(status, json={"errors": [{"code": "DENIED", "message": "not yours"}]})]
+    )
     with pytest.raises(ImageRegistryRefused, match="DENIED not yours"):
         talk.get()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>proxy", b"[]", b'{"errors": {}}', b"\xff\xfe", b'{"errors":[1]}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>proxy", b"[]", b'{"errors": {}}', b"\xff\xfe", b'{"errors":[1]}']
+)
 def test_an_error_page_that_is_no_registrys_is_told_short(content: bytes) -> None:
     with pytest.raises(ImageRegistryRefused, match="with 403"):
         Talk([httpx2.Response(403, content=content * 1000)]).get()
@@ -113,21 +153,37 @@ def test_a_login_is_shown_when_asked_for_and_then_every_time() -> None:
     talk = Talk([challenge('Basic realm="x"'), httpx2.Response(200), httpx2.Response(200)])
     talk.get()
     talk.get()
-    assert [("authorization" in request.headers) for request in talk.requests] == [False, True, True]
+    assert [("authorization" in request.headers) for request in talk.requests] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_token_is_asked_of_the_server_that_the_registry_names_with_its_scopes() -> None:
     kind = 'Bearer realm="https://tokens.example/token?x=1",service="the registry",scope="repository:a:pull,push repository:b:pull"'
-    talk = Talk([challenge(kind), httpx2.Response(200, json={"access_token": "abc"}), httpx2.Response(200)])
+    talk = Talk(
+        [challenge(kind), httpx2.Response(200, json={"access_token": "abc"}), httpx2.Response(200)]
+    )
     talk.get()
     asked = talk.requests[1]
-    assert (asked.url.host, asked.url.path, asked.url.params.get_list("scope")) == ("tokens.example", "/token", ["repository:a:pull,push", "repository:b:pull"])
+    assert (asked.url.host, asked.url.path, asked.url.params.get_list("scope")) == (
+        "tokens.example",
+        "/token",
+        ["repository:a:pull,push", "repository:b:pull"],
+    )
     assert (asked.url.params["x"], asked.url.params["service"]) == ("1", "the registry")
     assert talk.requests[2].headers["authorization"] == "Bearer abc"
 
 
 @pytest.mark.parametrize(
-    "answer", [httpx2.Response(401), httpx2.Response(200, json={}), httpx2.Response(200, content=b"hm"), httpx2.Response(200, json={"token": 1})]
+    "answer",
+    [
+        httpx2.Response(401),
+        httpx2.Response(200, json={}),
+        httpx2.Response(200, content=b"hm"),
+        httpx2.Response(200, json={"token": 1}),
+    ],
 )
 def test_a_token_server_that_gives_none_is_a_refused_login(answer: httpx2.Response) -> None:
     with pytest.raises(ImageRegistryLoginRefused, match=r"tokens\.example"):
@@ -135,7 +191,13 @@ def test_a_token_server_that_gives_none_is_a_refused_login(answer: httpx2.Respon
 
 
 def test_a_token_server_that_is_down_is_an_outage() -> None:
-    talk = Talk(lambda request: httpx2.Response(503) if request.url.host == "tokens.example" else challenge('Bearer realm="https://tokens.example/t"'))
+    talk = Talk(
+        lambda request: (
+            httpx2.Response(503)
+            if request.url.host == "tokens.example"
+            else challenge('Bearer realm="https://tokens.example/t"')
+        )
+    )
     with pytest.raises(ImageRegistryUnavailable, match=r"tokens\.example answered 503"):
         talk.get()
 
@@ -150,11 +212,25 @@ def test_a_login_does_not_go_over_plain_http_when_the_registry_does_not(realm: s
 
 def test_a_login_follows_no_redirect_and_no_upload_address_to_another_host() -> None:
     elsewhere = httpx2.Response(307, headers={"Location": "https://storage.example/blob"})
-    talk = Talk([challenge("Basic"), httpx2.Response(200), elsewhere, httpx2.Response(200, content=b"blob"), httpx2.Response(202)])
+    talk = Talk(
+        [
+            challenge("Basic"),
+            httpx2.Response(200),
+            elsewhere,
+            httpx2.Response(200, content=b"blob"),
+            httpx2.Response(202),
+        ]
+    )
     talk.get()
     assert talk.get("/v2/a/blobs/x").content == b"blob"
     talk.session.send("PATCH", "https://storage.example/upload", answers={202}, content=b"x")
-    assert [request.headers.get("authorization", "")[:5] for request in talk.requests] == ["", "Basic", "Basic", "", ""]
+    assert [request.headers.get("authorization", "")[:5] for request in talk.requests] == [
+        "",
+        "Basic",
+        "Basic",
+        "",
+        "",
+    ]
 
 
 def test_a_download_that_was_cut_begins_anew() -> None:
@@ -164,7 +240,9 @@ def test_a_download_that_was_cut_begins_anew() -> None:
             raise httpx2.ReadError("cut")
 
     file = io.BytesIO()
-    Talk([httpx2.Response(200, stream=Cut()), httpx2.Response(200, content=b"whole")]).session.send("GET", "/v2/a/blobs/x", answers={200}, into=file)
+    Talk([httpx2.Response(200, stream=Cut()), httpx2.Response(200, content=b"whole")]).session.send(
+        "GET", "/v2/a/blobs/x", answers={200}, into=file
+    )
     assert file.getvalue() == b"whole"
 
 
@@ -177,13 +255,17 @@ class Resuming:
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         at = {"Location": "/v2/a/blobs/uploads/1?state=x"}
         if request.method == "HEAD":
-            return httpx2.Response(200 if request.url.path.rpartition("/")[2] in self.blobs else 404)
+            return httpx2.Response(
+                200 if request.url.path.rpartition("/")[2] in self.blobs else 404
+            )
         if request.method == "POST":
             self.begun, self.received = self.begun + 1, b""
             return httpx2.Response(202, headers=at)
         if request.method == "PUT":
             digest = request.url.params["digest"]
-            self.blobs |= {digest: self.received} if digest_of_bytes(self.received) == digest else {}
+            self.blobs |= (
+                {digest: self.received} if digest_of_bytes(self.received) == digest else {}
+            )
             assert request.url.params["state"] == "x"
             return httpx2.Response(201 if digest in self.blobs else 400)
         if request.method == "PATCH":
@@ -191,15 +273,26 @@ class Resuming:
             if start != len(self.received):
                 return httpx2.Response(416, headers=at)
             if self._cuts:
-                self.received = b"" if self._forgets else self.received + request.content[: self._cuts.pop(0)]
+                self.received = (
+                    b"" if self._forgets else self.received + request.content[: self._cuts.pop(0)]
+                )
                 raise httpx2.WriteError("cut")
             self.received += request.content
         status = 202 if request.method == "PATCH" else 404 if self._forgets else 204
-        return httpx2.Response(status, headers={**at, "Range": f"0-{max(len(self.received) - 1, 0)}"})
+        return httpx2.Response(
+            status, headers={**at, "Range": f"0-{max(len(self.received) - 1, 0)}"}
+        )
 
 
 ONNX = bytes(range(256)) * 40
-IMAGE = build_image({"model.onnx": ONNX, "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")})})
+IMAGE = build_image(
+    {
+        "model.onnx": ONNX,
+        "model.json": canonical_json(
+            {"files": {"model.onnx": digest_of_bytes(ONNX)}, "snapshot_id": digest_of_bytes(b"")}
+        ),
+    }
+)
 
 
 @pytest.mark.parametrize("cuts", [[], [0], [1], [2], [500], [999, 1], [1000, 0, 500], [3, 3, 3, 3]])
@@ -234,7 +327,11 @@ def test_a_registry_without_the_digest_header_is_believed_by_the_manifests_bytes
 
 def test_a_registry_that_names_a_digest_and_gives_other_bytes_is_not_believed() -> None:
     headers = {"Docker-Content-Digest": digest_of_bytes(b"other")}
-    registry = HttpRegistry(Talk(lambda _: httpx2.Response(200, content=IMAGE.manifest.content, headers=headers)).session)
+    registry = HttpRegistry(
+        Talk(
+            lambda _: httpx2.Response(200, content=IMAGE.manifest.content, headers=headers)
+        ).session
+    )
     with pytest.raises(PromoteError, match=r"should be .* and is"):
         registry.find("a", "v1")
 
@@ -248,23 +345,51 @@ def test_a_website_that_has_nothing_is_not_a_registry_that_lacks_an_image() -> N
 @pytest.mark.parametrize("location", ["", "http://[", "ftp://x/y", "http://x:y/"])
 def test_an_upload_address_that_is_none_is_an_error_of_ours(location: str) -> None:
     headers = {"Location": location} if location else {}
-    talk = Talk(lambda request: httpx2.Response(404) if request.method == "HEAD" else httpx2.Response(202, headers=headers))
+    talk = Talk(
+        lambda request: (
+            httpx2.Response(404)
+            if request.method == "HEAD"
+            else httpx2.Response(202, headers=headers)
+        )
+    )
     with pytest.raises(PromoteError):
-        HttpRegistry(talk.session)._put_blob("a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content))
+        HttpRegistry(talk.session)._put_blob(
+            "a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content)
+        )
 
 
 def test_a_fixed_tag_of_another_image_that_is_not_whole_is_refused_all_the_same() -> None:
     """As ECR answers: the tag stays whatever we do."""
-    other = build_image({"model.onnx": b"", "model.json": canonical_json({"files": {"model.onnx": digest_of_bytes(b"")}, "snapshot_id": digest_of_bytes(b"")})})
+    other = build_image(
+        {
+            "model.onnx": b"",
+            "model.json": canonical_json(
+                {"files": {"model.onnx": digest_of_bytes(b"")}, "snapshot_id": digest_of_bytes(b"")}
+            ),
+        }
+    )
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        by_tag, by_digest = request.url.path.endswith("/manifests/v1"), request.url.path.endswith(IMAGE.digest)
+        by_tag, by_digest = (
+            request.url.path.endswith("/manifests/v1"),
+            request.url.path.endswith(IMAGE.digest),
+        )
         if request.method == "PUT":
-            return httpx2.Response(400 if by_tag else 201, json={"errors": [{"code": "TAG_INVALID", "message": "cannot be overwritten"}]})
+            return httpx2.Response(
+                400 if by_tag else 201,
+                json={"errors": [{"code": "TAG_INVALID", "message": "cannot be overwritten"}]},
+            )
         if "/manifests/" in request.url.path:
             shown = IMAGE if by_digest else other
-            return httpx2.Response(200, content=shown.manifest.content, headers={"Docker-Content-Digest": shown.digest})
-        return httpx2.Response(200 if request.url.path.rpartition("/")[2] in (IMAGE.config.digest, IMAGE.model_layer.digest) else 404)
+            return httpx2.Response(
+                200, content=shown.manifest.content, headers={"Docker-Content-Digest": shown.digest}
+            )
+        return httpx2.Response(
+            200
+            if request.url.path.rpartition("/")[2]
+            in (IMAGE.config.digest, IMAGE.model_layer.digest)
+            else 404
+        )
 
     with pytest.raises(ImageRegistryRefused, match="TAG_INVALID cannot be overwritten"):
         HttpRegistry(Talk(answer).session).push("a", IMAGE, tag="v1")
@@ -273,7 +398,12 @@ def test_a_fixed_tag_of_another_image_that_is_not_whole_is_refused_all_the_same(
 json_values = st.recursive(
     st.none() | st.integers() | st.text(max_size=5) | st.just(digest_of_bytes(b"x")),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["manifests", "layers", "config", "digest", "platform", "os"]), inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["manifests", "layers", "config", "digest", "platform", "os"]),
+            inner,
+            max_size=4,
+        )
     ),
 )
 
@@ -284,7 +414,11 @@ def test_whatever_a_registry_holds_is_an_image_or_an_error_of_ours(content: byte
     talk = Talk(lambda _: httpx2.Response(200, content=content), has_login=False)
     digest = digest_of_bytes(content)
     registry = HttpRegistry(talk.session, base=BaseSource(talk.session, "base", digest))
-    for act in (registry.base_image, lambda: registry.model_folder("a", digest), lambda: registry.find("a", "v1")):
+    for act in (
+        registry.base_image,
+        lambda: registry.model_folder("a", digest),
+        lambda: registry.find("a", "v1"),
+    ):
         with pytest.raises(PromoteError):
             act()
 

@@ -11,31 +11,65 @@ import pytest
 from promote.cluster.port import RolloutStatus
 from promote.contract import Release, State, Verdict
 from promote.forge.port import PullRequest, Status
-from promote.loop.lifecycle import SUPERSEDED, TABLE, Challenger, Failure, Observation, ObservedPull, decide
+from promote.loop.lifecycle import (
+    SUPERSEDED,
+    TABLE,
+    Challenger,
+    Failure,
+    Observation,
+    ObservedPull,
+    decide,
+)
 from promote.release.history import Named
 from promote.release.manifest import BranchName
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
-HEALTHY, PROGRESSING, FAILED = RolloutStatus("healthy", "fine"), RolloutStatus("progressing", "slowly"), RolloutStatus("failed", "crashed")
+HEALTHY, PROGRESSING, FAILED = (
+    RolloutStatus("healthy", "fine"),
+    RolloutStatus("progressing", "slowly"),
+    RolloutStatus("failed", "crashed"),
+)
 
 
-def named(version: int, commit: str, *, minutes_ago: float = 60, rollout: str | None = "success") -> Named:
+def named(
+    version: int, commit: str, *, minutes_ago: float = 60, rollout: str | None = "success"
+) -> Named:
     at = NOW - timedelta(minutes=minutes_ago)
-    release = Release(model="m", version=version, image=f"r/m@{DIGEST}", model_digest=DIGEST, verdict_digest=DIGEST)
+    release = Release(
+        model="m",
+        version=version,
+        image=f"r/m@{DIGEST}",
+        model_digest=DIGEST,
+        verdict_digest=DIGEST,
+    )
     status = Status("ratchet/rollout", rollout, "", at) if rollout else None  # type: ignore[arg-type]  # one of the states
     return Named(commit * 40, at, f"release {version}".encode(), release, status)
 
 
 def verdict(outcome: str) -> Verdict:
     return Verdict.model_validate(
-        {"outcome": outcome, "kind": "refresh", "model": "m", "challenger": 9, "champion": 8, "snapshot_id": DIGEST, "policy_digest": DIGEST}
+        {
+            "outcome": outcome,
+            "kind": "refresh",
+            "model": "m",
+            "challenger": 9,
+            "champion": 8,
+            "snapshot_id": DIGEST,
+            "policy_digest": DIGEST,
+        }
         | {"comparisons": (), "reasons": ()}
     )
 
 
 def pull(
-    number: int = 5, version: int = 9, *, purpose: Any = "promotion", over: str | None = "b" * 12, gate: str | None = "success", **changed: Any
+    number: int = 5,
+    version: int = 9,
+    *,
+    purpose: Any = "promotion",
+    over: str | None = "b" * 12,
+    gate: str | None = "success",
+    **changed: Any,
 ) -> ObservedPull:
     as_proposed, is_current = changed.pop("as_proposed", True), changed.pop("is_current", True)
     fields = {"state": "open", "title": "", "url": "", "created_at": NOW} | changed
@@ -62,7 +96,11 @@ LANDED = (named(8, "b", minutes_ago=1, rollout=None), named(7, "a", minutes_ago=
 ANNOUNCED = (named(8, "b", minutes_ago=1, rollout="pending"), named(7, "a", minutes_ago=600))
 LATE = (named(8, "b", minutes_ago=6, rollout="pending"), named(7, "a", minutes_ago=600))
 BACK = (named(7, "c"), named(8, "b"), named(7, "a", minutes_ago=600))
-BROKEN_FIRST: dict[str, Any] = {"history": (named(8, "b", rollout="failure"),), "rollout": FAILED, "champion": None}
+BROKEN_FIRST: dict[str, Any] = {
+    "history": (named(8, "b", rollout="failure"),),
+    "rollout": FAILED,
+    "champion": None,
+}
 AWAY = (Failure(is_outage=True, sentence="MLflow does not answer."),)
 BROKEN = (named(8, "b", rollout="failure"), named(7, "a", minutes_ago=600))
 REMOVED = replace(named(8, "c"), content=None, release=None, rollout=None)
@@ -73,28 +111,97 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("blind", "wait", {"forge_failure": AWAY[0], "champion": 7}),
     ("blind", "wait", {"failures": AWAY}),
     ("blind", "wait", {"failures": AWAY, "champion": 7}),
-    ("return ungated", "gate", {"failures": AWAY, "pulls": (pull(purpose="rollback", version=7, gate=None),)}),
+    (
+        "return ungated",
+        "gate",
+        {"failures": AWAY, "pulls": (pull(purpose="rollback", version=7, gate=None),)},
+    ),
     ("failed", "open revert", {"failures": AWAY, "history": BROKEN, "rollout": None, "pulls": ()}),
-    ("blind", "wait", {"failures": AWAY, "history": BROKEN, "rollout": None, "pulls": (pull(purpose="revert", version=7),)}),
+    (
+        "blind",
+        "wait",
+        {
+            "failures": AWAY,
+            "history": BROKEN,
+            "rollout": None,
+            "pulls": (pull(purpose="revert", version=7),),
+        },
+    ),
     ("alias behind", "set champion", {"champion": 7}),
     ("alias behind", "set champion", {"champion": None}),
     ("unrecognised", "wait", {"is_recognised": False}),
-    ("unrecognised", "wait", {"history": (replace(named(8, "b"), content=None, release=None, rollout=None), *USUAL.history)}),
+    (
+        "unrecognised",
+        "wait",
+        {
+            "history": (
+                replace(named(8, "b"), content=None, release=None, rollout=None),
+                *USUAL.history,
+            )
+        },
+    ),
     ("unrecorded", "record success", {"history": LANDED, "champion": 7}),
     ("unrecorded", "record success", {"history": BROKEN, "champion": 7}),
     ("obsolete", "close", {"pulls": (pull(purpose="revert", version=7),)}),
-    ("obsolete", "close", {"pulls": (pull(purpose="revert", version=7, over="e" * 12),), "rollout": PROGRESSING}),
+    (
+        "obsolete",
+        "close",
+        {"pulls": (pull(purpose="revert", version=7, over="e" * 12),), "rollout": PROGRESSING},
+    ),
     ("obsolete", "close", {"pulls": (pull(purpose="rollback", version=8, over="e" * 12),)}),
     ("unannounced", "announce", {"history": LANDED, "rollout": PROGRESSING, "champion": 7}),
-    ("unannounced", "announce", {"history": (named(8, "b", minutes_ago=600, rollout=None), LANDED[1]), "rollout": PROGRESSING, "champion": 7}),
+    (
+        "unannounced",
+        "announce",
+        {
+            "history": (named(8, "b", minutes_ago=600, rollout=None), LANDED[1]),
+            "rollout": PROGRESSING,
+            "champion": 7,
+        },
+    ),
     ("rolling out", "wait", {"history": ANNOUNCED, "rollout": PROGRESSING, "champion": 7}),
-    ("rolling out", "wait", {"history": ANNOUNCED, "rollout": RolloutStatus("absent", ""), "champion": 7}),
-    ("failed unrecorded", "record failure", {"history": LATE, "rollout": PROGRESSING, "champion": 7}),
+    (
+        "rolling out",
+        "wait",
+        {"history": ANNOUNCED, "rollout": RolloutStatus("absent", ""), "champion": 7},
+    ),
+    (
+        "failed unrecorded",
+        "record failure",
+        {"history": LATE, "rollout": PROGRESSING, "champion": 7},
+    ),
     ("failed unrecorded", "record failure", {"history": LANDED, "rollout": FAILED, "champion": 7}),
     ("failed", "open revert", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": ()}),
-    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="revert", version=7),)}),
-    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="revert", version=7, state="closed"),)}),
-    ("failed, held", "wait", {"history": BROKEN, "rollout": FAILED, "champion": 7, "pulls": (pull(purpose="rollback", version=7),)}),
+    (
+        "failed, held",
+        "wait",
+        {
+            "history": BROKEN,
+            "rollout": FAILED,
+            "champion": 7,
+            "pulls": (pull(purpose="revert", version=7),),
+        },
+    ),
+    (
+        "failed, held",
+        "wait",
+        {
+            "history": BROKEN,
+            "rollout": FAILED,
+            "champion": 7,
+            "pulls": (pull(purpose="revert", version=7, state="closed"),),
+        },
+    ),
+    (
+        "failed, held",
+        "wait",
+        {
+            "history": BROKEN,
+            "rollout": FAILED,
+            "champion": 7,
+            "pulls": (pull(purpose="rollback", version=7),),
+        },
+    ),
     ("closing", "close", {"pulls": (pull(labels=frozenset({SUPERSEDED})),)}),
     ("edited", "flag", {"pulls": (pull(as_proposed=False),)}),
     ("edited", "wait", {"pulls": (pull(as_proposed=False, gate="failure"),)}),
@@ -106,12 +213,38 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("ungated", "gate", {"pulls": (pull(gate=None),)}),
     ("ungated", "wait", {"pulls": (pull(gate=None),), "policy_problem": "main has no YAML"}),
     ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),)}),
-    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "history": LANDED, "rollout": PROGRESSING, "champion": 7}),
-    ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),), "is_recognised": False}),
-    ("return ungated", "gate", {"pulls": (pull(purpose="revert", version=7, gate=None),), "history": BROKEN, "rollout": FAILED, "champion": 7}),
+    (
+        "return ungated",
+        "gate",
+        {
+            "pulls": (pull(purpose="rollback", version=7, gate=None),),
+            "history": LANDED,
+            "rollout": PROGRESSING,
+            "champion": 7,
+        },
+    ),
+    (
+        "return ungated",
+        "gate",
+        {"pulls": (pull(purpose="rollback", version=7, gate=None),), "is_recognised": False},
+    ),
+    (
+        "return ungated",
+        "gate",
+        {
+            "pulls": (pull(purpose="revert", version=7, gate=None),),
+            "history": BROKEN,
+            "rollout": FAILED,
+            "champion": 7,
+        },
+    ),
     ("no challenger", "wait", {"challenger": None}),
     ("no challenger", "wait", {"challenger": Challenger(8), "pulls": ()}),
-    ("left behind", "drop challenger", {"history": BACK, "champion": 7, "challenger": Challenger(8), "pulls": ()}),
+    (
+        "left behind",
+        "drop challenger",
+        {"history": BACK, "champion": 7, "challenger": Challenger(8), "pulls": ()},
+    ),
     ("had its turn", "wait", {"challenger": Challenger(7), "pulls": ()}),
     ("failed, held", "wait", {**BROKEN_FIRST, "challenger": Challenger(8), "pulls": ()}),
     ("failed, held", "wait", {**BROKEN_FIRST, "challenger": None, "pulls": ()}),
@@ -128,7 +261,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("unbuilt", "build", {"pulls": (), "image": None, "branch": None}),
     ("unbranched", "branch", {"pulls": (), "branch": None}),
     ("unopened", "open", {"pulls": ()}),
-    ("unopened", "open", {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), over="e" * 12),)}),
+    (
+        "unopened",
+        "open",
+        {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), over="e" * 12),)},
+    ),
     ("unopened", "open", FIRST),
     ("unjudged", "judge", {**FIRST, "verdict": None}),
     ("no challenger", "wait", {**FIRST, "challenger": None}),
@@ -153,7 +290,9 @@ def test_every_row_is_reached_by_a_case() -> None:
 
 
 @pytest.mark.parametrize(("state", "act", "changed"), CASES)
-def test_whoever_is_waited_for_is_named_with_a_reason(state: str, act: str, changed: dict[str, Any]) -> None:
+def test_whoever_is_waited_for_is_named_with_a_reason(
+    state: str, act: str, changed: dict[str, Any]
+) -> None:
     seen = replace(USUAL, **changed)
     step = decide(seen)
     done = {"no challenger", "had its turn", "rejected", "kept", "inconclusive"}
@@ -162,15 +301,26 @@ def test_whoever_is_waited_for_is_named_with_a_reason(state: str, act: str, chan
     assert step.reason[-1] in ".:" or step.reason == "main has no YAML" or "says:" in step.reason
 
 
-@pytest.mark.parametrize(("failures", "who"), [([True], "outage"), ([False], "person"), ([True, False], "person"), ([True, True], "outage")])
-def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(failures: list[bool], who: str) -> None:
-    seen = replace(USUAL, failures=tuple(Failure(is_outage, "It said no.") for is_outage in failures))
+@pytest.mark.parametrize(
+    ("failures", "who"),
+    [([True], "outage"), ([False], "person"), ([True, False], "person"), ([True, True], "outage")],
+)
+def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(
+    failures: list[bool], who: str
+) -> None:
+    seen = replace(
+        USUAL, failures=tuple(Failure(is_outage, "It said no.") for is_outage in failures)
+    )
     assert decide(seen).waits_for == who
-    assert decide(replace(USUAL, forge_failure=Failure(is_outage=failures[0], sentence=""))).waits_for == ("outage" if failures[0] else "person")
+    assert decide(
+        replace(USUAL, forge_failure=Failure(is_outage=failures[0], sentence=""))
+    ).waits_for == ("outage" if failures[0] else "person")
 
 
 def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:
-    made_long_ago = replace(named(8, "b", minutes_ago=600), rollout=Status("ratchet/rollout", "pending", "", NOW))
+    made_long_ago = replace(
+        named(8, "b", minutes_ago=600), rollout=Status("ratchet/rollout", "pending", "", NOW)
+    )
     seen = replace(USUAL, history=(made_long_ago, LANDED[1]), rollout=PROGRESSING, champion=7)
     assert decide(seen).state == "rolling out"
     assert decide(replace(seen, at=NOW + timedelta(minutes=5))).state == "failed unrecorded"
@@ -178,7 +328,10 @@ def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:
 
 def test_an_open_way_back_waits_for_a_review_whatever_became_of_the_challenger() -> None:
     back = pull(6, 7, purpose="rollback")
-    for state, changed in [("no challenger", {"challenger": None}), ("kept", {"verdict": verdict("keep")})]:
+    for state, changed in [
+        ("no challenger", {"challenger": None}),
+        ("kept", {"verdict": verdict("keep")}),
+    ]:
         step = decide(replace(USUAL, pulls=(back,), **changed))
         assert (step.state, step.waits_for) == (state, "reviewer")
         assert step.reason.endswith("#6 waits for a review.")
@@ -188,8 +341,13 @@ def test_since_comes_from_what_says_it() -> None:
     opened = NOW - timedelta(hours=3)
     assert decide(replace(USUAL, pulls=(pull(created_at=opened),))).since == opened
     assert decide(replace(USUAL, pulls=(pull(state="closed", closed_at=opened),))).since == opened
-    assert decide(replace(USUAL, history=ANNOUNCED, rollout=PROGRESSING, champion=7)).since == ANNOUNCED[0].at
-    assert decide(replace(USUAL, pulls=(), verdict=verdict("keep"), judged_at=opened)).since == opened
+    assert (
+        decide(replace(USUAL, history=ANNOUNCED, rollout=PROGRESSING, champion=7)).since
+        == ANNOUNCED[0].at
+    )
+    assert (
+        decide(replace(USUAL, pulls=(), verdict=verdict("keep"), judged_at=opened)).since == opened
+    )
     held = decide(replace(USUAL, **BROKEN_FIRST, challenger=None, pulls=()))
     assert held.since == BROKEN_FIRST["history"][0].rollout.at
 
@@ -200,4 +358,7 @@ def test_of_several_proposals_the_challengers_stays() -> None:
 
 
 def test_a_rollback_that_a_person_asked_for_is_never_stale() -> None:
-    assert decide(replace(USUAL, pulls=(pull(6, 7, purpose="rollback", over="e" * 12), pull()))).state == "proposed"
+    assert (
+        decide(replace(USUAL, pulls=(pull(6, 7, purpose="rollback", over="e" * 12), pull()))).state
+        == "proposed"
+    )

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from promote.contract import Release
-from promote.errors import ModelRegistryRefused, NothingToReturnTo, PromoteError, RowsNotFound, RowsRefused, RowsUnavailable
+from promote.errors import (
+    ModelRegistryRefused,
+    NothingToReturnTo,
+    PromoteError,
+    RowsNotFound,
+    RowsRefused,
+    RowsUnavailable,
+)
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
@@ -38,7 +45,12 @@ def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_fil
 
     promotion = world.reconciler().reconcile(MODEL)
 
-    assert (promotion.state, promotion.version, promotion.verdict, promotion.pull_request) == ("proposed", number, "promote", 1)
+    assert (promotion.state, promotion.version, promotion.verdict, promotion.pull_request) == (
+        "proposed",
+        number,
+        "promote",
+        1,
+    )
     assert (promotion.waits_for, promotion.reason) == ("reviewer", "#1 waits for a review.")
     pull = world.open_pull().pull
     assert re.fullmatch(r"ratchet/flight-delay/production/v1-first-by-[0-9a-f]{8}", pull.branch)
@@ -71,7 +83,11 @@ def test_the_alias_champion_follows_only_after_the_rollout_is_seen_healthy() -> 
 
     assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
     assert _champion(world) == number
-    assert (promotion.state, promotion.waits_for, promotion.verdict) == ("no challenger", None, "promote")
+    assert (promotion.state, promotion.waits_for, promotion.verdict) == (
+        "no challenger",
+        None,
+        "promote",
+    )
     assert "Rollout: version 1 is healthy" in world.forge.comments[1][0]
 
 
@@ -166,7 +182,10 @@ def test_a_pull_request_that_changes_another_file_too_is_edited() -> None:
     world = World()
     world.register()
     world.reconciler().reconcile(MODEL)
-    world.forge.push({"gitops/models/base/deployment.yaml": b"privileged: true"}, branch=world.open_pull().pull.branch)
+    world.forge.push(
+        {"gitops/models/base/deployment.yaml": b"privileged: true"},
+        branch=world.open_pull().pull.branch,
+    )
 
     assert world.reconciler().reconcile(MODEL).state == "edited"
 
@@ -256,7 +275,9 @@ def test_a_release_that_became_healthy_late_is_recorded_and_its_revert_closed() 
 
 
 @pytest.mark.parametrize("content", [b"kind: ConfigMap\n", None])
-def test_what_a_person_wrote_on_main_by_hand_is_not_recognised_and_holds(content: bytes | None) -> None:
+def test_what_a_person_wrote_on_main_by_hand_is_not_recognised_and_holds(
+    content: bytes | None,
+) -> None:
     world = World()
     world.ship()
     world.register()
@@ -281,7 +302,9 @@ def test_a_reverted_commit_is_recognised() -> None:
     assert _champion(world) == 1
 
 
-def test_a_proposal_that_was_merged_although_the_version_is_not_what_was_judged_is_not_recognised() -> None:
+def test_a_proposal_that_was_merged_although_the_version_is_not_what_was_judged_is_not_recognised() -> (
+    None
+):
     world = World()
     world.ship()
     world.register()
@@ -307,7 +330,10 @@ def test_a_merged_release_whose_image_is_lost_fails_like_any_other() -> None:
     assert _champion(world) == 1
 
 
-@pytest.mark.parametrize("unproven", ["not merged from the pull request", "other bytes than the pull request's", "not gated"])
+@pytest.mark.parametrize(
+    "unproven",
+    ["not merged from the pull request", "other bytes than the pull request's", "not gated"],
+)
 def test_a_lost_image_excuses_no_bytes_but_those_of_a_gated_pull_request(unproven: str) -> None:
     world = World()
     world.ship()
@@ -316,9 +342,17 @@ def test_a_lost_image_excuses_no_bytes_but_those_of_a_gated_pull_request(unprove
     pull = world.open_pull().pull
     commit = world.forge.merge(pull.number)
     if unproven != "not gated":
-        commit = world.forge.push({PATH: (world.forge.read_file(PATH, pull.head) or b"").replace(b"@sha256:", b"-of-mine@sha256:")})
+        commit = world.forge.push(
+            {
+                PATH: (world.forge.read_file(PATH, pull.head) or b"").replace(
+                    b"@sha256:", b"-of-mine@sha256:"
+                )
+            }
+        )
     if unproven == "other bytes than the pull request's":
-        world.forge.pulls[pull.number] = replace(world.forge.pulls[pull.number], merge_commit=commit)
+        world.forge.pulls[pull.number] = replace(
+            world.forge.pulls[pull.number], merge_commit=commit
+        )
     if unproven == "not gated":
         world.forge.statuses_of[pull.head].clear()
     world.images.lose()
@@ -421,16 +455,30 @@ def test_a_dry_run_changes_nothing() -> None:
     assert not world.registry.acts
 
 
-def test_a_version_that_the_gate_kept_out_is_not_recognised_even_when_somebody_built_and_named_it() -> None:
+def test_a_version_that_the_gate_kept_out_is_not_recognised_even_when_somebody_built_and_named_it() -> (
+    None
+):
     world = World()
     world.ship()
     kept = world.register("keep")
     world.reconciler().reconcile(MODEL)
     version = world.registry.version(MODEL, kept)
     model_digest = version.tags["model_digest"]
-    digest = world.images.push("ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest))
-    (verdict,) = [json.loads(value)["digest"] for name, value in version.tags.items() if name.startswith("verdict.")]
-    by_hand = Release(model=MODEL, version=kept, image=f"ratchet/flight-delay@{digest}", model_digest=model_digest, verdict_digest=verdict)
+    digest = world.images.push(
+        "ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest)
+    )
+    (verdict,) = [
+        json.loads(value)["digest"]
+        for name, value in version.tags.items()
+        if name.startswith("verdict.")
+    ]
+    by_hand = Release(
+        model=MODEL,
+        version=kept,
+        image=f"ratchet/flight-delay@{digest}",
+        model_digest=model_digest,
+        verdict_digest=verdict,
+    )
     world.forge.push({PATH: render(by_hand)})
     world.roll_out()
 
@@ -469,7 +517,11 @@ def test_the_first_pull_request_is_edited_when_any_of_its_files_is(path: str, ch
     world.reconciler().reconcile(MODEL)
     pull = world.open_pull().pull
     before = world.forge.read_file(path, pull.head) or b""
-    after = {"more": before + KUSTOMIZATION_WITH_ANOTHER_IMAGE, "other bytes": b"kind: Pod\n", "removed": None}[change]
+    after = {
+        "more": before + KUSTOMIZATION_WITH_ANOTHER_IMAGE,
+        "other bytes": b"kind: Pod\n",
+        "removed": None,
+    }[change]
     head = world.forge.push({path: after}, branch=pull.branch)
 
     promotion = world.reconciler().reconcile(MODEL)
@@ -491,7 +543,9 @@ def test_more_files_than_the_forge_lists_are_never_as_proposed() -> None:
     world = World()
     world.register()
     world.reconciler().reconcile(MODEL)
-    world.forge.push({f"docs/{number}": b"x" for number in range(400)}, branch=world.open_pull().pull.branch)
+    world.forge.push(
+        {f"docs/{number}": b"x" for number in range(400)}, branch=world.open_pull().pull.branch
+    )
 
     assert world.reconciler().reconcile(MODEL).state == "edited"
 
@@ -645,8 +699,17 @@ def test_a_refused_look_waits_for_a_person() -> None:
     assert "401" in promotion.reason
 
 
-@pytest.mark.parametrize(("error", "who"), [(RowsNotFound("gone"), "person"), (RowsRefused("no"), "person"), (RowsUnavailable("away"), "outage")])
-def test_rows_that_are_gone_wait_for_a_person_and_a_store_that_is_away_for_an_answer(error: PromoteError, who: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "who"),
+    [
+        (RowsNotFound("gone"), "person"),
+        (RowsRefused("no"), "person"),
+        (RowsUnavailable("away"), "outage"),
+    ],
+)
+def test_rows_that_are_gone_wait_for_a_person_and_a_store_that_is_away_for_an_answer(
+    error: PromoteError, who: str
+) -> None:
     world = World()
     world.register()
 
@@ -673,7 +736,9 @@ def test_the_promotion_says_what_serves_and_what_is_open_whatever_was_registered
     assert promotion.serving.url == "https://forge.test/pull/1"
     assert promotion.serving.since == world.look().history[0].rollout.at
     assert (promotion.version, promotion.state) == (kept, "kept")
-    assert [(one.number, one.version, one.purpose) for one in promotion.open] == [(proposed.number, 2, "promotion")]
+    assert [(one.number, one.version, one.purpose) for one in promotion.open] == [
+        (proposed.number, 2, "promotion")
+    ]
 
 
 def test_since_is_the_same_in_every_process() -> None:

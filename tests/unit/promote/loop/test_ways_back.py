@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from promote.errors import ClusterUnavailable, ForgeRefused, ForgeUnavailable, NothingToReturnTo, Refused, Unavailable
+from promote.errors import (
+    ClusterUnavailable,
+    ForgeRefused,
+    ForgeUnavailable,
+    NothingToReturnTo,
+    Refused,
+    Unavailable,
+)
 from promote.forge.port import Forge
 from promote.loop.lifecycle import SUPERSEDED
 from promote.release.history import ROLLOUT_CONTEXT
@@ -79,7 +86,9 @@ def test_a_revert_is_opened_and_gated_while_all_but_the_forge_is_away() -> None:
 
 
 @pytest.mark.parametrize("change", [{"README.md": b"more"}, {PATH: b"else"}])
-def test_a_way_back_that_changes_anything_else_is_not_gated_by_a_blind_look(change: dict[str, bytes]) -> None:
+def test_a_way_back_that_changes_anything_else_is_not_gated_by_a_blind_look(
+    change: dict[str, bytes],
+) -> None:
     world = shipped(2)
     pull = world.roll_back().pull
     head = world.forge.push(change, branch=pull.branch)
@@ -102,8 +111,12 @@ def test_a_way_back_whose_branch_names_another_version_than_it_holds_is_not_gate
     assert promotion.state == "edited"
 
 
-@pytest.mark.parametrize(("error", "kind"), [(ForgeUnavailable("no answer"), Unavailable), (ForgeRefused("no"), Refused)])
-def test_without_the_forge_there_is_no_way_back_and_the_error_says_which_kind(error: Exception, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"), [(ForgeUnavailable("no answer"), Unavailable), (ForgeRefused("no"), Refused)]
+)
+def test_without_the_forge_there_is_no_way_back_and_the_error_says_which_kind(
+    error: Exception, kind: type[Exception]
+) -> None:
     world = shipped(2)
     world.around = lambda name, part: Away(error) if name == "forge" else part
     with pytest.raises(kind):
@@ -218,7 +231,11 @@ def test_a_version_that_was_rolled_back_is_no_challenger_any_more() -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert world.registry.challenger(MODEL) is None
-    assert (promotion.state, promotion.version, promotion.verdict) == ("no challenger", 2, "promote")
+    assert (promotion.state, promotion.version, promotion.verdict) == (
+        "no challenger",
+        2,
+        "promote",
+    )
     assert promotion.serving is not None
     assert promotion.serving.version == 1
 

@@ -11,9 +11,24 @@ from promote.errors import ModelRegistryRefused
 from promote.registry.port import open_model_registry
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:5000", "sqlite:///mlflow.db", "file:///srv/mlruns", "/srv/mlruns", "databricks", "http://", "https:///x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:5000",
+        "sqlite:///mlflow.db",
+        "file:///srv/mlruns",
+        "/srv/mlruns",
+        "databricks",
+        "http://",
+        "https:///x",
+    ],
+)
 def test_a_url_that_is_no_server_says_what_is(url: str) -> None:
-    with pytest.raises(ModelRegistryRefused, match=r"PROMOTE_TRACKING_URL should be .*such as http://127\.0\.0\.1:5000"):
+    with pytest.raises(
+        ModelRegistryRefused,
+        match=r"PROMOTE_TRACKING_URL should be .*such as http://127\.0\.0\.1:5000",
+    ):
         open_model_registry(url)
 
 

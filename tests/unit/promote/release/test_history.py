@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from promote.contract import Release
 from promote.forge.port import FileVersion, Status
-from promote.release.history import GraphCommit, Named, changes, first_parents, last_served, left_behind, return_target, served_at
+from promote.release.history import (
+    GraphCommit,
+    Named,
+    changes,
+    first_parents,
+    last_served,
+    left_behind,
+    return_target,
+    served_at,
+)
 from promote.release.history_reader import HistoryReader
 from tests.fakes.forge import FakeForge
 
@@ -21,14 +30,32 @@ NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 def release(version: int) -> Release:
     digest = "sha256:" + f"{version}" * 64
-    return Release(model="m", version=version, image=f"ratchet/m@{digest}", model_digest=digest, verdict_digest=digest)
+    return Release(
+        model="m",
+        version=version,
+        image=f"ratchet/m@{digest}",
+        model_digest=digest,
+        verdict_digest=digest,
+    )
 
 
-def named(version: int | None, landed: int, seen: int | None = None, state: Any = "success") -> Named:
+def named(
+    version: int | None, landed: int, seen: int | None = None, state: Any = "success"
+) -> Named:
     """Times in minutes after noon."""
-    status = None if seen is None else Status("ratchet/rollout", state, "", NOON + timedelta(minutes=seen))
+    status = (
+        None
+        if seen is None
+        else Status("ratchet/rollout", state, "", NOON + timedelta(minutes=seen))
+    )
     content = None if version is None else str(version).encode()
-    return Named(f"{landed:040x}", NOON + timedelta(minutes=landed), content, None if version is None else release(version), status)
+    return Named(
+        f"{landed:040x}",
+        NOON + timedelta(minutes=landed),
+        content,
+        None if version is None else release(version),
+        status,
+    )
 
 
 def version_at(history: Sequence[Named], minutes: float) -> int | None:
@@ -40,11 +67,16 @@ HISTORY = (named(1, 60, 63), named(3, 40, 45, "failure"), named(2, 20, 22), name
 
 
 def test_a_release_serves_from_when_it_was_seen_healthy_until_the_next_one_is() -> None:
-    assert [version_at(HISTORY, minute) for minute in (0, 1.9, 2, 21, 22, 41, 62.9, 63, 10_000)] == [None, None, 1, 1, 2, 2, 2, 1, 1]
+    assert [
+        version_at(HISTORY, minute) for minute in (0, 1.9, 2, 21, 22, 41, 62.9, 63, 10_000)
+    ] == [None, None, 1, 1, 2, 2, 2, 1, 1]
 
 
 def test_the_reason_tells_of_a_failed_release_and_of_a_rollback() -> None:
-    failed, back = served_at(HISTORY, NOON + timedelta(minutes=50)), served_at(HISTORY, NOON + timedelta(minutes=70))
+    failed, back = (
+        served_at(HISTORY, NOON + timedelta(minutes=50)),
+        served_at(HISTORY, NOON + timedelta(minutes=70)),
+    )
     assert failed is not None
     assert back is not None
     assert "version 3, named later, did not become healthy" in failed.why
@@ -73,8 +105,12 @@ def test_nothing_serves_after_main_stopped_naming_a_release() -> None:
         ((1, 2, None), set(), 2),
     ],
 )
-def test_a_rollback_goes_to_the_newest_release_that_no_way_back_left(versions: tuple[int | None, ...], left: set[int], target: int | None) -> None:
-    history = tuple(named(version, 10 * at, 10 * at + 2) for at, version in enumerate(versions))[::-1]
+def test_a_rollback_goes_to_the_newest_release_that_no_way_back_left(
+    versions: tuple[int | None, ...], left: set[int], target: int | None
+) -> None:
+    history = tuple(named(version, 10 * at, 10 * at + 2) for at, version in enumerate(versions))[
+        ::-1
+    ]
     found = return_target(history)
     assert left_behind(history) == left
     assert (found.release.version if found and found.release else None) == target
@@ -97,9 +133,15 @@ def test_the_champion_is_the_newest_that_was_seen_healthy() -> None:
 
 
 @st.composite
-def repositories(draw: st.DrawFn) -> tuple[dict[str, GraphCommit], dict[str, bytes | None], list[str]]:
+def repositories(
+    draw: st.DrawFn,
+) -> tuple[dict[str, GraphCommit], dict[str, bytes | None], list[str]]:
     """A graph of commits with a file's content at each, as merges leave it, and the first-parent line of its head."""
-    graph, contents, line = {"0": GraphCommit((), NOON)}, {"0": draw(st.sampled_from([None, b"a"]))}, ["0"]
+    graph, contents, line = (
+        {"0": GraphCommit((), NOON)},
+        {"0": draw(st.sampled_from([None, b"a"]))},
+        ["0"],
+    )
     for number in range(1, draw(st.integers(1, 25))):
         sha, base = str(number), line[-1]
         kind = draw(st.sampled_from(["other", "change", "squash", "merge", "merge of several"]))
@@ -112,7 +154,11 @@ def repositories(draw: st.DrawFn) -> tuple[dict[str, GraphCommit], dict[str, byt
             for step in range(1 if kind == "merge" else 3):
                 touched = draw(st.booleans())
                 side = draw(st.sampled_from([b"a", b"b", b"c"])) if touched else side
-                graph[f"{sha}.{step}"], contents[f"{sha}.{step}"], previous = GraphCommit((previous,), NOON), side, f"{sha}.{step}"
+                graph[f"{sha}.{step}"], contents[f"{sha}.{step}"], previous = (
+                    GraphCommit((previous,), NOON),
+                    side,
+                    f"{sha}.{step}",
+                )
             parents = (base, previous)
             content = side if side != contents[fork] else content
         graph[sha], contents[sha] = GraphCommit(parents, NOON), content
@@ -123,18 +169,32 @@ def repositories(draw: st.DrawFn) -> tuple[dict[str, GraphCommit], dict[str, byt
 def _touching(graph: dict[str, GraphCommit], contents: dict[str, bytes | None]) -> set[str]:
     """What `git log -- path` lists at least: commits, not merges, that differ from their parent."""
     single = {sha: commit.parents for sha, commit in graph.items() if len(commit.parents) < 2}
-    return {sha for sha, parents in single.items() if contents[sha] != (contents[parents[0]] if parents else None)}
+    return {
+        sha
+        for sha, parents in single.items()
+        if contents[sha] != (contents[parents[0]] if parents else None)
+    }
 
 
 @given(repositories(), st.data())
-def test_every_change_of_the_line_is_found_also_when_asked_in_parts(repository: Any, data: st.DataObject) -> None:
+def test_every_change_of_the_line_is_found_also_when_asked_in_parts(
+    repository: Any, data: st.DataObject
+) -> None:
     graph, contents, line = repository
-    plain = [FileVersion(sha, NOON, contents[sha]) for sha, before in zip(line, [*line[1:], None], strict=True) if contents[sha] != contents.get(before)]
+    plain = [
+        FileVersion(sha, NOON, contents[sha])
+        for sha, before in zip(line, [*line[1:], None], strict=True)
+        if contents[sha] != contents.get(before)
+    ]
     touching = _touching(graph, contents)
     known = data.draw(st.sampled_from([None, *line[1:]])) if len(line) > 1 else None
 
-    newer = changes(first_parents(line[0], graph, until=known), graph, touching, contents.__getitem__)
-    older = changes(first_parents(known, graph), graph, touching, contents.__getitem__) if known else []
+    newer = changes(
+        first_parents(line[0], graph, until=known), graph, touching, contents.__getitem__
+    )
+    older = (
+        changes(first_parents(known, graph), graph, touching, contents.__getitem__) if known else []
+    )
 
     assert newer + older == plain
 
@@ -143,14 +203,21 @@ def test_every_change_of_the_line_is_found_also_when_asked_in_parts(repository: 
 def test_a_merge_whose_commits_the_forge_did_not_list_is_read_all_the_same(repository: Any) -> None:
     graph, contents, line = repository
     listed = {sha: commit for sha, commit in graph.items() if "." not in sha}
-    plain = [FileVersion(sha, NOON, contents[sha]) for sha, before in zip(line, [*line[1:], None], strict=True) if contents[sha] != contents.get(before)]
+    plain = [
+        FileVersion(sha, NOON, contents[sha])
+        for sha, before in zip(line, [*line[1:], None], strict=True)
+        if contents[sha] != contents.get(before)
+    ]
 
     assert changes(line, listed, _touching(graph, contents), contents.__getitem__) == plain
 
 
 def test_what_main_named_before_is_asked_about_once() -> None:
     forge = FakeForge({})
-    commits = [forge.push({"gitops/models/m/production/release.yaml": content}) for content in (b"1", b"2", b"3")]
+    commits = [
+        forge.push({"gitops/models/m/production/release.yaml": content})
+        for content in (b"1", b"2", b"3")
+    ]
     for commit, state in zip(commits, ("success", "failure", "failure"), strict=True):
         forge.set_status(commit, "ratchet/rollout", state, "")  # type: ignore[arg-type]  # one of the states
     asked: list[str] = []
@@ -161,5 +228,11 @@ def test_what_main_named_before_is_asked_about_once() -> None:
     for _ in range(3):
         history = reader.read("m", forge.head())
 
-    assert [named.rollout.state for named in history if named.rollout] == ["failure", "failure", "success"]
-    assert asked == [*reversed(commits), commits[2], commits[2]], "what main names may still become healthy"
+    assert [named.rollout.state for named in history if named.rollout] == [
+        "failure",
+        "failure",
+        "success",
+    ]
+    assert asked == [*reversed(commits), commits[2], commits[2]], (
+        "what main names may still become healthy"
+    )

@@ -9,10 +9,21 @@ from hypothesis import strategies as st
 
 from promote.contract import Reason, Release, Verdict
 from promote.errors import InvalidName, InvalidRelease
-from promote.release.manifest import BranchName, body, check_model, first_files, parse, parse_branch, render, title
+from promote.release.manifest import (
+    BranchName,
+    body,
+    check_model,
+    first_files,
+    parse,
+    parse_branch,
+    render,
+    title,
+)
 from retrain.contract import Comparison, Interval
 
-digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(lambda digits: f"sha256:{digits}")
+digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(
+    lambda digits: f"sha256:{digits}"
+)
 releases = st.builds(
     Release,
     model=st.just("flight-delay"),
@@ -50,11 +61,28 @@ def test_a_changed_byte_is_another_release_or_none(release: Release, at: int, by
 def test_every_value_is_a_quoted_string_that_kustomize_keeps() -> None:
     written = yaml.safe_load(render(RELEASE))
     assert written["kind"] == "ConfigMap"
-    assert written["metadata"] == {"name": "release", "annotations": {"config.kubernetes.io/local-config": "true"}}
-    assert written["data"] == {"image": RELEASE.image, "model_digest": RELEASE.model_digest, "verdict": RELEASE.verdict_digest, "version": "8"}
+    assert written["metadata"] == {
+        "name": "release",
+        "annotations": {"config.kubernetes.io/local-config": "true"},
+    }
+    assert written["data"] == {
+        "image": RELEASE.image,
+        "model_digest": RELEASE.model_digest,
+        "verdict": RELEASE.verdict_digest,
+        "version": "8",
+    }
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"kind: ConfigMap\n", render(RELEASE) * 2, render(RELEASE).replace(b"@sha256:", b":latest@")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"kind: ConfigMap\n",
+        render(RELEASE) * 2,
+        render(RELEASE).replace(b"@sha256:", b":latest@"),
+    ],
+)
 def test_anything_else_is_not_recognised(content: bytes) -> None:
     with pytest.raises(InvalidRelease):
         parse(content, "flight-delay")
@@ -63,18 +91,32 @@ def test_anything_else_is_not_recognised(content: bytes) -> None:
 def test_a_name_that_could_be_a_path_is_refused_in_a_sentence_that_says_what_a_name_is() -> None:
     with pytest.raises(InvalidName) as caught:
         check_model("../x")
-    assert str(caught.value) == ("'../x' is no model's name. Use 1 to 40 lower-case letters, digits and dashes, a letter first, no dash last.")
+    assert str(caught.value) == (
+        "'../x' is no model's name. Use 1 to 40 lower-case letters, digits and dashes, a letter first, no dash last."
+    )
 
 
-@given(st.sampled_from(["promotion", "rollback", "revert"]), st.integers(1, 10**6), st.none() | st.text("0123456789abcdef", min_size=12, max_size=12))
+@given(
+    st.sampled_from(["promotion", "rollback", "revert"]),
+    st.integers(1, 10**6),
+    st.none() | st.text("0123456789abcdef", min_size=12, max_size=12),
+)
 def test_a_branch_says_what_it_is_for(purpose: str, version: int, over: str | None) -> None:
     name = BranchName(purpose, version, over)  # type: ignore[arg-type]  # one of the three
-    assert parse_branch(name.text("flight-delay", "production"), "flight-delay", "production") == name
+    assert (
+        parse_branch(name.text("flight-delay", "production"), "flight-delay", "production") == name
+    )
 
 
 @pytest.mark.parametrize(
     "name",
-    ["main", "ratchet/flight-delay/production/mine", "ratchet/flight-delay/staging/v9-first", "ratchet/other/production/v9-first", "v9-first"],
+    [
+        "main",
+        "ratchet/flight-delay/production/mine",
+        "ratchet/flight-delay/staging/v9-first",
+        "ratchet/other/production/v9-first",
+        "v9-first",
+    ],
 )
 def test_another_branch_is_not_ours(name: str) -> None:
     assert parse_branch(name, "flight-delay", "production") is None
@@ -82,16 +124,25 @@ def test_another_branch_is_not_ours(name: str) -> None:
 
 def test_the_first_files_are_what_the_gitops_layout_asks_for() -> None:
     files = first_files("flight-delay", "production", replicas=3)
-    kustomization = yaml.safe_load(files["gitops/models/flight-delay/production/kustomization.yaml"])
+    kustomization = yaml.safe_load(
+        files["gitops/models/flight-delay/production/kustomization.yaml"]
+    )
     flux = yaml.safe_load(files["gitops/clusters/production/flight-delay.yaml"])
     assert kustomization["resources"] == ["../../base", "release.yaml"]
     assert kustomization["components"] == ["../../release"]
     assert kustomization["nameSuffix"] == "-flight-delay"
-    assert kustomization["labels"] == [{"pairs": {"app.kubernetes.io/name": "flight-delay"}, "includeSelectors": True}]
+    assert kustomization["labels"] == [
+        {"pairs": {"app.kubernetes.io/name": "flight-delay"}, "includeSelectors": True}
+    ]
     assert kustomization["replicas"] == [{"name": "server", "count": 3}]
     assert flux["metadata"]["name"] == "flight-delay"
     assert flux["spec"]["path"] == "./gitops/models/flight-delay/production"
-    assert (flux["spec"]["wait"], flux["spec"]["prune"], flux["spec"]["timeout"], flux["spec"]["retryInterval"]) == (True, True, "3m", "30s")
+    assert (
+        flux["spec"]["wait"],
+        flux["spec"]["prune"],
+        flux["spec"]["timeout"],
+        flux["spec"]["retryInterval"],
+    ) == (True, True, "3m", "30s")
 
 
 def verdict(comparisons: int) -> Verdict:
@@ -109,7 +160,10 @@ def verdict(comparisons: int) -> Verdict:
         )
         for number in range(comparisons)
     ]
-    reasons = tuple(Reason(rule="slice", outcome="pass", sentence=f"slice {number} is fine.") for number in range(comparisons))
+    reasons = tuple(
+        Reason(rule="slice", outcome="pass", sentence=f"slice {number} is fine.")
+        for number in range(comparisons)
+    )
     return Verdict(
         outcome="promote",
         kind="refresh",
@@ -129,7 +183,13 @@ def test_a_title_is_the_gates_figure() -> None:
 
 @pytest.mark.parametrize("comparisons", [1, 60])
 def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int) -> None:
-    text = body(verdict(comparisons), owner="@acme/ml-platform", recipe="unchanged since v7", links=[("run of v8", "http://mlflow.test/run")], release=RELEASE)
+    text = body(
+        verdict(comparisons),
+        owner="@acme/ml-platform",
+        recipe="unchanged since v7",
+        links=[("run of v8", "http://mlflow.test/run")],
+        release=RELEASE,
+    )
     assert len(text.splitlines()) < 80
     assert 'promote rollback flight-delay --reason "…"' in text
     assert "[run of v8](http://mlflow.test/run)" in text

@@ -21,7 +21,13 @@ def world() -> World:
 
 @pytest.fixture
 def loop(world: World) -> Loop:
-    return Loop(world.reconciler(), lambda: [MODEL], is_model=lambda name: name == "another-model", environment="production", interval_seconds=3600)
+    return Loop(
+        world.reconciler(),
+        lambda: [MODEL],
+        is_model=lambda name: name == "another-model",
+        environment="production",
+        interval_seconds=3600,
+    )
 
 
 @pytest.fixture
@@ -45,10 +51,16 @@ def state_of(client: TestClient) -> str:
 def test_the_first_pass_sees_every_model_of_main(client: TestClient) -> None:
     until(lambda: state_of(client) == "no challenger")
     (promotion,) = client.get("/promotions").json()
-    assert (promotion["model"], promotion["waits_for"], promotion["environment"]) == (MODEL, None, "production")
+    assert (promotion["model"], promotion["waits_for"], promotion["environment"]) == (
+        MODEL,
+        None,
+        "production",
+    )
 
 
-def test_a_nudge_starts_a_pass_that_nobody_waited_an_hour_for(client: TestClient, world: World) -> None:
+def test_a_nudge_starts_a_pass_that_nobody_waited_an_hour_for(
+    client: TestClient, world: World
+) -> None:
     until(lambda: state_of(client) == "no challenger")
     world.register()
 
@@ -57,13 +69,19 @@ def test_a_nudge_starts_a_pass_that_nobody_waited_an_hour_for(client: TestClient
     assert answer.status_code == 202
     until(lambda: state_of(client) == "proposed")
     promotion = client.get(f"/promotions/{MODEL}").json()
-    assert (promotion["version"], promotion["verdict"], promotion["pull_request"]) == (1, "promote", 1)
+    assert (promotion["version"], promotion["verdict"], promotion["pull_request"]) == (
+        1,
+        "promote",
+        1,
+    )
 
 
 def test_a_nudged_model_can_be_asked_about_at_once(client: TestClient) -> None:
     client.post("/nudge/another-model")
     assert client.get("/promotions/another-model").status_code == 200
-    assert [one["model"] for one in client.get("/promotions", params={"model": "another-model"}).json()] == ["another-model"]
+    assert [
+        one["model"] for one in client.get("/promotions", params={"model": "another-model"}).json()
+    ] == ["another-model"]
 
 
 @pytest.mark.parametrize("name", ["UPPER", "a..b", "a%20b"])
@@ -85,10 +103,19 @@ def test_an_outage_is_told_and_the_service_stays_healthy(world: World) -> None:
     def down() -> list[str]:
         raise ForgeUnavailable("the forge does not answer")
 
-    loop = Loop(world.reconciler(), down, is_model=lambda _: False, environment="production", interval_seconds=3600)
+    loop = Loop(
+        world.reconciler(),
+        down,
+        is_model=lambda _: False,
+        environment="production",
+        interval_seconds=3600,
+    )
     with TestClient(create_app(loop)) as client:
         until(lambda: loop.problem == "the forge does not answer")
-        assert client.get("/health").json() == {"status": "ok", "problem": "the forge does not answer"}
+        assert client.get("/health").json() == {
+            "status": "ok",
+            "problem": "the forge does not answer",
+        }
 
 
 def test_one_models_defect_does_not_stop_the_others(world: World) -> None:
@@ -101,7 +128,13 @@ def test_one_models_defect_does_not_stop_the_others(world: World) -> None:
         return real(model, tell)
 
     reconciler.reconcile = broken  # type: ignore[method-assign]  # a defect, as no fake part can make one
-    loop = Loop(reconciler, lambda: ["a-broken-model", MODEL], is_model=lambda _: False, environment="production", interval_seconds=3600)
+    loop = Loop(
+        reconciler,
+        lambda: ["a-broken-model", MODEL],
+        is_model=lambda _: False,
+        environment="production",
+        interval_seconds=3600,
+    )
     with TestClient(create_app(loop)) as client:
         until(lambda: state_of(client) == "no challenger")
         assert "ZeroDivisionError" in client.get("/health").json()["problem"]
@@ -113,7 +146,9 @@ def test_health_says_when_the_loop_has_ended(client: TestClient, loop: Loop) -> 
 
 
 @pytest.mark.parametrize("name", ["flight-dealy", "another-modle"])
-def test_a_nudge_of_a_model_that_nobody_knows_is_a_404_and_keeps_nothing(client: TestClient, loop: Loop, name: str) -> None:
+def test_a_nudge_of_a_model_that_nobody_knows_is_a_404_and_keeps_nothing(
+    client: TestClient, loop: Loop, name: str
+) -> None:
     answer = client.post(f"/nudge/{name}")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert "Merge the model file, or correct the name" in answer.json()["detail"]
@@ -125,7 +160,13 @@ def test_a_nudge_that_cannot_be_checked_is_a_503(world: World) -> None:
     def away(_: str) -> bool:
         raise ForgeUnavailable("The forge does not answer.")
 
-    loop = Loop(world.reconciler(), lambda: [MODEL], is_model=away, environment="production", interval_seconds=3600)
+    loop = Loop(
+        world.reconciler(),
+        lambda: [MODEL],
+        is_model=away,
+        environment="production",
+        interval_seconds=3600,
+    )
     with TestClient(create_app(loop)) as client:
         assert client.post("/nudge/new-model").status_code == 503
         until(lambda: state_of(client) == "no challenger")
@@ -141,7 +182,13 @@ def test_a_foreign_error_while_models_are_listed_does_not_end_the_loop(world: Wo
             raise AssertionError("unsupported encoding: none")
         return [MODEL]
 
-    loop = Loop(world.reconciler(), models, is_model=lambda _: True, environment="production", interval_seconds=0.01)
+    loop = Loop(
+        world.reconciler(),
+        models,
+        is_model=lambda _: True,
+        environment="production",
+        interval_seconds=0.01,
+    )
     with TestClient(create_app(loop)) as client:
         until(lambda: state_of(client) == "no challenger")
         assert client.get("/health").status_code == 200

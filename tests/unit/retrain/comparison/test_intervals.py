@@ -25,7 +25,14 @@ CHAMPION = [0.6, 0.4, 0.5, 0.5, 0.7, 0.2]
 CHALLENGER = [0.8, 0.1, 0.7, 0.3, 0.6, 0.4]
 
 
-def ask(metric="brier", labels=LABELS, champion=CHAMPION, challenger=CHALLENGER, groups=GROUPS, confidence=0.95):
+def ask(
+    metric="brier",
+    labels=LABELS,
+    champion=CHAMPION,
+    challenger=CHALLENGER,
+    groups=GROUPS,
+    confidence=0.95,
+):
     return compare(metric, labels, champion, challenger, groups, confidence=confidence)
 
 
@@ -34,7 +41,10 @@ def ask(metric="brier", labels=LABELS, champion=CHAMPION, challenger=CHALLENGER,
     [
         ("log_loss", lambda labels, scores: sklearn_metrics.log_loss(labels, y_proba=scores)),
         ("brier", lambda labels, scores: sklearn_metrics.brier_score_loss(labels, y_proba=scores)),
-        ("accuracy", lambda labels, scores: sklearn_metrics.accuracy_score(labels, np.asarray(scores) > 0.5)),
+        (
+            "accuracy",
+            lambda labels, scores: sklearn_metrics.accuracy_score(labels, np.asarray(scores) > 0.5),
+        ),
         ("roc_auc", sklearn_metrics.roc_auc_score),
     ],
 )
@@ -55,7 +65,9 @@ def test_an_interval_by_hand():
     error = math.sqrt(2 / 3 * float(np.sum(moves**2)))
     assert found.improvement.estimate == pytest.approx(0.4 / 6)
     assert standard_error(found) == pytest.approx(error)
-    assert found.improvement.upper - found.improvement.estimate == pytest.approx(stats.t.ppf(0.95, 2) * error)
+    assert found.improvement.upper - found.improvement.estimate == pytest.approx(
+        stats.t.ppf(0.95, 2) * error
+    )
     assert (found.rows, found.groups, found.effective_groups) == (6, 3, pytest.approx(3))
 
 
@@ -73,7 +85,11 @@ def test_unequal_groups_are_worth_fewer():
 
 def test_the_same_scores_have_no_interval_to_speak_of():
     found = ask(challenger=CHAMPION)
-    assert (found.improvement.lower, found.improvement.estimate, found.improvement.upper) == (0, 0, 0)
+    assert (found.improvement.lower, found.improvement.estimate, found.improvement.upper) == (
+        0,
+        0,
+        0,
+    )
     assert p_value_of_harm(found, beyond=0) == 1
 
 
@@ -118,7 +134,10 @@ def test_a_group_may_lack_a_class():
         ({"groups": [*GROUPS[:5], None]}, "every row needs a group"),
         ({"groups": [1, 1, 2, 2, 3, math.nan]}, "every row needs a group"),
         ({"metric": "roc_auc", "labels": [1] * 6}, "both classes"),
-        ({"metric": "roc_auc", "labels": [1, 0, 0, 0, 0, 0]}, "one group holds all rows of a class"),
+        (
+            {"metric": "roc_auc", "labels": [1, 0, 0, 0, 0, 0]},
+            "one group holds all rows of a class",
+        ),
     ],
 )
 def test_what_cannot_be_compared_says_why(changed, says):

@@ -34,11 +34,22 @@ class Fits:
     def _outcome(self, task: Fit, *, is_refit: bool) -> Fitted | Ineligible:
         if is_refit and task.name in self.refused_refits:
             return Ineligible(task.name, "an inexact export", 0.1)
-        return Fitted(task.name, task.features, task.name.encode(), self.scores(task.name, task.held_out, is_refit=is_refit), 0.0, 0.1)
+        return Fitted(
+            task.name,
+            task.features,
+            task.name.encode(),
+            self.scores(task.name, task.held_out, is_refit=is_refit),
+            0.0,
+            0.1,
+        )
 
     def scores(self, name: str, rows: pa.Table, *, is_refit: bool) -> np.ndarray:
         days = np.unique(rows.column("day").to_pylist(), return_inverse=True)[1]
-        strength = LOGISTIC_STRENGTH + 0.1 * is_refit + (self.gain_of_trees[days % 7] if name == "boosted_trees" else 0)
+        strength = (
+            LOGISTIC_STRENGTH
+            + 0.1 * is_refit
+            + (self.gain_of_trees[days % 7] if name == "boosted_trees" else 0)
+        )
         return 0.5 + strength * (rows.column("late").to_numpy() - 0.5)
 
 
@@ -63,20 +74,27 @@ def test_candidates_see_train_the_winner_also_validation_and_nothing_the_test_ro
     *candidates, refit = fits.asked
     assert [fit.name for fit in candidates] == ["boosted_trees", "logistic"]
     for fit in candidates:
-        assert (keys(fit.train), keys(fit.held_out)) == (keys(window.rows["train"]), keys(window.rows["validation"]))
+        assert (keys(fit.train), keys(fit.held_out)) == (
+            keys(window.rows["train"]),
+            keys(window.rows["validation"]),
+        )
     assert keys(refit.train) == keys(window.rows["train"], window.rows["validation"])
     assert keys(refit.held_out) == keys(window.rows["validation"], window.rows["test"])
     assert {fit.seed for fit in fits.asked} == {window.seed}
 
 
-def test_validation_figures_are_of_the_fit_that_had_not_seen_validation_and_test_figures_of_what_ships(fits):
+def test_validation_figures_are_of_the_fit_that_had_not_seen_validation_and_test_figures_of_what_ships(
+    fits,
+):
     window = make_window()
     window = replace(window, rows={**window.rows, "test": window.rows["test"].slice(0, 400)})
     trained = contest(window)
     before = fits.scores("boosted_trees", window.rows["validation"], is_refit=False)
     shipped = fits.scores("boosted_trees", window.rows["test"], is_refit=True)
     assert trained.test_scores.tolist() == shipped.tolist()
-    assert trained.figures == figures("validation", window.labels("validation"), before) | figures("test", window.labels("test"), shipped)
+    assert trained.figures == figures("validation", window.labels("validation"), before) | figures(
+        "test", window.labels("test"), shipped
+    )
 
 
 def test_a_sample_is_refitted_on_a_sample(fits):
@@ -84,16 +102,24 @@ def test_a_sample_is_refitted_on_a_sample(fits):
     assert fits.asked[-1].train.num_rows == 500
 
 
-def test_when_the_winners_refit_exports_wrongly_the_next_technique_ships_and_the_notes_say_why(fits):
+def test_when_the_winners_refit_exports_wrongly_the_next_technique_ships_and_the_notes_say_why(
+    fits,
+):
     fits.refused_refits = {"boosted_trees"}
     trained = contest(make_window())
     assert (trained.winner.name, trained.card.technique) == ("logistic", "logistic")
-    assert "boosted_trees, refitted on train and validation, is not eligible: an inexact export" in trained.notes
+    assert (
+        "boosted_trees, refitted on train and validation, is not eligible: an inexact export"
+        in trained.notes
+    )
 
 
 def test_when_no_refit_may_ship_the_error_says_why_of_each(fits):
     fits.refused_refits = {"boosted_trees", "logistic"}
-    with pytest.raises(TrainingError, match=r"boosted_trees, refitted .* an inexact export; logistic, refitted .* an inexact export"):
+    with pytest.raises(
+        TrainingError,
+        match=r"boosted_trees, refitted .* an inexact export; logistic, refitted .* an inexact export",
+    ):
         contest(make_window())
 
 
@@ -108,7 +134,11 @@ def test_the_champions_technique_stays_when_the_gain_is_one_days(fits):
 def test_how_proven_a_gain_must_be_is_said_by_the_models_gate_for_changes(fits, sure, winner):
     fits.gain_of_trees = np.array([0.5, 0.5, -0.15, -0.15, 0.5, -0.15, 0.0])
     gate = make_spec().gate
-    spec = make_spec(gate=gate.model_copy(update={"change": gate.change.model_copy(update={"better_with_confidence": sure})}))
+    spec = make_spec(
+        gate=gate.model_copy(
+            update={"change": gate.change.model_copy(update={"better_with_confidence": sure})}
+        )
+    )
     assert contest(make_window(spec), "logistic").winner.name == winner
 
 
@@ -116,5 +146,10 @@ def test_the_card_knows_the_categories_of_all_rows_that_the_shipped_model_was_fi
     window = make_window()
     validation = window.rows["validation"]
     newcomer = pa.array(["ZZ"] * validation.num_rows)
-    rows = {**window.rows, "validation": validation.set_column(validation.column_names.index("carrier"), "carrier", newcomer)}
+    rows = {
+        **window.rows,
+        "validation": validation.set_column(
+            validation.column_names.index("carrier"), "carrier", newcomer
+        ),
+    }
     assert "ZZ" in contest(replace(window, rows=rows)).card.io.features[0].known_categories

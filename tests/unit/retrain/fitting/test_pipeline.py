@@ -22,7 +22,10 @@ def test_trees_are_seeded_and_never_stop_early_on_random_rows():
 
 
 def test_trees_get_codes_and_linear_models_get_one_column_a_category():
-    encoders = [make_pipeline(technique, FEATURES, seed=0)["columns"].transformers[0][1] for technique in (TREES, LOGISTIC)]
+    encoders = [
+        make_pipeline(technique, FEATURES, seed=0)["columns"].transformers[0][1]
+        for technique in (TREES, LOGISTIC)
+    ]
     assert [type(encoder) for encoder in encoders] == [OrdinalEncoder, OneHotEncoder]
     assert encoders[0].encoded_missing_value == -2
 
@@ -34,17 +37,35 @@ def test_linear_models_take_a_missing_number_for_the_median_and_every_number_on_
     assert np.allclose(found.mean(axis=0), 0, atol=1e-5)
     assert np.allclose(found.std(axis=0), 1, atol=1e-5)
     wind = rows.column("wind_speed").to_numpy()
-    median = to_frame(FEATURES[1:], rows.slice(0, 1)).assign(wind_speed=np.float32(np.nanmedian(wind)))
+    median = to_frame(FEATURES[1:], rows.slice(0, 1)).assign(
+        wind_speed=np.float32(np.nanmedian(wind))
+    )
     assert np.allclose(found[np.isnan(wind), -1], columns.transform(median)[0, -1], atol=1e-5)
 
 
 def test_a_model_may_have_only_numbers_or_only_categories():
     for kind in ("number", "category"):
-        assert len(make_pipeline(TREES, (Feature(name="x", type=kind),), seed=0)["columns"].transformers) == 1
+        assert (
+            len(
+                make_pipeline(TREES, (Feature(name="x", type=kind),), seed=0)[
+                    "columns"
+                ].transformers
+            )
+            == 1
+        )
 
 
-@pytest.mark.parametrize("estimator", ["sklearn.linear_model.Nowhere", "no.such.module.Class", "sklearn.linear_model.LinearRegression"])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        "sklearn.linear_model.Nowhere",
+        "no.such.module.Class",
+        "sklearn.linear_model.LinearRegression",
+    ],
+)
 def test_what_is_no_classifier_is_refused(estimator):
-    technique = Technique.model_construct(estimator=estimator, params={})  # a spec would refuse it earlier
+    technique = Technique.model_construct(
+        estimator=estimator, params={}
+    )  # a spec would refuse it earlier
     with pytest.raises(TrainingError, match=estimator):
         make_estimator(technique, seed=0)

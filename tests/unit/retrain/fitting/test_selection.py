@@ -12,7 +12,9 @@ RANDOM = np.random.default_rng(0)
 
 
 def scores(strength: float, noise: float = 0.02):
-    return np.clip(0.5 + strength * (LABELS - 0.5) + RANDOM.normal(0, noise, len(LABELS)), 0.01, 0.99)
+    return np.clip(
+        0.5 + strength * (LABELS - 0.5) + RANDOM.normal(0, noise, len(LABELS)), 0.01, 0.99
+    )
 
 
 def select(champion: str | None, **given):
@@ -61,12 +63,21 @@ def test_a_champion_whose_technique_is_no_candidate_does_not_hold_the_others():
 
 
 def test_for_a_metric_where_more_is_better_the_most_ships():
-    found = select_technique("roc_auc", LABELS, {"a": scores(0.0, 0.3), "b": scores(0.5)}, DAYS, champion=None, confidence=0.95)
+    found = select_technique(
+        "roc_auc",
+        LABELS,
+        {"a": scores(0.0, 0.3), "b": scores(0.5)},
+        DAYS,
+        champion=None,
+        confidence=0.95,
+    )
     assert found.order[0] == "b"
 
 
 def test_a_validation_of_one_group_proves_nothing_and_says_so():
     given = {"trees": scores(0.5), "logistic": scores(0.3)}
-    found = select_technique("log_loss", LABELS, given, np.zeros(len(LABELS)), champion="logistic", confidence=0.95)
+    found = select_technique(
+        "log_loss", LABELS, given, np.zeros(len(LABELS)), champion="logistic", confidence=0.95
+    )
     assert found.order[0] == "logistic"
     assert "no gain can be proven" in found.sentence

@@ -24,7 +24,18 @@ TRAIN, HELD_OUT = make_rows(1200), make_rows(300, seed=1)
 
 
 def task(name: str, technique: Technique, **changes) -> Fit:
-    return Fit(**{"name": name, "technique": technique, "features": FEATURES, "label": "late", "train": TRAIN, "held_out": HELD_OUT, "seed": 7, **changes})
+    return Fit(
+        **{
+            "name": name,
+            "technique": technique,
+            "features": FEATURES,
+            "label": "late",
+            "train": TRAIN,
+            "held_out": HELD_OUT,
+            "seed": 7,
+            **changes,
+        }
+    )
 
 
 def test_a_fit_answers_with_the_scores_of_what_ships():
@@ -41,7 +52,9 @@ def test_the_seed_decides_the_bytes():
 
 
 def test_a_feature_without_any_value_is_left_out():
-    empty = TRAIN.set_column(TRAIN.column_names.index("wind_speed"), "wind_speed", pa.nulls(TRAIN.num_rows, pa.float64()))
+    empty = TRAIN.set_column(
+        TRAIN.column_names.index("wind_speed"), "wind_speed", pa.nulls(TRAIN.num_rows, pa.float64())
+    )
     for technique in (TREES, LOGISTIC):
         found = fit(task("t", technique, train=empty))
         assert isinstance(found, Fitted), found
@@ -57,10 +70,14 @@ def test_a_technique_that_cannot_be_fitted_says_why_and_the_others_go_on():
 
 
 def test_a_technique_whose_export_is_wrong_is_not_eligible(monkeypatch):
-    monkeypatch.setattr("retrain.fitting.export.LARGEST_DIFFERENCE_ALLOWED", 0.0)  # no export is that exact
+    monkeypatch.setattr(
+        "retrain.fitting.export.LARGEST_DIFFERENCE_ALLOWED", 0.0
+    )  # no export is that exact
     found = fit(task("boosted_trees", TREES))
     assert isinstance(found, Ineligible)
-    says = re.search(r"does not answer as scikit-learn does: largest difference .* in (\d+) rows", found.reason)
+    says = re.search(
+        r"does not answer as scikit-learn does: largest difference .* in (\d+) rows", found.reason
+    )
     assert int(says[1]) > HELD_OUT.num_rows  # all of them, and rows of extreme values
 
 
@@ -94,7 +111,14 @@ fit_all([task("logistic", LOGISTIC), task("boosted_trees", TREES)], workers=2)
 def test_processes_that_cannot_start_end_the_run_and_say_so(tmp_path):
     program = tmp_path / "retrain"
     program.write_text(WITHOUT_A_GUARD)  # each process would do all of it again
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 1
     assert "TrainingError: the processes that train cannot start" in done.stderr
     assert "before the\n        current process has finished its bootstrapping phase" in done.stderr
@@ -110,7 +134,12 @@ with _pool(1) as pool:
 
 
 def test_a_worker_that_waits_for_work_ends_when_its_parent_is_killed():
-    with subprocess.Popen([sys.executable, "-c", WAIT_FOR_WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT_FOR_WORK],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
         worker = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
     ended, _, _ = select.select([worker], [], [], 10)
@@ -120,11 +149,16 @@ def test_a_worker_that_waits_for_work_ends_when_its_parent_is_killed():
 
 def test_a_label_of_one_class_is_refused_by_name():
     late = TRAIN.filter(TRAIN.column("late"))
-    with pytest.raises(OneClassLabel, match=rf"all {late.num_rows} validation rows have late = True"):
+    with pytest.raises(
+        OneClassLabel, match=rf"all {late.num_rows} validation rows have late = True"
+    ):
         true_or_false(late, "late", split="validation")
 
 
-@pytest.mark.parametrize(("labels", "says"), [([True, None], "1 of 2 train rows have no label"), ([1, 2], "must be true or false")])
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [([True, None], "1 of 2 train rows have no label"), ([1, 2], "must be true or false")],
+)
 def test_a_label_that_is_missing_or_neither_is_refused(labels, says):
     with pytest.raises(TrainingError, match=says):
         true_or_false(pa.table({"late": labels}), "late")
@@ -135,5 +169,7 @@ def test_labels_of_zero_and_one_are_labels():
 
 
 def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():
-    found = fit(task("boosted_trees", TREES, features=(*FEATURES, Feature(name="not_there", type="number"))))
+    found = fit(
+        task("boosted_trees", TREES, features=(*FEATURES, Feature(name="not_there", type="number")))
+    )
     assert isinstance(found, Ineligible)

@@ -59,7 +59,12 @@ def caused_by(error: Exception) -> MlflowException:
 def test_mlflows_errors_become_ours_and_only_an_outage_is_worth_another_try(error, translated):
     tracking = Tracking(URL, "flight-delay")
     tracking._client = Broken(error)
-    for ask in (tracking.check, tracking.champion_technique, lambda: tracking.finished_run("x"), lambda: tracking.registered("r")):
+    for ask in (
+        tracking.check,
+        tracking.champion_technique,
+        lambda: tracking.finished_run("x"),
+        lambda: tracking.registered("r"),
+    ):
         with pytest.raises(translated, match=URL):
             ask()
     assert translated.is_transient is (translated is TrackingUnavailable)
@@ -71,12 +76,24 @@ def test_an_outage_is_known_within_seconds_not_minutes():
 
 
 def test_the_versions_tags_are_those_that_promote_reads():
-    assert VERSION_TAGS == ("snapshot_id", "window_start", "window_end", "technique", "recipe_digest", "model_digest", "git_revision")
+    assert VERSION_TAGS == (
+        "snapshot_id",
+        "window_start",
+        "window_end",
+        "technique",
+        "recipe_digest",
+        "model_digest",
+        "git_revision",
+    )
 
 
 def test_mlflow_sees_the_models_signature_and_an_example(tmp_path):
     io = ModelSchema(features=FEATURES, outputs=(Output(name="probability"),))
-    describe_for_mlflow(tmp_path, io, {"carrier": "UA", "distance": 719.0, "weekday": 1, "holiday": False, "wind_speed": None})
+    describe_for_mlflow(
+        tmp_path,
+        io,
+        {"carrier": "UA", "distance": 719.0, "weekday": 1, "holiday": False, "wind_speed": None},
+    )
     read = Model.load(str(tmp_path))
     assert read.signature.inputs.input_names() == [feature.name for feature in FEATURES]
     assert read.signature.inputs.optional_input_names() == ["wind_speed"]
@@ -84,18 +101,29 @@ def test_mlflow_sees_the_models_signature_and_an_example(tmp_path):
 
 
 def test_a_technique_that_is_not_eligible_says_so_in_its_note():
-    record = technique_record(make_window(), Ineligible("logistic", "it did not converge", 0.5), ended_ms=10_000)
-    assert (record.name, record.problem, record.started_ms) == ("flight-delay 2013-05-07 logistic", "it did not converge", 9_500)
+    record = technique_record(
+        make_window(), Ineligible("logistic", "it did not converge", 0.5), ended_ms=10_000
+    )
+    assert (record.name, record.problem, record.started_ms) == (
+        "flight-delay 2013-05-07 logistic",
+        "it did not converge",
+        9_500,
+    )
     assert record.tags[NOTE] == "Not eligible: it did not converge"
 
 
 def test_the_three_splits_are_datasets_with_names_of_their_own():
     read = list(rows_read(make_window()))
-    assert [(rows.name, rows.context) for rows in read] == [(f"flight-delay {split}", split) for split in ("train", "validation", "test")]
+    assert [(rows.name, rows.context) for rows in read] == [
+        (f"flight-delay {split}", split) for split in ("train", "validation", "test")
+    ]
     assert len({rows.digest for rows in read}) == 3
     assert all(len(rows.digest) <= 36 for rows in read)  # MLflow's limit
 
 
 def test_validation_and_test_figures_have_the_same_names_but_for_the_split():
-    names = [{name.removeprefix(f"{split}_") for name in figures(split, [1, 0, 1], [0.7, 0.2, 0.4])} for split in ("validation", "test")]
+    names = [
+        {name.removeprefix(f"{split}_") for name in figures(split, [1, 0, 1], [0.7, 0.2, 0.4])}
+        for split in ("validation", "test")
+    ]
     assert names[0] == names[1] >= {"log_loss", "roc_auc"}

@@ -19,7 +19,15 @@ class HalfAnMlflow(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if "runs/get" in self.path:
-            self._answer(200, {"run": {"info": {"run_id": "r", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"}, "data": {}}})
+            self._answer(
+                200,
+                {
+                    "run": {
+                        "info": {"run_id": "r", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"},
+                        "data": {},
+                    }
+                },
+            )
         elif "?path=" in self.path and self.listed is not None:
             self._answer(200, {"files": [{"path": name, "is_dir": False} for name in self.listed]})
         else:
@@ -61,14 +69,18 @@ def half_an_mlflow() -> Iterator[type[HalfAnMlflow]]:
         (413, TrackingRefused),
     ],
 )
-def test_an_outage_is_not_taken_for_a_lost_artifact(half_an_mlflow, status: int, error: type[RetrainError]) -> None:
+def test_an_outage_is_not_taken_for_a_lost_artifact(
+    half_an_mlflow, status: int, error: type[RetrainError]
+) -> None:
     half_an_mlflow.artifact_status = status
     tracking = Tracking(half_an_mlflow.url, "flight-delay")
     with pytest.raises(error), tracking._translated():
         tracking._artifact("r", "snapshot.json")
 
 
-def test_an_artifact_that_is_not_listed_is_absent_and_one_that_cannot_be_fetched_is_not(half_an_mlflow) -> None:
+def test_an_artifact_that_is_not_listed_is_absent_and_one_that_cannot_be_fetched_is_not(
+    half_an_mlflow,
+) -> None:
     half_an_mlflow.listed = ["model.json"]
     tracking = Tracking(half_an_mlflow.url, "flight-delay")
     assert tracking._artifact("r", "snapshot.json") is None

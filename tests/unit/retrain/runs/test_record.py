@@ -10,21 +10,46 @@ import numpy as np
 from retrain.contract import ModelAbout, ModelCard, Partition, digest_of_bytes
 from retrain.fitting.export import model_card, model_schema
 from retrain.fitting.training import Fitted
-from retrain.runs.record import NOTE, Record, WindowRun, figures, rows_read, technique_record, window_record
+from retrain.runs.record import (
+    NOTE,
+    Record,
+    WindowRun,
+    figures,
+    rows_read,
+    technique_record,
+    window_record,
+)
 from tests.unit.retrain.synthetic import FEATURES, make_window
 
 WINDOW = make_window(reason="a late file came", git_revision="abc123", sample=500)
 SCORES = np.linspace(0.1, 0.9, 600)
 TREES = Fitted("boosted_trees", FEATURES, b"network", SCORES, 2e-7, 1.5)
-MEASURED = figures("validation", WINDOW.labels("validation"), SCORES) | figures("test", WINDOW.labels("test"), SCORES)
+MEASURED = figures("validation", WINDOW.labels("validation"), SCORES) | figures(
+    "test", WINDOW.labels("test"), SCORES
+)
 
 
 def card_of(window: WindowRun) -> ModelCard:
-    return model_card(window.spec, "boosted_trees", window.snapshot.snapshot_id, model_schema(FEATURES, window.rows["train"]), b"network", about=ModelAbout())
+    return model_card(
+        window.spec,
+        "boosted_trees",
+        window.snapshot.snapshot_id,
+        model_schema(FEATURES, window.rows["train"]),
+        b"network",
+        about=ModelAbout(),
+    )
 
 
 def recorded(window: WindowRun = WINDOW) -> Record:
-    return window_record(window, card_of(window), TREES, MEASURED, "trees have the best log loss", started_ms=1, ended_ms=2)
+    return window_record(
+        window,
+        card_of(window),
+        TREES,
+        MEASURED,
+        "trees have the best log loss",
+        started_ms=1,
+        ended_ms=2,
+    )
 
 
 def test_a_runs_tags_say_what_was_trained_on_which_rows_by_which_code_and_why():
@@ -41,7 +66,9 @@ def test_a_runs_tags_say_what_was_trained_on_which_rows_by_which_code_and_why():
         "git_revision": "abc123",
         "reason": "a late file came",
     }
-    assert card.recipe_digest == WINDOW.spec.recipe_digest("boosted_trees") != WINDOW.spec.plan_digest
+    assert (
+        card.recipe_digest == WINDOW.spec.recipe_digest("boosted_trees") != WINDOW.spec.plan_digest
+    )
 
 
 def test_a_runs_parameters_are_what_it_takes_to_fit_the_model_again():
@@ -59,17 +86,30 @@ def test_a_runs_parameters_are_what_it_takes_to_fit_the_model_again():
 
 def test_a_runs_figures_are_its_metrics_its_rows_and_how_exact_its_export_is():
     counts = {"train_rows": 2000, "validation_rows": 600, "test_rows": 600}
-    assert recorded().metrics == {**MEASURED, **counts, "onnx_largest_difference": 2e-7, "refit_seconds": 1.5}
+    assert recorded().metrics == {
+        **MEASURED,
+        **counts,
+        "onnx_largest_difference": 2e-7,
+        "refit_seconds": 1.5,
+    }
 
 
 def test_the_note_tells_the_window_the_figure_on_test_rows_and_why_this_technique():
     figure = f"log loss {MEASURED['test_log_loss']:.4f} on 600 test rows"
-    assert recorded().tags[NOTE] == f"boosted_trees on rows of 2013-04-08 to 2013-05-07; {figure}. Trees have the best log loss."
+    assert (
+        recorded().tags[NOTE]
+        == f"boosted_trees on rows of 2013-04-08 to 2013-05-07; {figure}. Trees have the best log loss."
+    )
 
 
 def test_a_technique_that_may_ship_is_recorded_with_its_parameters_and_its_figures_on_validation():
     record = technique_record(WINDOW, TREES, ended_ms=10_000)
-    assert record.params == {"technique": "boosted_trees", "estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "max_iter": 10, "seed": 7}
+    assert record.params == {
+        "technique": "boosted_trees",
+        "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "max_iter": 10,
+        "seed": 7,
+    }
     validation = {name: value for name, value in MEASURED.items() if name.startswith("validation_")}
     assert record.metrics == {**validation, "fit_seconds": 1.5, "onnx_largest_difference": 2e-7}
     assert (record.problem, record.started_ms) == (None, 8_500)
@@ -77,14 +117,26 @@ def test_a_technique_that_may_ship_is_recorded_with_its_parameters_and_its_figur
 
 def test_each_split_names_its_rows_and_the_partitions_of_its_weeks():
     read = list(rows_read(WINDOW))
-    assert [json.loads(rows.profile)["start"] for rows in read] == ["2013-04-08T00:00:00Z", "2013-04-22T00:00:00Z", "2013-04-29T00:00:00Z"]
+    assert [json.loads(rows.profile)["start"] for rows in read] == [
+        "2013-04-08T00:00:00Z",
+        "2013-04-22T00:00:00Z",
+        "2013-04-29T00:00:00Z",
+    ]
     assert [json.loads(rows.profile)["num_rows"] for rows in read] == [2000, 600, 600]
-    assert [json.loads(rows.source)["partitions"] for rows in read] == [["file:///w15.parquet"], [], []]
+    assert [json.loads(rows.source)["partitions"] for rows in read] == [
+        ["file:///w15.parquet"],
+        [],
+        [],
+    ]
 
 
 def test_the_partition_of_the_week_around_new_year_is_found_by_its_iso_year():
-    week = Partition(week="2014-W01", uri="file:///w01.parquet", rows_digest=digest_of_bytes(b"rows"), rows=9)
+    week = Partition(
+        week="2014-W01", uri="file:///w01.parquet", rows_digest=digest_of_bytes(b"rows"), rows=9
+    )
     days = {"start": datetime(2013, 12, 30, tzinfo=UTC), "end": datetime(2013, 12, 31, tzinfo=UTC)}
-    snapshot = WINDOW.snapshot.model_copy(update={"partitions": (week,), "train": WINDOW.snapshot.train.model_copy(update=days)})
+    snapshot = WINDOW.snapshot.model_copy(
+        update={"partitions": (week,), "train": WINDOW.snapshot.train.model_copy(update=days)}
+    )
     train = next(rows_read(make_window(snapshot=snapshot)))
     assert json.loads(train.source)["partitions"] == ["file:///w01.parquet"]

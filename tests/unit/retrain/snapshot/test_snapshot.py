@@ -14,9 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrain.contract import Partition, Snapshot
-from retrain.errors import BadColumn, DuplicateKeys, MissingColumn, PartitionCorrupt, PartitionMissing, StoreRefused, WindowTooEmpty
+from retrain.errors import (
+    BadColumn,
+    DuplicateKeys,
+    MissingColumn,
+    PartitionCorrupt,
+    PartitionMissing,
+    StoreRefused,
+    WindowTooEmpty,
+)
 from retrain.snapshot.partitions import PartitionStore, read_partition
-from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split, snapshot_from_bytes, snapshot_to_bytes
+from retrain.snapshot.snapshot import (
+    build_snapshot,
+    is_unchanged,
+    read_split,
+    snapshot_from_bytes,
+    snapshot_to_bytes,
+)
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, table_of, things
 
 JULY_8, JULY_15, JULY_22 = (datetime(2013, 7, day, tzinfo=UTC) for day in (8, 15, 22))
@@ -29,69 +43,121 @@ def path_of(partition: Partition) -> Path:
 
 
 def built(store: Path, *, source: FakeSource | None = None, end: datetime = JULY_8) -> Snapshot:
-    return build_snapshot(SPEC, end, source or FakeSource(things(JUNE, days=60, night_hours=4)), PartitionStore(store))
+    return build_snapshot(
+        SPEC, end, source or FakeSource(things(JUNE, days=60, night_hours=4)), PartitionStore(store)
+    )
 
 
 def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, values)
 
 
-def test_a_snapshot_has_one_partition_a_week_and_its_splits_count_their_rows(tmp_path: Path) -> None:
+def test_a_snapshot_has_one_partition_a_week_and_its_splits_count_their_rows(
+    tmp_path: Path,
+) -> None:
     snapshot = built(tmp_path)
-    assert [partition.week for partition in snapshot.partitions] == ["2013-W22", "2013-W23", "2013-W24", "2013-W25", "2013-W26", "2013-W27"]
+    assert [partition.week for partition in snapshot.partitions] == [
+        "2013-W22",
+        "2013-W23",
+        "2013-W24",
+        "2013-W25",
+        "2013-W26",
+        "2013-W27",
+    ]
     for split in (snapshot.train, snapshot.validation, snapshot.test):
         assert read_split(snapshot, split).num_rows == split.rows > 0
 
 
 def test_splits_share_no_key_and_hold_whole_groups(tmp_path: Path) -> None:
     snapshot = built(tmp_path)
-    keys = [set(read_split(snapshot, split, ["id"]).column("id").to_pylist()) for split in (snapshot.train, snapshot.validation, snapshot.test)]
+    keys = [
+        set(read_split(snapshot, split, ["id"]).column("id").to_pylist())
+        for split in (snapshot.train, snapshot.validation, snapshot.test)
+    ]
     assert len(keys[0] | keys[1] | keys[2]) == sum(len(part) for part in keys)
-    assert all(len({key for key in part if key.startswith(day)}) == 8 for part in keys for day in {key[:10] for key in part})
+    assert all(
+        len({key for key in part if key.startswith(day)}) == 8
+        for part in keys
+        for day in {key[:10] for key in part}
+    )
 
 
 def test_the_same_rows_in_any_order_and_any_column_order_have_the_same_name(tmp_path: Path) -> None:
     table = things(JUNE, days=40)
-    turned = table.take(pa.array(range(table.num_rows - 1, -1, -1))).select(table.column_names[::-1])
-    assert built(tmp_path / "a", source=FakeSource(table)).snapshot_id == built(tmp_path / "b", source=FakeSource(turned)).snapshot_id
+    turned = table.take(pa.array(range(table.num_rows - 1, -1, -1))).select(
+        table.column_names[::-1]
+    )
+    assert (
+        built(tmp_path / "a", source=FakeSource(table)).snapshot_id
+        == built(tmp_path / "b", source=FakeSource(turned)).snapshot_id
+    )
 
 
-def test_one_changed_value_gives_its_week_another_name_and_leaves_the_others(tmp_path: Path) -> None:
+def test_one_changed_value_gives_its_week_another_name_and_leaves_the_others(
+    tmp_path: Path,
+) -> None:
     table = things(JUNE, days=40)
     sizes = table.column("size").to_pylist()
     sizes[100] = 17.0
     before, after = (
         built(tmp_path / "a", source=FakeSource(table)),
-        built(tmp_path / "b", source=FakeSource(with_column(table, "size", pa.array(sizes, pa.float64())))),
+        built(
+            tmp_path / "b",
+            source=FakeSource(with_column(table, "size", pa.array(sizes, pa.float64()))),
+        ),
     )
-    changed = [old.week for old, new in zip(before.partitions, after.partitions, strict=True) if old.rows_digest != new.rows_digest]
+    changed = [
+        old.week
+        for old, new in zip(before.partitions, after.partitions, strict=True)
+        if old.rows_digest != new.rows_digest
+    ]
     assert changed == ["2013-W24"]
 
 
-@pytest.mark.parametrize(("one", "other"), [(None, float("nan")), (0.0, -0.0), (None, 0.0), (0.0, 5e-324)])
-def test_missing_zero_and_not_a_number_are_different_values(tmp_path: Path, one: float | None, other: float | None) -> None:
+@pytest.mark.parametrize(
+    ("one", "other"), [(None, float("nan")), (0.0, -0.0), (None, 0.0), (0.0, 5e-324)]
+)
+def test_missing_zero_and_not_a_number_are_different_values(
+    tmp_path: Path, one: float | None, other: float | None
+) -> None:
     table = things(JUNE, days=40)
-    tables = [with_column(table, "size", pa.array([value] * table.num_rows, pa.float64())) for value in (one, other)]
-    ids = [built(tmp_path / str(number), source=FakeSource(rows)).snapshot_id for number, rows in enumerate(tables)]
+    tables = [
+        with_column(table, "size", pa.array([value] * table.num_rows, pa.float64()))
+        for value in (one, other)
+    ]
+    ids = [
+        built(tmp_path / str(number), source=FakeSource(rows)).snapshot_id
+        for number, rows in enumerate(tables)
+    ]
     assert ids[0] != ids[1]
 
 
 def test_text_cannot_move_from_one_row_to_the_next_unseen(tmp_path: Path) -> None:
     table = things(JUNE, days=40)
-    tables = [with_column(table, "colour", pa.array([*pair, *["x"] * (table.num_rows - 2)])) for pair in (("ab", "c"), ("a", "bc"))]
-    ids = [built(tmp_path / str(number), source=FakeSource(rows)).snapshot_id for number, rows in enumerate(tables)]
+    tables = [
+        with_column(table, "colour", pa.array([*pair, *["x"] * (table.num_rows - 2)]))
+        for pair in (("ab", "c"), ("a", "bc"))
+    ]
+    ids = [
+        built(tmp_path / str(number), source=FakeSource(rows)).snapshot_id
+        for number, rows in enumerate(tables)
+    ]
     assert ids[0] != ids[1]
 
 
 def test_the_warehouses_own_types_do_not_change_the_name(tmp_path: Path) -> None:
     table = things(JUNE, days=40)
     other = with_column(table, "colour", pc.dictionary_encode(table.column("colour")))
-    other = with_column(other, "at", other.column("at").cast(pa.timestamp("us")).cast(pa.timestamp("ns")))
+    other = with_column(
+        other, "at", other.column("at").cast(pa.timestamp("us")).cast(pa.timestamp("ns"))
+    )
     other = with_column(other, "late", other.column("late"))
     other = with_column(other, "id", other.column("id").cast(pa.large_string()))
     assert (
         built(tmp_path / "a", source=FakeSource(table)).snapshot_id
-        == build_snapshot(SPEC, JULY_8, _Unfiltered(other), PartitionStore(tmp_path / "b")).snapshot_id
+        == build_snapshot(
+            SPEC, JULY_8, _Unfiltered(other), PartitionStore(tmp_path / "b")
+        ).snapshot_id
     )
 
 
@@ -100,10 +166,16 @@ class _Unfiltered(FakeSource):
 
     def rows(self, spec: object, window: object) -> pa.Table:
         at = self.table.column("at").cast(pa.timestamp("us", tz="UTC"))
-        return self.table.filter(pc.and_(pc.greater_equal(at, pa.scalar(window.start)), pc.less(at, pa.scalar(window.end))))  # type: ignore[attr-defined]  # a Window
+        return self.table.filter(
+            pc.and_(
+                pc.greater_equal(at, pa.scalar(window.start)), pc.less(at, pa.scalar(window.end))
+            )
+        )  # type: ignore[attr-defined]  # a Window
 
 
-def test_a_later_run_reads_only_the_new_week_and_those_that_may_still_change(tmp_path: Path) -> None:
+def test_a_later_run_reads_only_the_new_week_and_those_that_may_still_change(
+    tmp_path: Path,
+) -> None:
     source = FakeSource(things(JUNE, days=60))
     for end in (JULY_8, JULY_15, JULY_22):
         built(tmp_path, source=source, end=end)
@@ -121,7 +193,9 @@ def test_after_missed_weeks_all_that_was_not_final_is_read_again(tmp_path: Path)
     assert source.asked[1].start == datetime(2013, 7, 1, tzinfo=UTC) - timedelta(days=7)
 
 
-def test_a_late_row_gives_its_week_another_name_and_one_beyond_late_rows_is_not_seen(tmp_path: Path) -> None:
+def test_a_late_row_gives_its_week_another_name_and_one_beyond_late_rows_is_not_seen(
+    tmp_path: Path,
+) -> None:
     source = FakeSource(things(JUNE, days=45))
     before = built(tmp_path, source=source, end=JULY_15)
     late = {
@@ -132,10 +206,17 @@ def test_a_late_row_gives_its_week_another_name_and_one_beyond_late_rows_is_not_
         "size": 1.0,
         "colour": "red",
     }
-    too_late = {**late, "id": "2013-06-18 late", "at": datetime(2013, 6, 18, 9, tzinfo=UTC), "day": datetime(2013, 6, 18, tzinfo=UTC).date()}
+    too_late = {
+        **late,
+        "id": "2013-06-18 late",
+        "at": datetime(2013, 6, 18, 9, tzinfo=UTC),
+        "day": datetime(2013, 6, 18, tzinfo=UTC).date(),
+    }
     source.table = pa.concat_tables([source.table, table_of([late, too_late])])
     after = built(tmp_path, source=source, end=JULY_15)
-    assert [old.week for old, new in zip(before.partitions, after.partitions, strict=True) if old != new] == ["2013-W27"]
+    assert [
+        old.week for old, new in zip(before.partitions, after.partitions, strict=True) if old != new
+    ] == ["2013-W27"]
     assert not is_unchanged(after, before)
 
 
@@ -143,21 +224,32 @@ def test_a_week_in_which_no_rows_arrive_is_unchanged(tmp_path: Path) -> None:
     source = FakeSource(things(JUNE, days=37))
     last = built(tmp_path, source=source, end=JULY_8)
     assert is_unchanged(built(tmp_path, source=source, end=JULY_15), last)
-    assert not is_unchanged(last, built(tmp_path / "other", source=FakeSource(things(JUNE, days=30)), end=JULY_8))
-
-
-def test_a_window_that_ends_within_a_week_holds_its_rows_up_to_there_and_the_next_run_the_rest(tmp_path: Path) -> None:
-    source = FakeSource(things(JUNE, days=60))
-    middle = built(tmp_path, source=source, end=datetime(2013, 7, 11, 12, tzinfo=UTC))
-    assert pc.max(read_partition(middle.partitions[-1]).column("at")).as_py() < datetime(2013, 7, 11, 12, tzinfo=UTC)
-    assert built(tmp_path, source=source, end=JULY_15) == built(tmp_path / "fresh", source=source, end=JULY_15).model_copy(
-        update={"partitions": built(tmp_path, source=source, end=JULY_15).partitions}
+    assert not is_unchanged(
+        last, built(tmp_path / "other", source=FakeSource(things(JUNE, days=30)), end=JULY_8)
     )
 
 
+def test_a_window_that_ends_within_a_week_holds_its_rows_up_to_there_and_the_next_run_the_rest(
+    tmp_path: Path,
+) -> None:
+    source = FakeSource(things(JUNE, days=60))
+    middle = built(tmp_path, source=source, end=datetime(2013, 7, 11, 12, tzinfo=UTC))
+    assert pc.max(read_partition(middle.partitions[-1]).column("at")).as_py() < datetime(
+        2013, 7, 11, 12, tzinfo=UTC
+    )
+    assert built(tmp_path, source=source, end=JULY_15) == built(
+        tmp_path / "fresh", source=source, end=JULY_15
+    ).model_copy(update={"partitions": built(tmp_path, source=source, end=JULY_15).partitions})
+
+
 def test_a_group_that_began_before_the_window_is_in_no_split(tmp_path: Path) -> None:
-    snapshot = built(tmp_path, source=FakeSource(things(datetime(2013, 5, 20, tzinfo=UTC), days=60, night_hours=6)))
-    assert snapshot.train.groups[0] == "2013-06-08"  # the rows of June 7th after midnight lie in the window, those before it do not
+    snapshot = built(
+        tmp_path,
+        source=FakeSource(things(datetime(2013, 5, 20, tzinfo=UTC), days=60, night_hours=6)),
+    )
+    assert (
+        snapshot.train.groups[0] == "2013-06-08"
+    )  # the rows of June 7th after midnight lie in the window, those before it do not
     assert snapshot.train.start == datetime(2013, 6, 8, tzinfo=UTC)
 
 
@@ -180,14 +272,19 @@ def test_columns_come_in_the_order_asked_for_and_an_unknown_one_is_named(tmp_pat
 
 
 @pytest.mark.parametrize("position", [0.01, 0.3, 0.6, 0.9])
-def test_a_flipped_byte_is_found_when_the_rows_are_read_and_before_the_next_window_counts_on_them(tmp_path: Path, position: float) -> None:
+def test_a_flipped_byte_is_found_when_the_rows_are_read_and_before_the_next_window_counts_on_them(
+    tmp_path: Path, position: float
+) -> None:
     source = FakeSource(things(JUNE, days=60))
     snapshot = built(tmp_path, source=source, end=JULY_22)
     path = path_of(snapshot.partitions[1])
     content = bytearray(path.read_bytes())
     content[int(len(content) * position)] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(PartitionCorrupt, match=r"its bytes have changed since it was written; delete the file and run the window again"):
+    with pytest.raises(
+        PartitionCorrupt,
+        match=r"its bytes have changed since it was written; delete the file and run the window again",
+    ):
         built(tmp_path, source=source, end=JULY_22)
 
 
@@ -207,7 +304,9 @@ def test_a_file_that_says_the_right_digests_and_holds_other_values_is_found(tmp_
         read_split(snapshot, snapshot.test)
 
 
-def test_a_partition_that_was_deleted_is_missing_and_the_next_run_reads_its_week_again(tmp_path: Path) -> None:
+def test_a_partition_that_was_deleted_is_missing_and_the_next_run_reads_its_week_again(
+    tmp_path: Path,
+) -> None:
     source = FakeSource(things(JUNE, days=60))
     snapshot = built(tmp_path, source=source, end=JULY_22)
     path_of(snapshot.partitions[2]).unlink()
@@ -228,7 +327,10 @@ def test_a_damaged_index_costs_a_reading_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_key_that_names_two_rows_of_a_week_is_shown(tmp_path: Path) -> None:
     table = things(JUNE, days=40)
-    with pytest.raises(DuplicateKeys, match=r"1 keys of the column `id` name more than one row, such as '2013-06-03 02'"):
+    with pytest.raises(
+        DuplicateKeys,
+        match=r"1 keys of the column `id` name more than one row, such as '2013-06-03 02'",
+    ):
         built(tmp_path, source=FakeSource(pa.concat_tables([table, table.slice(18, 1)])))
 
 
@@ -236,32 +338,58 @@ def test_a_key_that_names_rows_of_two_weeks_is_found(tmp_path: Path) -> None:
     table = things(JUNE, days=40)
     ids = table.column("id").to_pylist()
     ids[200] = ids[20]
-    with pytest.raises(DuplicateKeys, match=r"1 rows of small.sql have a key `id` that a row of another week has"):
+    with pytest.raises(
+        DuplicateKeys, match=r"1 rows of small.sql have a key `id` that a row of another week has"
+    ):
         built(tmp_path, source=FakeSource(with_column(table, "id", pa.array(ids))))
 
 
 def test_missing_columns_are_all_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingColumn, match=r"small.sql does not return `late`, `size`, which the YAML names; it returns id, at, day, colour"):
+    with pytest.raises(
+        MissingColumn,
+        match=r"small.sql does not return `late`, `size`, which the YAML names; it returns id, at, day, colour",
+    ):
         built(tmp_path, source=FakeSource(things(JUNE, days=40).drop_columns(["late", "size"])))
 
 
 @pytest.mark.parametrize(
     ("column", "values", "sentence"),
     [
-        ("late", pa.nulls(320, pa.bool_()), "returns 296 rows without `late`; as label it must have a value"),
-        ("late", pa.array(["yes"] * 320), "returns `late` as string; as label it must be bool or int64"),
+        (
+            "late",
+            pa.nulls(320, pa.bool_()),
+            "returns 296 rows without `late`; as label it must have a value",
+        ),
+        (
+            "late",
+            pa.array(["yes"] * 320),
+            "returns `late` as string; as label it must be bool or int64",
+        ),
         ("day", pa.array([1.5] * 320), "returns `day` as double; as groups it must be"),
-        ("size", pa.array([b"x"] * 320), "the column `size` has the type binary, which no snapshot can hold"),
-        ("size", pa.array([2**63] * 320, pa.uint64()), "the column `size` of type uint64 has a value that integer cannot hold exactly"),
+        (
+            "size",
+            pa.array([b"x"] * 320),
+            "the column `size` has the type binary, which no snapshot can hold",
+        ),
+        (
+            "size",
+            pa.array([2**63] * 320, pa.uint64()),
+            "the column `size` of type uint64 has a value that integer cannot hold exactly",
+        ),
     ],
 )
-def test_a_column_that_cannot_play_its_part_says_what_it_is_and_must_be(tmp_path: Path, column: str, values: pa.Array, sentence: str) -> None:
+def test_a_column_that_cannot_play_its_part_says_what_it_is_and_must_be(
+    tmp_path: Path, column: str, values: pa.Array, sentence: str
+) -> None:
     with pytest.raises(BadColumn, match=sentence):
         built(tmp_path, source=FakeSource(with_column(things(JUNE, days=40), column, values)))
 
 
 def test_a_window_without_rows_says_so(tmp_path: Path) -> None:
-    with pytest.raises(WindowTooEmpty, match=r"small.sql returns no rows in the window \[2013-06-08T00:00:00Z, 2013-07-08T00:00:00Z\)"):
+    with pytest.raises(
+        WindowTooEmpty,
+        match=r"small.sql returns no rows in the window \[2013-06-08T00:00:00Z, 2013-07-08T00:00:00Z\)",
+    ):
         built(tmp_path, source=FakeSource(things(datetime(2012, 1, 1, tzinfo=UTC), days=3)))
 
 
@@ -288,11 +416,22 @@ def folder_for_everyone() -> Iterator[Path]:
         yield Path(made)
 
 
-def test_another_time_zone_locale_umask_and_user_name_the_same_snapshot(tmp_path: Path, folder_for_everyone: Path) -> None:
-    as_another_user = ["setpriv", "--reuid", "65534", "--clear-groups"] if os.getuid() == 0 else []  # only root can become somebody else
+def test_another_time_zone_locale_umask_and_user_name_the_same_snapshot(
+    tmp_path: Path, folder_for_everyone: Path
+) -> None:
+    as_another_user = (
+        ["setpriv", "--reuid", "65534", "--clear-groups"] if os.getuid() == 0 else []
+    )  # only root can become somebody else
     there = subprocess.run(
         [*as_another_user, sys.executable, "-c", BUILD, str(folder_for_everyone)],
-        env={**os.environ, "TZ": "Asia/Kolkata", "LC_ALL": "C", "PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT), "HOME": str(folder_for_everyone)},
+        env={
+            **os.environ,
+            "TZ": "Asia/Kolkata",
+            "LC_ALL": "C",
+            "PYTHONHASHSEED": "77",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder_for_everyone),
+        },
         umask=0o077,
         capture_output=True,
         text=True,
@@ -317,7 +456,11 @@ built(Path(sys.argv[1]))
 
 
 def test_a_writer_killed_half_way_leaves_nothing_under_a_partitions_name(tmp_path: Path) -> None:
-    writer = subprocess.Popen([sys.executable, "-c", HALF_WAY, str(tmp_path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    writer = subprocess.Popen(
+        [sys.executable, "-c", HALF_WAY, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert writer.stdout is not None
     assert writer.stdout.readline().startswith(b"writing")
     writer.send_signal(signal.SIGKILL)

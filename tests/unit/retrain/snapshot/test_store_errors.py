@@ -10,7 +10,15 @@ import botocore.exceptions as boto
 import duckdb
 import pytest
 
-from retrain.errors import QueryFailed, RetrainError, SourceRefused, SourceUnavailable, StoreRefused, StoreUnavailable, UnknownSource
+from retrain.errors import (
+    QueryFailed,
+    RetrainError,
+    SourceRefused,
+    SourceUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+    UnknownSource,
+)
 from retrain.snapshot.files import FolderFiles, folder_error
 from retrain.snapshot.files_s3 import S3Files
 from retrain.sources.duckdb import Source, open_source
@@ -39,7 +47,10 @@ AT = {"endpoint_url": "https://s3.example", "error": "as scripted"}
         (boto.ConnectionClosedError(**AT), StoreUnavailable),
         (boto.ResponseStreamingError(error="cut off"), StoreUnavailable),
         (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailable),
-        (boto.MetadataRetrievalError(error_msg="the pod's role is not there yet"), StoreUnavailable),
+        (
+            boto.MetadataRetrievalError(error_msg="the pod's role is not there yet"),
+            StoreUnavailable,
+        ),
         (boto.SSLError(**AT), StoreRefused),
         (boto.NoRegionError(), StoreRefused),
         (boto.InvalidRegionError(region_name="eu central"), StoreRefused),
@@ -48,7 +59,9 @@ AT = {"endpoint_url": "https://s3.example", "error": "as scripted"}
         (boto.LoginRefreshRequired(), StoreRefused),
     ],
 )
-def test_of_s3s_errors_only_those_of_the_network_are_worth_another_try(error: Exception, ours: type[RetrainError]) -> None:
+def test_of_s3s_errors_only_those_of_the_network_are_worth_another_try(
+    error: Exception, ours: type[RetrainError]
+) -> None:
     files = S3Files(Broken(error))
     for ask in (files.read, files.exists, files.digest):
         with pytest.raises(ours, match=r"2013-W27/ab\.parquet"):
@@ -67,7 +80,9 @@ def test_of_s3s_errors_only_those_of_the_network_are_worth_another_try(error: Ex
         (errno.ESTALE, StoreUnavailable),
     ],
 )
-def test_of_a_folders_errors_a_missing_permission_needs_a_person(number: int, ours: type[RetrainError]) -> None:
+def test_of_a_folders_errors_a_missing_permission_needs_a_person(
+    number: int, ours: type[RetrainError]
+) -> None:
     error = folder_error("/snapshots cannot be written", OSError(number, os.strerror(number)))
     assert type(error) is ours
     assert os.strerror(number) in str(error)
@@ -99,7 +114,9 @@ def test_a_file_where_a_folder_should_be_is_refused_by_every_call(tmp_path: Path
         (duckdb.ConversionException("no number"), QueryFailed),
     ],
 )
-def test_of_a_querys_errors_only_an_outage_is_worth_another_try(error: Exception, ours: type[RetrainError]) -> None:
+def test_of_a_querys_errors_only_an_outage_is_worth_another_try(
+    error: Exception, ours: type[RetrainError]
+) -> None:
     source = Source("warehouse", Broken(error))
     with pytest.raises(ours, match="warehouse"):
         source.head(small_spec(), 1)
@@ -109,17 +126,30 @@ def test_of_a_querys_errors_only_an_outage_is_worth_another_try(error: Exception
 def test_a_file_that_is_no_duckdb_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_text("flight,carrier\n1,UA\n" * 1000)
-    with pytest.raises(SourceRefused, match=r"warehouse\.duckdb is no DuckDB database"), open_source({"warehouse": f"duckdb://{path}"}, "warehouse"):
+    with (
+        pytest.raises(SourceRefused, match=r"warehouse\.duckdb is no DuckDB database"),
+        open_source({"warehouse": f"duckdb://{path}"}, "warehouse"),
+    ):
         pass
 
 
 def test_a_folder_in_place_of_a_database_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceRefused, match="is a folder"), open_source({"warehouse": f"duckdb://{tmp_path}"}, "warehouse"):
+    with (
+        pytest.raises(SourceRefused, match="is a folder"),
+        open_source({"warehouse": f"duckdb://{tmp_path}"}, "warehouse"),
+    ):
         pass
 
 
 def test_an_address_that_cannot_be_used_is_not_repeated_for_it_may_hold_a_password() -> None:
-    for address in ("warehouse/flights?password=hunter2", "reader:hunter2@warehouse/flights", "postgres://reader:hunter2@warehouse/flights"):
-        with pytest.raises(UnknownSource) as raised, open_source({"warehouse": address}, "warehouse"):
+    for address in (
+        "warehouse/flights?password=hunter2",
+        "reader:hunter2@warehouse/flights",
+        "postgres://reader:hunter2@warehouse/flights",
+    ):
+        with (
+            pytest.raises(UnknownSource) as raised,
+            open_source({"warehouse": address}, "warehouse"),
+        ):
             pass
         assert "hunter2" not in str(raised.value)

@@ -37,10 +37,23 @@ def mistakes_in(text: str, query: str | None = "SELECT 1") -> list[str]:
 
 def test_a_minimal_file_has_the_defaults_of_the_design() -> None:
     spec = parsed()
-    assert (spec.schedule, spec.source, spec.window_months, spec.serving.replicas) == ("0 6 * * MON", "warehouse", 3, 2)
-    assert (spec.validation, spec.test, spec.late_rows) == (timedelta(days=14), timedelta(days=7), timedelta(days=14))
+    assert (spec.schedule, spec.source, spec.window_months, spec.serving.replicas) == (
+        "0 6 * * MON",
+        "warehouse",
+        3,
+        2,
+    )
+    assert (spec.validation, spec.test, spec.late_rows) == (
+        timedelta(days=14),
+        timedelta(days=7),
+        timedelta(days=14),
+    )
     assert list(spec.techniques) == ["boosted_trees", "logistic"]
-    assert (spec.gate.metric, spec.gate.refresh.worse_by_at_most, spec.gate.change.better_with_confidence) == ("log_loss", 0.01, 0.95)
+    assert (
+        spec.gate.metric,
+        spec.gate.refresh.worse_by_at_most,
+        spec.gate.change.better_with_confidence,
+    ) == ("log_loss", 0.01, 0.95)
 
 
 def test_features_are_read_in_short_and_in_long_form() -> None:
@@ -50,7 +63,11 @@ def test_features_are_read_in_short_and_in_long_form() -> None:
 
 
 def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
-    text = MINIMAL.replace("label_delay: 1 day", "label_delay: soon").replace("owner:", "ownr:").replace("type: number", "type: numbr")
+    text = (
+        MINIMAL.replace("label_delay: 1 day", "label_delay: soon")
+        .replace("owner:", "ownr:")
+        .replace("type: number", "type: numbr")
+    )
     assert mistakes_in(text) == [
         "m.yaml:1: `owner` is missing; it has no default",
         "m.yaml:2: `ownr` is not a field; did you mean `owner`?",
@@ -63,20 +80,44 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
     ("added", "sentence"),
     [
         ("owner: again", "m.yaml:8: `owner` is given twice, first on line 2"),
-        ("gate: {metric: log_los}", "m.yaml:8: `gate.metric` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `log_los`"),
-        ("gate: {guardrails: {auc: 0.1}}", "m.yaml:8: `gate.guardrails.auc` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `auc`"),
+        (
+            "gate: {metric: log_los}",
+            "m.yaml:8: `gate.metric` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `log_los`",
+        ),
+        (
+            "gate: {guardrails: {auc: 0.1}}",
+            "m.yaml:8: `gate.guardrails.auc` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `auc`",
+        ),
         ("gate: {worthwhile: 200 %}", "m.yaml:8: `gate.worthwhile` must be below 1.0, is `2.0`"),
-        ("gate: {worthwhile: .nan}", "m.yaml:8: `gate.worthwhile` must be a finite number, is `nan`"),
+        (
+            "gate: {worthwhile: .nan}",
+            "m.yaml:8: `gate.worthwhile` must be a finite number, is `nan`",
+        ),
         ("gate: {slices: {by: origin}}", "m.yaml:8: `gate.slices.by` must be a list, is `origin`"),
-        ("gate: {refresh: {confidnce: 0.9}}", "m.yaml:8: `gate.refresh.confidnce` is not a field; did you mean `confidence`?"),
+        (
+            "gate: {refresh: {confidnce: 0.9}}",
+            "m.yaml:8: `gate.refresh.confidnce` is not a field; did you mean `confidence`?",
+        ),
         ("serving: {replicas: '2'}", "m.yaml:8: `serving.replicas` must be a whole number, is `2`"),
-        ("window: 14 days", "m.yaml:8: `window` must be calendar months, such as `3 months`, is `14 days`"),
-        ("window: 0 months", "m.yaml:8: `window` must be calendar months, such as `3 months`, is `0 months`"),
+        (
+            "window: 14 days",
+            "m.yaml:8: `window` must be calendar months, such as `3 months`, is `14 days`",
+        ),
+        (
+            "window: 0 months",
+            "m.yaml:8: `window` must be calendar months, such as `3 months`, is `0 months`",
+        ),
         ("test: 0 days", "m.yaml:8: `test` must be above 0 seconds, is `0:00:00`"),
         ("schedule: weekly", r"m.yaml:8: `schedule` must match ^\S+( \S+){4}$, is `weekly`"),
         ("query_text: SELECT 1", "m.yaml:8: `query_text` is not a field; did you mean `query`?"),
-        ("techniques: {a: {estimator: os.system}}", "m.yaml:8: `techniques.a.estimator` must be an estimator that exports exactly, is `os.system`"),
-        ("techniques: {a: {estimator: sklearn.linear_model.LogisticRegression, params: {c: 1}}}", "m.yaml:8: `techniques.a` has no parameter `c`"),
+        (
+            "techniques: {a: {estimator: os.system}}",
+            "m.yaml:8: `techniques.a.estimator` must be an estimator that exports exactly, is `os.system`",
+        ),
+        (
+            "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression, params: {c: 1}}}",
+            "m.yaml:8: `techniques.a` has no parameter `c`",
+        ),
         (
             "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression, params: {random_state: 1}}}",
             "m.yaml:8: `techniques.a` leaves random_state to Ratchet",
@@ -91,7 +132,9 @@ def test_a_mistake_is_named_with_what_is_allowed(added: str, sentence: str) -> N
 @pytest.mark.parametrize("task", ["regression", "multiclass_classification", "ranking"])
 def test_a_task_that_is_not_proven_yet_is_refused_and_says_why(task: str) -> None:
     (found,) = mistakes_in(MINIMAL.replace("binary_classification", task))
-    assert found.startswith(f"m.yaml:3: `task` must be `binary_classification`, is `{task}`: the gate's metrics")
+    assert found.startswith(
+        f"m.yaml:3: `task` must be `binary_classification`, is `{task}`: the gate's metrics"
+    )
 
 
 def test_the_label_cannot_be_a_feature() -> None:
@@ -101,11 +144,15 @@ def test_the_label_cannot_be_a_feature() -> None:
 
 
 def test_one_column_cannot_play_two_parts() -> None:
-    assert mistakes_in(MINIMAL.replace("groups: day", "groups: id")) == ["m.yaml:5: `columns.groups` names the column `id`, which is the key already"]
+    assert mistakes_in(MINIMAL.replace("groups: day", "groups: id")) == [
+        "m.yaml:5: `columns.groups` names the column `id`, which is the key already"
+    ]
 
 
 def test_a_minimum_above_the_maximum_and_a_bounded_category_are_mistakes() -> None:
-    text = MINIMAL.replace("carrier: category", "carrier: {type: category, minimum: 1}").replace("minimum: 0", "minimum: 3, maximum: 1")
+    text = MINIMAL.replace("carrier: category", "carrier: {type: category, minimum: 1}").replace(
+        "minimum: 0", "minimum: 3, maximum: 1"
+    )
     assert mistakes_in(text) == [
         "m.yaml:7: `features.carrier` is a category and has no minimum or maximum",
         "m.yaml:7: `features.distance` has a minimum of 3.0 above its maximum of 1.0",
@@ -113,7 +160,9 @@ def test_a_minimum_above_the_maximum_and_a_bounded_category_are_mistakes() -> No
 
 
 def test_a_query_that_is_not_beside_the_yaml_is_a_mistake() -> None:
-    assert mistakes_in(MINIMAL, query=None) == ["m.yaml:4: `query` names `flight_delay.sql`, which is not beside the YAML"]
+    assert mistakes_in(MINIMAL, query=None) == [
+        "m.yaml:4: `query` names `flight_delay.sql`, which is not beside the YAML"
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words"])
@@ -122,7 +171,18 @@ def test_a_file_that_is_no_mapping_is_one_mistake(text: str) -> None:
     assert found.startswith("m.yaml:1: `the file` must be a mapping")
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: b: c", "a: &x [*x]\nb: *y", "\ta: 1", "{" * 3000, "a: &x [*x]", "name: 2013-13-45"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "a: b: c",
+        "a: &x [*x]\nb: *y",
+        "\ta: 1",
+        "{" * 3000,
+        "a: &x [*x]",
+        "name: 2013-13-45",
+    ],
+)
 def test_text_that_is_no_yaml_is_a_mistake_with_a_line(text: str) -> None:
     assert mistakes_in(text)[0].startswith("m.yaml:")
 
@@ -137,7 +197,9 @@ def test_python_objects_in_yaml_are_not_made() -> None:
 def test_the_plan_changes_with_what_is_learned_and_not_with_words_or_the_gate() -> None:
     plan = parsed().plan_digest
     same = (
-        MINIMAL.replace("unit: mile", "unit: km, description: far").replace("@acme/ml-platform", "someone")
+        MINIMAL.replace("unit: mile", "unit: km, description: far").replace(
+            "@acme/ml-platform", "someone"
+        )
         + "title: T\ngate: {worthwhile: 2 %}\nserving: {replicas: 5}\n"
     )
     assert parsed(same).plan_digest == plan
@@ -147,19 +209,31 @@ def test_the_plan_changes_with_what_is_learned_and_not_with_words_or_the_gate() 
         parsed(MINIMAL.replace("1 day", "2 days")),
         parsed(MINIMAL + "window: 2 months\n"),
         parsed(MINIMAL + "gate: {metric: brier}\n"),
-        parsed(MINIMAL + "techniques: {logistic: {estimator: sklearn.linear_model.LogisticRegression}}\n"),
+        parsed(
+            MINIMAL
+            + "techniques: {logistic: {estimator: sklearn.linear_model.LogisticRegression}}\n"
+        ),
     ]
     assert len({plan, *(other.plan_digest for other in others)}) == 7
 
 
 def test_a_recipe_is_the_plan_with_one_technique() -> None:
-    both, one = parsed(), parsed(MINIMAL + "techniques: {logistic: {estimator: sklearn.linear_model.LogisticRegression}}\n")
+    both, one = (
+        parsed(),
+        parsed(
+            MINIMAL
+            + "techniques: {logistic: {estimator: sklearn.linear_model.LogisticRegression}}\n"
+        ),
+    )
     assert both.recipe_digest("logistic") == one.recipe_digest("logistic") == one.plan_digest
     assert both.recipe_digest("logistic") != both.recipe_digest("boosted_trees")
 
 
 def test_line_ends_of_another_system_do_not_change_the_query() -> None:
-    assert parsed(query="SELECT 1\nFROM x").query_digest == parsed(query="SELECT 1\r\nFROM x").query_digest
+    assert (
+        parsed(query="SELECT 1\nFROM x").query_digest
+        == parsed(query="SELECT 1\r\nFROM x").query_digest
+    )
 
 
 def test_the_metrics_of_the_yaml_are_those_that_can_be_compared() -> None:
@@ -176,8 +250,12 @@ def test_allowed_parameters_are_the_estimators_own(path: str) -> None:
 
 def test_the_published_schema_is_the_one_that_retrain_prints_and_accepts_our_models() -> None:
     published = json.loads((MODELS / "model.schema.json").read_text(encoding="utf-8"))
-    assert published == json.loads(json.dumps(published_schema())), "run `retrain schema > dags/models/model.schema.json`"
+    assert published == json.loads(json.dumps(published_schema())), (
+        "run `retrain schema > dags/models/model.schema.json`"
+    )
     validator = Draft202012Validator(published)
     for text in (MINIMAL, (MODELS / "flight_delay.yaml").read_text(encoding="utf-8")):
         assert list(validator.iter_errors(yaml.safe_load(text))) == []
-    assert list(validator.iter_errors(yaml.safe_load(MINIMAL.replace("type: number", "type: numbr"))))
+    assert list(
+        validator.iter_errors(yaml.safe_load(MINIMAL.replace("type: number", "type: numbr")))
+    )
