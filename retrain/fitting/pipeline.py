@@ -1,7 +1,8 @@
-"""A model's features and one technique become a scikit-learn pipeline that exports to ONNX exactly. Pure.
+"""Builds the scikit-learn pipeline of one technique, which exports to ONNX exactly. Pure.
 
-It takes the frame of `retrain.fitting.frames`. What makes the export exact was measured (docs/facts.md): no null category is left, numbers are float32 before the fit
-and before every prediction, and no estimator treats columns as categorical by itself.
+The pipeline takes the frame of `retrain.fitting.frames`. Three things make the export exact
+(docs/facts.md): no category is null, numbers are float32 before the fit and before every
+prediction, and no estimator treats columns as categories by itself.
 """
 
 from __future__ import annotations

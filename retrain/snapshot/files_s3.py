@@ -153,8 +153,8 @@ class S3Files:
                     Key=key,
                     Body=content.getvalue(),
                     ChecksumSHA256=checksum,
-                    **condition,
-                )  # type: ignore[arg-type]  # one of two keywords
+                    **condition,  # type: ignore[arg-type]  # one of two keywords
+                )
         except _AnotherWasFaster:
             pass
 
