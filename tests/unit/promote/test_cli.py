@@ -62,7 +62,7 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
 
 
 def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
-    loaded = "release.history_reader release.history release.manifest forge.github".split()
+    loaded = ["release.history_reader", "release.history", "release.manifest", "forge.github"]
     code = "import sys; from promote.wiring import open_forge"
     code += "".join(f"; import promote.{name}" for name in loaded)
     code += "; print(sorted({'mlflow', 'onnxruntime', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
