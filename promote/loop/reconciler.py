@@ -11,7 +11,7 @@ from pathlib import Path
 
 from promote.contract import Promotion
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
-from promote.evidence.judging import Judge
+from promote.evidence.port import Judge
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import SUPERSEDED, Act, Observation, Step, decide

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from promote.contract import Outcome, Release, Verdict
-from promote.evidence.judging import Judged
+from promote.evidence.port import Judged
 from promote.loop.lifecycle import ObservedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
