@@ -318,6 +318,16 @@ def test_what_came_up_is_healthy_and_nothing_else_is(world: World) -> None:
     assert (state(world, 1), state(world, 2)) == ("progressing", "healthy")
 
 
+def test_one_call_gives_the_statuses_of_several_models(world: World) -> None:
+    world.runs(1)
+    statuses = world.rollout.statuses({MODEL: release(1).image, "another": release(2).image})
+    assert {name: status.state for name, status in statuses.items()} == {
+        MODEL: "healthy",
+        "another": "absent",
+    }
+    assert world.rollout.statuses({}) == {}
+
+
 def test_what_did_not_come_up_is_failed_with_the_clusters_words(world: World) -> None:
     world.runs(1)
     world.gives_up(2, "ModelAltered: model.onnx is not what was released")
@@ -382,7 +392,7 @@ def test_a_generation_that_no_controller_has_seen_is_progressing(
 ) -> None:
     kubernetes.names(1)
     assert (
-        "has not looked at the newest generation yet"
+        "has not processed the Deployment's newest generation yet"
         in kubernetes.rollout.status(MODEL, release(1).image).reason
     )
     kubernetes.runs(1)
@@ -489,7 +499,7 @@ def test_an_account_without_rights_is_refused_and_named(
 ) -> None:
     stranger = server.kubectl("create", "token", "gateway", "--namespace", "gateway").stdout.strip()
     for token, says in [
-        (stranger, "system:serviceaccount:gateway:gateway.*cannot get resource"),
+        (stranger, "system:serviceaccount:gateway:gateway.*cannot list resource"),
         ("expired", "401, Unauthorized"),
     ]:
         monkeypatch.setattr(
