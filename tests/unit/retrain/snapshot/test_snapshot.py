@@ -286,8 +286,7 @@ def test_a_flipped_byte_never_gives_other_rows(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         try:
             assert column_digests(read_split(snapshot, snapshot.train)) == rows
-        except PartitionCorrupt as error:
-            assert "delete the file and run the window again" in str(error)
+        except PartitionCorrupt:
             found += 1
     assert found > 20  # a flipped byte that no row depends on does no harm
 
