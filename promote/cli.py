@@ -139,20 +139,17 @@ def explain(
 ) -> None:
     """Say in words what the gate found about a version, and why; the newest verdict if there are several."""
     with _errors_at_the_edge():
-        from promote.loop.observer import tag_value  # noqa: PLC0415 - slow to load
+        from promote.evidence.verdict_tag import verdict_tags  # noqa: PLC0415 - slow to load
 
         parts, reconciler = _open(_settings())
         registered = parts.registry.version(model, version)
-        tags = sorted(
-            (value for name, value in registered.tags.items() if name.startswith("verdict.")),
-            key=lambda value: tag_value(value).get("at", ""),
-        )
+        tags = sorted(verdict_tags(registered).values(), key=lambda tag: tag.at)
         if not tags:
             _fail(
                 f"version {version} of {model} was not judged yet. `promote judge {model}` judges the challenger without acting.",
                 FAILED,
             )
-        _show(reconciler.observer.verdict_behind(registered, tags[-1]), as_json=as_json)
+        _show(reconciler.observer.verdicts.read(registered, tags[-1]), as_json=as_json)
 
 
 @app.command()
@@ -243,9 +240,10 @@ def served_at(
     """Say which version served at an instant, and why: from main's history and the statuses of its commits."""
     at = _moment(instant)
     with _errors_at_the_edge():
+        from promote.contract import Slot  # noqa: PLC0415 - slow to load
         from promote.release.history import served_at as find  # noqa: PLC0415 - slow to load
         from promote.release.history_reader import HistoryReader  # noqa: PLC0415 - slow to load
-        from promote.release.manifest import branch_prefix  # noqa: PLC0415 - slow to load
+        from promote.release.slot import branch_prefix  # noqa: PLC0415 - slow to load
         from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
         settings = _settings()
@@ -260,7 +258,7 @@ def served_at(
             "why": "no release had been seen healthy by then, or main named none",
         }
         if served:
-            pulls = forge.pull_requests(branch_prefix(model, settings.environment))
+            pulls = forge.pull_requests(branch_prefix(Slot(model, settings.environment)))
             number = next(
                 (pull.number for pull in pulls if pull.merge_commit == served.commit), None
             )

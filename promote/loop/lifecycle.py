@@ -22,7 +22,7 @@ from promote.release.history import (
     left_behind,
     return_target,
 )
-from promote.release.manifest import BranchName
+from promote.release.slot import BranchName
 
 SUPERSEDED = "ratchet/superseded"
 

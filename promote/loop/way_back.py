@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from promote.contract import check_model
 from promote.errors import ForgeRefused, NothingToReturnTo, Refused, Unavailable
 from promote.forge.port import Forge, PullRequest
 from promote.loop.lifecycle import SUPERSEDED, Observation, ProposedPull
 from promote.loop.observer import ForgeObserver
 from promote.loop.proposal import Proposal, going_back
 from promote.release.history import ReleaseCommit, return_target
-from promote.release.manifest import check_model
 from retrain.contract import digest_of_bytes
 
 

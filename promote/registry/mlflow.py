@@ -20,6 +20,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
@@ -30,7 +31,6 @@ from promote.errors import (
 )
 from promote.images.names import check_file_name
 from promote.registry.port import ModelVersion, RegisteredModel, no_version
-from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 
 MODEL_TRAINING = "workflowType=machine_learning"

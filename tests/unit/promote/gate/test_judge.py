@@ -72,7 +72,10 @@ def test_a_change_that_is_proven_better_is_promoted():
 def test_a_change_whose_worthwhile_gain_is_ruled_out_is_kept_out():
     verdict = judge(evidence([0.0005, -0.0005] * 4), POLICY)
     assert verdict.outcome == "keep"
-    assert "At 95 % confidence v8 improves by less than 0.0025 (1 %), the smallest gain" in verdict.reasons[0].sentence
+    assert (
+        "At 95 % confidence v8 improves by less than 0.0025 (1 %), the smallest gain"
+        in verdict.reasons[0].sentence
+    )
 
 
 @pytest.mark.parametrize("kind", ["change", "first"])
@@ -113,17 +116,13 @@ def test_a_policy_without_a_least_gain_promotes_any_proven_one():
 def test_a_change_in_between_is_inconclusive_and_says_what_would_settle_it():
     verdict = judge(evidence(EVEN), POLICY)
     assert verdict.outcome == "inconclusive"
-    assert (
-        "These 7 days can show a difference of 0.0" in verdict.reasons[0].sentence
-    )
+    assert "These 7 days can show a difference of 0.0" in verdict.reasons[0].sentence
     assert "more days like these would show 0.0025." in verdict.reasons[0].sentence
 
 
 def test_a_gain_that_no_window_of_a_year_would_show_is_said_to_be_out_of_reach():
     verdict = judge(evidence([0.1, -0.1, 0.05, -0.05, 0.1, -0.1, 0.0]), POLICY)
-    assert (
-        "Even 365 days would not show 0.0025." in verdict.reasons[0].sentence
-    )
+    assert "Even 365 days would not show 0.0025." in verdict.reasons[0].sentence
 
 
 def test_a_refresh_is_promoted_when_nothing_speaks_against_it():
