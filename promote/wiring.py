@@ -31,7 +31,7 @@ def open_parts(settings: PromoteSettings) -> Parts:
     from promote.cluster.kubernetes import KubernetesRollout  # noqa: PLC0415 - slow to load
     from promote.images.port import open_image_registry  # noqa: PLC0415 - slow to load
     from promote.loop.observer import Parts  # noqa: PLC0415 - slow to load
-    from promote.registry.port import open_model_registry  # noqa: PLC0415 - slow to load
+    from promote.registry.mlflow import open_model_registry  # noqa: PLC0415 - slow to load
 
     return Parts(
         forge=open_forge(settings),

@@ -7,7 +7,7 @@ from pathlib import Path
 from retrain.fitting.contest import Trained
 from retrain.fitting.export import Network, write_model_folder
 from retrain.fitting.frames import evenly_spaced, to_columns
-from retrain.runs.record import WindowRun
+from retrain.fitting.window_run import WindowRun
 from retrain.snapshot.snapshot import snapshot_to_bytes
 
 IMPORTANCE_ROWS = 2_000
@@ -23,7 +23,7 @@ def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
 
 
 def _describe(folder: Path, window: WindowRun, trained: Trained) -> None:
-    from retrain.runs.mlflow import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
+    from retrain.runs.mlflow_folder import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
 
     first = (
         window.rows["test"]
