@@ -26,8 +26,8 @@ from retrain.fitting.export import model_card, model_schema, to_onnx, write_mode
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
 from retrain.fitting.training import true_or_false
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.sources.duckdb import open_source
 from retrain.spec.files import load_model
 from serving.contract import Block
