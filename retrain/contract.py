@@ -22,6 +22,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -40,6 +41,8 @@ RESERVED_MODEL_NAMES = frozenset(
 )
 """Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
 
+Cell = float | str | None
+"""One value of a row as a model takes it: a number, a category, or missing."""
 FeatureType = Literal["number", "integer", "boolean", "category"]
 Task = Literal["binary_classification"]
 
@@ -64,13 +67,27 @@ class Feature(Contract):
     """Seen in training, sorted; documentation only: a category outside it is legal."""
 
 
+def _is_unset(value: object) -> bool:
+    return value is None
+
+
 class Output(Contract):
-    """One number that a model answers for each row."""
+    """One number that a model answers for each row.
+
+    A field that is not set is not written, so that cards of format 1 keep their bytes.
+    """
 
     name: str
     description: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    unit: str | None = Field(None, exclude_if=_is_unset)
+    classes: tuple[str, ...] | None = Field(None, exclude_if=_is_unset)
+    """What the whole numbers of this output stand for, in order; None when they are no classes."""
+    network_output: str | None = Field(None, exclude_if=_is_unset)
+    """The network's own name of the output. None in cards of format 1 and in a server's answers."""
+    column: int | None = Field(None, exclude_if=_is_unset)
+    """Which column of `network_output`, of shape [N, columns]; None when its shape is [N]."""
 
 
 class ModelSchema(Contract):
@@ -78,6 +95,12 @@ class ModelSchema(Contract):
 
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
+
+    def for_callers(self) -> ModelSchema:
+        """Return the schema without how to read the network."""
+        hidden = {"network_output": None, "column": None}
+        outputs = tuple(output.model_copy(update=hidden) for output in self.outputs)
+        return self.model_copy(update={"outputs": outputs})
 
 
 class Split(Contract):
@@ -126,7 +149,8 @@ class Snapshot(Contract):
 class ModelCard(Contract):
     """`model.json` of a model folder: what the model is and the digest of each of its files."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 1
+    """2: each output says where the network gives it. 1: `probabilities`, column 1."""
     model: str
     task: Task
     technique: str
@@ -134,6 +158,13 @@ class ModelCard(Contract):
     snapshot_id: Digest
     recipe_digest: Digest
     files: dict[str, Digest]
+
+    @model_validator(mode="after")
+    def _outputs_are_of_the_format(self) -> ModelCard:
+        says = {output.network_output is not None for output in self.io.outputs}
+        if says - {self.format_version == 2}:
+            raise ValueError("in format 2, and only there, every output has a `network_output`")
+        return self
 
     def to_bytes(self) -> bytes:
         """The bytes of `model.json`; their sha256 is the model digest."""
