@@ -8,7 +8,7 @@ import uvicorn
 
 from client_api.app import create_app
 from client_api.settings import read_settings
-from retrain.contract import SettingsRefused
+from retrain.environment import SettingsRefused
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than load balancers and phones keep an idle connection (60 s is usual): they, not we, choose the moment it ends."""

@@ -1,30 +1,14 @@
-"""What leaves retrain: a model's schema, the snapshot it saw, its card, and how two models compare.
-
-Also the rules that the settings of all four services keep. Pure.
-"""
+"""The values that leave retrain: a model's schema, its snapshot, its card, and a comparison. Pure."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256, written `sha256:` and 64 lower-case hexadecimal digits."""
@@ -265,120 +249,3 @@ def utc_text(moment: datetime) -> str:
     '2013-07-08T00:00:00Z'
     """
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-SettingsForm = TypeVar("SettingsForm", bound=BaseModel)
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)(_|$)")
-_HEADER_TEXT = re.compile(r"[!-~]*")
-_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
-
-
-class SettingsRefused(Exception):
-    """A service cannot start with its settings.
-
-    The message has a sentence for each problem. It holds names of settings and never a value:
-    any value may be a secret, or may be one that was put into the wrong setting.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
-def settings_from(
-    form: type[SettingsForm],
-    environment: Mapping[str, str],
-    *,
-    prefix: str,
-    library_tokens: Iterable[str] = (),
-) -> SettingsForm:
-    """Return the settings that an environment holds.
-
-    Args:
-        form: The class of the settings; a field `port` is read from the variable `<prefix>PORT`.
-        environment: Every variable of the process.
-        prefix: Of our variables, such as `RETRAIN_`. A variable with this prefix must be a setting.
-        library_tokens: Variables that a library sends as an HTTP header, such as an access token.
-
-    Raises:
-        SettingsRefused: A variable is unknown, missing or wrong; all problems are named at once.
-
-    >>> class Form(BaseModel):
-    ...     port: int
-    >>> settings_from(Form, {"DEMO_PORT": "80", "PATH": "/bin"}, prefix="DEMO_").port
-    80
-    >>> settings_from(Form, {"DEMO_PROT": "80"}, prefix="DEMO_")
-    Traceback (most recent call last):
-    retrain.contract.SettingsRefused: DEMO_PROT is no setting: did you mean DEMO_PORT?; \
-DEMO_PORT is not set, and has no default
-    """
-    fields = {f"{prefix}{field.upper()}": field for field in form.model_fields}
-    given = {
-        name.upper(): value
-        for name, value in environment.items()
-        if name.upper().startswith(prefix)
-    }
-    problems = [_unknown_setting(name, fields) for name in sorted(given.keys() - fields.keys())]
-    problems += [
-        f"{name} cannot be used: {_NO_HEADER_TEXT}"
-        for name in library_tokens
-        if not _HEADER_TEXT.fullmatch(environment.get(name, ""))
-    ]
-    try:
-        settings = form(**{fields[name]: given[name] for name in given.keys() & fields.keys()})
-    except ValidationError as refusal:
-        problems += [_wrong_setting(prefix, error) for error in refusal.errors()]
-    if problems:
-        raise SettingsRefused(problems)  # outside of `except`: a traceback would show the values
-    return settings
-
-
-_NO_HEADER_TEXT = "it holds a space, a line end or a character outside ASCII, which no HTTP header may carry. `printf %s` writes a secret without a line end"
-
-
-def header_secret(least: int = 1) -> AfterValidator:
-    """Return the check of a secret that is sent as an HTTP header; `least` counts characters.
-
-    HTTP clients show a header that they cannot send in their error, the secret included.
-    """
-
-    def checked(secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value()
-        if len(text) < least:
-            raise ValueError(f"it must have at least {least} characters")
-        if not _HEADER_TEXT.fullmatch(text):
-            raise ValueError(_NO_HEADER_TEXT)
-        return secret
-
-    return AfterValidator(checked)
-
-
-def plain_address(address: str) -> str:
-    """Return an HTTP address that holds no secret, so that messages and links may show it.
-
-    Raises:
-        ValueError: It holds a login or a query, or is no HTTP address.
-
-    >>> plain_address("http://127.0.0.1:5000/mlflow")
-    'http://127.0.0.1:5000/mlflow'
-    """
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError("write http://<host> or https://<host>, without a user, password or query")
-    return address
-
-
-def _unknown_setting(name: str, known: Iterable[str]) -> str:
-    if _SERVICE_LINK.search(name):
-        advice = "Kubernetes adds it for a Service; set `enableServiceLinks: false` in the pod"
-        return f"{name} is no setting: {advice}"
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
-    return f"{name} is no setting: did you mean {near[0]}?"
-
-
-def _wrong_setting(prefix: str, error: ErrorDetails) -> str:
-    name = f"{prefix}{error['loc'][0]}".upper()
-    if error["type"] == "missing":
-        return f"{name} is not set, and has no default"
-    ours = error.get("ctx", {}).get("error")
-    reason = re.sub(r"^\w+ should", "it should", str(ours or error["msg"]))
-    return f"{name} cannot be used: {reason}"

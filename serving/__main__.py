@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from retrain.contract import SettingsRefused
+from retrain.environment import SettingsRefused
 from retrain.errors import ModelRefused
 from serving.service import Server, load
 

@@ -277,7 +277,7 @@ def test_the_last_line_of_a_server_that_refuses_its_token_brings_no_secret_to_fo
     world.reconciler().reconcile(MODEL)
     world.forge.merge(world.open_pull().pull.number)
     world.rollout.fails(
-        MODEL, world.named().image, f"ProgressDeadlineExceeded. exit code 1: {words}"
+        MODEL, world.release_on_main().image, f"ProgressDeadlineExceeded. exit code 1: {words}"
     )
     for _ in range(3):
         world.reconciler().reconcile(MODEL)
