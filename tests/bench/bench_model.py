@@ -27,8 +27,8 @@ from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
 from retrain.fitting.training import true_or_false
 from retrain.model.folder import write_folder
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.sources.duckdb import open_source
 from retrain.spec.files import load_model
 from serving.contract import Block
