@@ -22,7 +22,7 @@ from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
 from promote.forge.port import Status
 from promote.loop.lifecycle import Observation
-from promote.release.history import Named
+from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, release_path, render
 from retrain.contract import digest_of_bytes
 from tests.fakes.rollout import FakeRollout
@@ -482,16 +482,16 @@ def test_a_flapping_pod_that_resets_the_clusters_deadline_fails_by_ours(
     assert "restarted 9 times; it ended last with exit code 139" in found.reason
     for seconds, has_failed in [(299, False), (300, True)]:
         announced = Status("ratchet/rollout", "pending", "", landed)
-        named = Named("c" * 40, landed, b"release.yaml", release(1), announced)
-        seen = Observation(
+        commit = ReleaseCommit("c" * 40, landed, b"release.yaml", release(1), announced)
+        observation = Observation(
             MODEL,
             "production",
-            history=(named,),
+            history=(commit,),
             at=landed + timedelta(seconds=seconds),
             rollout=found,
             deadline=timedelta(seconds=300),
         )
-        assert seen.has_failed is has_failed
+        assert observation.has_failed is has_failed
 
 
 def test_an_account_without_rights_is_refused_and_named(
