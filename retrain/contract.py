@@ -302,6 +302,25 @@ DEMO_PORT is not set, and has no default
     return settings
 
 
+
+def settings_help(form: type[BaseModel], *, prefix: str) -> str:
+    """Return the settings of a form as a list for `--help`: variable, default and meaning.
+
+    >>> class Form(BaseModel):
+    ...     port: int = Field(80, description="Where it listens.")
+    >>> print(settings_help(Form, prefix="DEMO_"))
+    Settings, read from environment variables:
+      DEMO_PORT (default: 80)
+          Where it listens.
+    """
+    lines = ["Settings, read from environment variables:"]
+    for name, field in form.model_fields.items():
+        default = "required" if field.is_required() else f"default: {'none' if field.default in (None, '') else field.default}"
+        lines.append(f"  {prefix}{name.upper()} ({default})")
+        lines += [f"      {line.strip()}" for line in (field.description or "").splitlines()]
+    return "\n".join(lines)
+
+
 _NO_HEADER_TEXT = "it holds a space, a line end or a character outside ASCII, which no HTTP header may carry. `printf %s` writes a secret without a line end"
 
 
