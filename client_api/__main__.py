@@ -11,7 +11,7 @@ import uvicorn
 from client_api.app import create_app
 from client_api.settings import PREFIX, Settings, read_settings
 from retrain import __version__
-from retrain.contract import SettingsRefused, settings_help
+from retrain.environment import SettingsRefused, settings_help
 
 ABOUT = """The gateway: callers ask here by name of the model, and model servers answer.
 It checks keys and rows, joins the rows of many callers into blocks, and hides rollouts.

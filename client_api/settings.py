@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from retrain.contract import header_secret, settings_from
+from retrain.environment import header_secret, settings_from
 
 PREFIX = "CLIENT_API_"
 HOW_TO_WRITE_KEYS = "write keys separated by commas, or as a JSON list of strings"

@@ -391,7 +391,7 @@ def _moment(text: str) -> datetime:
 
 def _settings() -> PromoteSettings:
     from promote.settings import read_settings  # noqa: PLC0415 - slow to load
-    from retrain.contract import SettingsRefused  # noqa: PLC0415 - slow to load
+    from retrain.environment import SettingsRefused  # noqa: PLC0415 - slow to load
 
     try:
         return read_settings()

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from retrain.contract import header_secret, plain_address, settings_from
+from retrain.environment import header_secret, plain_address, settings_from
 
 
 def _tracking_address(address: str) -> str:

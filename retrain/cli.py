@@ -153,7 +153,7 @@ def schema() -> None:
 
 
 def _settings() -> Settings:
-    from retrain.contract import SettingsRefused  # noqa: PLC0415 - pydantic: 0.2 s that --help need not wait for
+    from retrain.environment import SettingsRefused  # noqa: PLC0415 - pydantic: 0.2 s that --help need not wait for
     from retrain.settings import read_settings  # noqa: PLC0415 - as above
 
     try:

@@ -1,29 +1,14 @@
-"""What leaves retrain: a model's schema, the snapshot it saw, its card, and how two models compare.
-
-Also the rules that the settings of all four services keep. Pure.
-"""
+"""The values that leave retrain: a model's schema, its snapshot, its card, and a comparison. Pure."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256, written `sha256:` and 64 lower-case hexadecimal digits."""
@@ -40,6 +25,8 @@ RESERVED_MODEL_NAMES = frozenset(
 )
 """Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
 
+Cell = float | str | None
+"""One value of a row as a model takes it: a number, a category, or missing."""
 FeatureType = Literal["number", "integer", "boolean", "category"]
 Task = Literal["binary_classification"]
 
@@ -64,13 +51,27 @@ class Feature(Contract):
     """Seen in training, sorted; documentation only: a category outside it is legal."""
 
 
+def _is_unset(value: object) -> bool:
+    return value is None
+
+
 class Output(Contract):
-    """One number that a model answers for each row."""
+    """One number that a model answers for each row.
+
+    A field that is not set is not written, so that cards of format 1 keep their bytes.
+    """
 
     name: str
     description: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    unit: str | None = Field(None, exclude_if=_is_unset)
+    classes: tuple[str, ...] | None = Field(None, exclude_if=_is_unset)
+    """What the whole numbers of this output stand for, in order; None when they are no classes."""
+    network_output: str | None = Field(None, exclude_if=_is_unset)
+    """The network's own name of the output. None in cards of format 1 and in a server's answers."""
+    column: int | None = Field(None, exclude_if=_is_unset)
+    """Which column of `network_output`, of shape [N, columns]; None when its shape is [N]."""
 
 
 class ModelSchema(Contract):
@@ -78,6 +79,12 @@ class ModelSchema(Contract):
 
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
+
+    def for_callers(self) -> ModelSchema:
+        """Return the schema without how to read the network."""
+        hidden = {"network_output": None, "column": None}
+        outputs = tuple(output.model_copy(update=hidden) for output in self.outputs)
+        return self.model_copy(update={"outputs": outputs})
 
 
 class Split(Contract):
@@ -126,7 +133,8 @@ class Snapshot(Contract):
 class ModelCard(Contract):
     """`model.json` of a model folder: what the model is and the digest of each of its files."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 1
+    """2: each output says where the network gives it. 1: `probabilities`, column 1."""
     model: str
     task: Task
     technique: str
@@ -134,6 +142,13 @@ class ModelCard(Contract):
     snapshot_id: Digest
     recipe_digest: Digest
     files: dict[str, Digest]
+
+    @model_validator(mode="after")
+    def _outputs_are_of_the_format(self) -> ModelCard:
+        says = {output.network_output is not None for output in self.io.outputs}
+        if says - {self.format_version == 2}:
+            raise ValueError("in format 2, and only there, every output has a `network_output`")
+        return self
 
     def to_bytes(self) -> bytes:
         """The bytes of `model.json`; their sha256 is the model digest."""
@@ -234,139 +249,3 @@ def utc_text(moment: datetime) -> str:
     '2013-07-08T00:00:00Z'
     """
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-SettingsForm = TypeVar("SettingsForm", bound=BaseModel)
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)(_|$)")
-_HEADER_TEXT = re.compile(r"[!-~]*")
-_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
-
-
-class SettingsRefused(Exception):
-    """A service cannot start with its settings.
-
-    The message has a sentence for each problem. It holds names of settings and never a value:
-    any value may be a secret, or may be one that was put into the wrong setting.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
-def settings_from(
-    form: type[SettingsForm],
-    environment: Mapping[str, str],
-    *,
-    prefix: str,
-    library_tokens: Iterable[str] = (),
-) -> SettingsForm:
-    """Return the settings that an environment holds.
-
-    Args:
-        form: The class of the settings; a field `port` is read from the variable `<prefix>PORT`.
-        environment: Every variable of the process.
-        prefix: Of our variables, such as `RETRAIN_`. A variable with this prefix must be a setting.
-        library_tokens: Variables that a library sends as an HTTP header, such as an access token.
-
-    Raises:
-        SettingsRefused: A variable is unknown, missing or wrong; all problems are named at once.
-
-    >>> class Form(BaseModel):
-    ...     port: int
-    >>> settings_from(Form, {"DEMO_PORT": "80", "PATH": "/bin"}, prefix="DEMO_").port
-    80
-    >>> settings_from(Form, {"DEMO_PROT": "80"}, prefix="DEMO_")
-    Traceback (most recent call last):
-    retrain.contract.SettingsRefused: DEMO_PROT is no setting: did you mean DEMO_PORT?; \
-DEMO_PORT is not set, and has no default
-    """
-    fields = {f"{prefix}{field.upper()}": field for field in form.model_fields}
-    given = {
-        name.upper(): value
-        for name, value in environment.items()
-        if name.upper().startswith(prefix)
-    }
-    problems = [_unknown_setting(name, fields) for name in sorted(given.keys() - fields.keys())]
-    problems += [
-        f"{name} cannot be used: {_NO_HEADER_TEXT}"
-        for name in library_tokens
-        if not _HEADER_TEXT.fullmatch(environment.get(name, ""))
-    ]
-    try:
-        settings = form(**{fields[name]: given[name] for name in given.keys() & fields.keys()})
-    except ValidationError as refusal:
-        problems += [_wrong_setting(prefix, error) for error in refusal.errors()]
-    if problems:
-        raise SettingsRefused(problems)  # outside of `except`: a traceback would show the values
-    return settings
-
-
-
-def settings_help(form: type[BaseModel], *, prefix: str) -> str:
-    """Return the settings of a form as a list for `--help`: variable, default and meaning.
-
-    >>> class Form(BaseModel):
-    ...     port: int = Field(80, description="Where it listens.")
-    >>> print(settings_help(Form, prefix="DEMO_"))
-    Settings, read from environment variables:
-      DEMO_PORT (default: 80)
-          Where it listens.
-    """
-    lines = ["Settings, read from environment variables:"]
-    for name, field in form.model_fields.items():
-        default = "required" if field.is_required() else f"default: {'none' if field.default in (None, '') else field.default}"
-        lines.append(f"  {prefix}{name.upper()} ({default})")
-        lines += [f"      {line.strip()}" for line in (field.description or "").splitlines()]
-    return "\n".join(lines)
-
-
-_NO_HEADER_TEXT = "it holds a space, a line end or a character outside ASCII, which no HTTP header may carry. `printf %s` writes a secret without a line end"
-
-
-def header_secret(least: int = 1) -> AfterValidator:
-    """Return the check of a secret that is sent as an HTTP header; `least` counts characters.
-
-    HTTP clients show a header that they cannot send in their error, the secret included.
-    """
-
-    def checked(secret: SecretStr) -> SecretStr:
-        text = secret.get_secret_value()
-        if len(text) < least:
-            raise ValueError(f"it must have at least {least} characters")
-        if not _HEADER_TEXT.fullmatch(text):
-            raise ValueError(_NO_HEADER_TEXT)
-        return secret
-
-    return AfterValidator(checked)
-
-
-def plain_address(address: str) -> str:
-    """Return an HTTP address that holds no secret, so that messages and links may show it.
-
-    Raises:
-        ValueError: It holds a login or a query, or is no HTTP address.
-
-    >>> plain_address("http://127.0.0.1:5000/mlflow")
-    'http://127.0.0.1:5000/mlflow'
-    """
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError("write http://<host> or https://<host>, without a user, password or query")
-    return address
-
-
-def _unknown_setting(name: str, known: Iterable[str]) -> str:
-    if _SERVICE_LINK.search(name):
-        advice = "Kubernetes adds it for a Service; set `enableServiceLinks: false` in the pod"
-        return f"{name} is no setting: {advice}"
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0)
-    return f"{name} is no setting: did you mean {near[0]}?"
-
-
-def _wrong_setting(prefix: str, error: ErrorDetails) -> str:
-    name = f"{prefix}{error['loc'][0]}".upper()
-    if error["type"] == "missing":
-        return f"{name} is not set, and has no default"
-    ours = error.get("ctx", {}).get("error")
-    reason = re.sub(r"^\w+ should", "it should", str(ours or error["msg"]))
-    return f"{name} cannot be used: {reason}"

@@ -15,8 +15,8 @@ from typing import Any, cast
 import uvicorn
 
 from retrain import __version__
-from retrain.contract import SettingsRefused, settings_help
-from serving.errors import ServingError
+from retrain.environment import SettingsRefused, settings_help
+from retrain.errors import ModelRefused
 from serving.service import Server, load
 from serving.settings import PREFIX, Settings
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _parse(arguments)
     try:
         settings, _ = load()
-    except ServingError as refusal:
+    except ModelRefused as refusal:
         return _fail(f"{type(refusal).__name__}: {refusal}")
     except SettingsRefused as refusal:
         return _fail(f"the settings are wrong: {refusal}")

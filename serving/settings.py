@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from retrain.contract import Digest, header_secret, settings_from
+from retrain.contract import Digest
+from retrain.environment import header_secret, settings_from
 
 PREFIX = "SERVING_"
 

@@ -10,7 +10,7 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
     /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/client_api \
         --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
     sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
-COPY retrain/__init__.py retrain/contract.py /app/code/retrain/
+COPY retrain/__init__.py retrain/contract.py retrain/environment.py /app/code/retrain/
 COPY serving/__init__.py serving/contract.py /app/code/serving/
 COPY client_api /app/code/client_api
 # Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.

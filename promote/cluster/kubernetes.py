@@ -1,48 +1,53 @@
-"""What runs, asked of the Kubernetes API (or of what answers like it) through the official client, which knows kubeconfigs, tokens and their renewal.
+"""What the cluster runs, read from the Kubernetes API or a stand-in with the same API.
 
-A Deployment's counters decide (port.py); while they do not say healthy, the pods of the image say why.
+The official client reads kubeconfigs and tokens, and renews tokens. The Deployments' counters decide
+(port.py). When an image is not healthy, its pods give the reason.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubernetes import client, config  # type: ignore[import-untyped]  # the client has no types
-from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]  # the client has no types
-from kubernetes.config.config_exception import ConfigException  # type: ignore[import-untyped]  # the client has no types
+# The client has no types.
+from kubernetes import client, config  # type: ignore[import-untyped]
+from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
+from kubernetes.config.config_exception import ConfigException  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
 from yaml import YAMLError
 
-from promote.cluster.port import RolloutStatus, rollout_of, why_pods_wait
+from promote.cluster.port import RolloutStatus, deployment_name, rollout_of, why_pods_wait
 from promote.errors import ClusterRefused, ClusterUnavailable
 from promote.settings import PromoteSettings
 
 Ask = Callable[..., Any]
 
+_PAGE_OBJECTS = 1_000
+"""Of one answer: 1,000 Deployments are about 5 MB."""
+
 
 class KubernetesRollout:
-    """Reads `server-<model>`, and its pods when it is not healthy."""
+    """Lists the Deployments of a namespace, and the pods when a Deployment is not healthy."""
 
     def __init__(
         self, url: str, *, namespace: str = "models", timeout_seconds: float = 15.0
     ) -> None:
-        """Choose the cluster; nothing is asked yet.
+        """Choose the cluster. This sends no request.
 
         Args:
             url: As PROMOTE_CLUSTER_URL.
             namespace: Of the model servers.
-            timeout_seconds: For one question.
+            timeout_seconds: For one request.
 
         Raises:
-            ClusterRefused: No credentials are where `url` says.
+            ClusterRefused: `url` leads to no usable credentials.
         """
-        self._place, self._namespace, self._timeout_seconds = url, namespace, timeout_seconds
+        self._url, self._namespace, self._timeout_seconds = url, namespace, timeout_seconds
         settings = _configuration(url)
         settings.retries = False  # the next pass asks again
-        settings.proxy = None  # a cluster is asked directly, whatever HTTP_PROXY says
+        settings.proxy = None  # connects directly and ignores HTTP_PROXY
         self._client = client.ApiClient(settings)
         self._apps, self._core = client.AppsV1Api(self._client), client.CoreV1Api(self._client)
 
@@ -56,75 +61,106 @@ class KubernetesRollout:
         )
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         self._client.close()
 
+    def statuses(self, images: Mapping[str, str]) -> dict[str, RolloutStatus]:
+        """Return the status of every model's image; see the port."""
+        if not images:
+            return {}
+        listed = self._list("DeploymentList", self._apps.list_namespaced_deployment)
+        deployments = {each.get("metadata", {}).get("name"): each for each in listed}
+        statuses = {
+            model: _status(deployments.get(deployment_name(model)), model, image)
+            for model, image in images.items()
+        }
+        if all(status.state in {"healthy", "absent"} for status in statuses.values()):
+            return statuses
+        pods = self._pods()
+        return {
+            model: _with_reason(status, why_pods_wait(pods.get(images[model], ()), images[model]))
+            for model, status in statuses.items()
+        }
+
     def status(self, model: str, image: str) -> RolloutStatus:
-        """What the Deployment of a model says about an image, and what its pods say when that is not healthy."""
-        name = f"server-{model}"
-        try:
-            deployment = self._ask(
-                f"deployment {name}", self._apps.read_namespaced_deployment, name, self._namespace
-            )
-        except _NotFound:
-            return RolloutStatus("absent", f"the cluster has no Deployment {name} yet")
-        found = rollout_of(deployment, image)
-        if found.state == "healthy" or not _runs(deployment, image):
-            return found
-        why = self._why(deployment, image)
-        return RolloutStatus(found.state, f"{found.reason}. {why}") if why else found
+        """Return the status of one model's image; see the port."""
+        return self.statuses({model: image})[model]
 
-    def _why(self, deployment: dict[str, Any], image: str) -> str:
-        labels = deployment.get("spec", {}).get("selector", {}).get("matchLabels", {})
-        if not labels:
-            return ""
-        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    def _pods(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the pods by image; nothing on a failure, since the state stands without them."""
+        by_image: dict[str, list[dict[str, Any]]] = {}
         try:
-            pods = self._ask(
-                "pods", self._core.list_namespaced_pod, self._namespace, label_selector=selector
-            )
-        except (ClusterRefused, ClusterUnavailable, _NotFound):
-            return ""  # the reason is for people; the state stands without it
-        return why_pods_wait(pods.get("items") or (), image)
+            pods = self._list("PodList", self._core.list_namespaced_pod)
+        except (ClusterRefused, ClusterUnavailable):
+            return {}
+        for pod in pods:
+            for container in pod.get("spec", {}).get("containers", ()):
+                by_image.setdefault(container.get("image"), []).append(pod)
+        return by_image
 
-    def _ask(self, what: str, ask: Ask, *place: str, **more: str) -> dict[str, Any]:
-        asked = f"asked the cluster ({self._place}) for {what} in namespace {self._namespace}"
+    def _list(self, kind: str, ask: Ask) -> list[dict[str, Any]]:
+        """Return all objects of a list, page by page.
+
+        Raises:
+            ClusterUnavailable: An answer is missing, or is no list of this kind.
+            ClusterRefused: The cluster refused the credentials or the question.
+        """
+        question = f"asked the cluster ({self._url}) for a {kind} of namespace {self._namespace}"
+        objects: list[dict[str, Any]] = []
+        place: dict[str, str] = {}
+        while True:
+            page = self._ask(question, ask, place)
+            if not isinstance(page, dict) or page.get("kind") != kind or "items" not in page:
+                raise ClusterUnavailable(
+                    f"{question}: the answer is no {kind}. Is PROMOTE_CLUSTER_URL right?"
+                )
+            objects += page["items"] or []
+            rest = (page.get("metadata") or {}).get("continue")
+            if not rest:
+                return objects
+            place = {"_continue": rest}
+
+    def _ask(self, question: str, ask: Ask, place: Mapping[str, str]) -> Any:
         try:
             answer = ask(
-                *place, **more, _preload_content=False, _request_timeout=self._timeout_seconds
+                self._namespace,
+                **place,
+                limit=_PAGE_OBJECTS,
+                _preload_content=False,
+                _request_timeout=self._timeout_seconds,
             )
-            body = json.loads(answer.data)
+            return json.loads(answer.data)
         except ApiException as refusal:
-            raise _refusal(refusal, asked) from refusal
-        except (
-            AttributeError
-        ) as fault:  # the client trips over its own report of a TLS failure, which has no body
+            raise _refusal(refusal, question) from refusal
+        except AttributeError as fault:
+            # After a failed TLS handshake the client reads the body of a missing response.
+            reason = getattr(fault.__context__, "reason", fault)
             raise ClusterUnavailable(
-                f"{asked}: no trusted connection ({getattr(fault.__context__, 'reason', fault)}). Is PROMOTE_CLUSTER_URL right?"
+                f"{question}: no trusted connection ({reason}). Is PROMOTE_CLUSTER_URL right?"
             ) from fault
-        except (
-            ValueError
-        ) as error:  # not its words: they hold the token, when that is no HTTP header
+        except ValueError as error:
+            # The error's text may contain the token: a token that is no valid HTTP header ends here.
             raise ClusterUnavailable(
-                f"{asked}: no answer that can be read ({type(error).__name__}). Look at PROMOTE_CLUSTER_URL and its credentials."
+                f"{question}: the answer is not readable ({type(error).__name__}). "
+                "Check PROMOTE_CLUSTER_URL and its credentials."
             ) from None
-        except (
-            HTTPError,
-            ConfigException,
-            OSError,
-        ) as error:  # a token that is renewed is read from its file
+        except (HTTPError, ConfigException, OSError) as error:  # renewing a token reads its file
             raise ClusterUnavailable(
-                f"{asked}: no answer ({error}). Is it running, and is PROMOTE_CLUSTER_URL right?"
+                f"{question}: no answer ({error}). "
+                "Does the cluster run, and is PROMOTE_CLUSTER_URL right?"
             ) from error
-        if not isinstance(body, dict):
-            raise ClusterUnavailable(
-                f"{asked}: it answered something else than an object. Is PROMOTE_CLUSTER_URL right?"
-            )
-        return body
 
 
-class _NotFound(Exception):
-    """The API server itself says that there is no such object."""
+def _status(deployment: dict[str, Any] | None, model: str, image: str) -> RolloutStatus:
+    if deployment is None:
+        return RolloutStatus("absent", f"the cluster has no Deployment {deployment_name(model)}")
+    return rollout_of(deployment, image)
+
+
+def _with_reason(status: RolloutStatus, why: str) -> RolloutStatus:
+    if status.state == "healthy" or not why:
+        return status
+    return RolloutStatus(status.state, f"{status.reason}. {why}")
 
 
 def _configuration(url: str) -> Any:
@@ -132,41 +168,29 @@ def _configuration(url: str) -> Any:
     try:
         if url == "in-cluster":
             config.load_incluster_config(client_configuration=settings)
-        elif named := re.fullmatch(r"kubeconfig(?::(.+))?", url):
-            config.load_kube_config(context=named[1], client_configuration=settings)
+        elif kubeconfig := re.fullmatch(r"kubeconfig(?::(.+))?", url):
+            config.load_kube_config(context=kubeconfig[1], client_configuration=settings)
         else:
             settings.host = url.rstrip("/")
-    except (
-        ConfigException,
-        OSError,
-        TypeError,
-        ValueError,
-        YAMLError,
-    ) as problem:  # TypeError: a kubeconfig that is no mapping
+    except (ConfigException, OSError, TypeError, ValueError, YAMLError) as problem:
+        # TypeError: the kubeconfig is no mapping.
         raise ClusterRefused(
-            f"PROMOTE_CLUSTER_URL is {url!r}, and its configuration cannot be used: {problem}"
+            f"PROMOTE_CLUSTER_URL is {url!r}. Its configuration cannot be used: {problem}"
         ) from problem
     return settings
 
 
-def _refusal(refusal: ApiException, asked: str) -> Exception:
+def _refusal(refusal: ApiException, question: str) -> Exception:
     try:
         body = json.loads(refusal.body or "{}")
     except ValueError:
         body = {}
-    said = body if isinstance(body, dict) else {}
-    if refusal.status == 404 and said.get("reason") == "NotFound":
-        return _NotFound(asked)
     if refusal.status in {401, 403, 404}:
-        message = said.get("message", "no such page")
+        message = body.get("message", "no such page") if isinstance(body, dict) else "no such page"
         return ClusterRefused(
-            f"{asked}: it answered {refusal.status}, {message}. Check PROMOTE_CLUSTER_URL and its credentials."
+            f"{question}: the cluster answered {refusal.status}, {message}. "
+            "Check PROMOTE_CLUSTER_URL and its credentials."
         )
-    return ClusterUnavailable(f"{asked}: it answered {refusal.status}. Promote asks again later.")
-
-
-def _runs(deployment: dict[str, Any], image: str) -> bool:
-    containers = (
-        deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
+    return ClusterUnavailable(
+        f"{question}: the cluster answered {refusal.status}. Promote asks again later."
     )
-    return any(container.get("image") == image for container in containers)

@@ -1,4 +1,7 @@
-"""What runs: what a Deployment's and its pods' JSON say about one image. kubernetes.py asks for them. Pure."""
+"""What the cluster runs: the port, and the rules that read a Deployment's and its pods' JSON. Pure.
+
+kubernetes.py asks the cluster for the JSON.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,71 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-_LONGEST_LINE = 600
+Json = Mapping[str, Any]
+
+_LONGEST_MESSAGE = 600
+_USUAL_WAITS = {None, "ContainerCreating", "PodInitializing"}
 
 
 @dataclass(frozen=True)
 class RolloutStatus:
-    """How far the cluster is with one image, at the moment of asking."""
+    """How far the cluster is with one image at the moment of asking."""
 
     state: Literal["healthy", "progressing", "failed", "absent"]
-    """`failed` is the cluster's own word; `absent` is no Deployment at all. The deadline is not known here."""
+    """`failed`: the cluster itself gave up. `absent`: the cluster has no Deployment of the model.
+
+    Promote's own deadline is not part of the state. The caller checks it.
+    """
     reason: str
-    """A sentence for people; for `failed` it carries the cluster's message."""
+    """A sentence for people. For `failed` it contains the cluster's message."""
 
 
 class Rollout(Protocol):
     """The cluster, read only."""
 
-    def status(self, model: str, image: str) -> RolloutStatus:
-        """What the Deployment of a model says about an image (repository and digest).
+    def statuses(self, images: Mapping[str, str]) -> dict[str, RolloutStatus]:
+        """Return the status of every model's image, from one list of Deployments and one of pods.
 
-        Healthy: its template runs the image, the generation is observed, and updated = replicas = available are at least 1.
+        The number of calls does not grow with the number of models (a page has 1,000 objects).
+        An image is healthy when its Deployment runs the image, the cluster has processed the
+        newest generation, and updated = replicas = available is at least 1.
+
+        Args:
+            images: For each model the image in question (repository and digest).
 
         Raises:
-            promote.errors.ClusterUnavailable: It did not answer: nothing is known.
-            promote.errors.ClusterRefused: It refused the credentials or the question.
+            promote.errors.ClusterUnavailable: The cluster did not answer. Nothing is known.
+            promote.errors.ClusterRefused: The cluster refused the credentials or the question.
         """
 
+    def status(self, model: str, image: str) -> RolloutStatus:
+        """Return the status of one model's image, as `statuses` does."""
 
-def rollout_of(deployment: Mapping[str, Any], image: str) -> RolloutStatus:
-    """Return what a Deployment's JSON says about an image; counters decide, conditions only explain or say that it failed."""
+
+def deployment_name(model: str) -> str:
+    """Return the name of a model's Deployment.
+
+    >>> deployment_name("flight-delay")
+    'server-flight-delay'
+    """
+    return f"server-{model}"
+
+
+def rollout_of(deployment: Json, image: str) -> RolloutStatus:
+    """Return what a Deployment's JSON says about an image.
+
+    The counters decide. The conditions only explain, or say that the rollout failed.
+    """
     spec, status = deployment.get("spec", {}), deployment.get("status", {})
-    images = [
-        container.get("image")
-        for container in spec.get("template", {}).get("spec", {}).get("containers", ())
-    ]
+    containers = spec.get("template", {}).get("spec", {}).get("containers", ())
+    images = [container.get("image") for container in containers]
     if image not in images:
+        current = ", ".join(map(str, images)) or "no image"
+        return RolloutStatus("progressing", f"the Deployment still runs {current}, not {image}")
+    generation = deployment.get("metadata", {}).get("generation", 0)
+    if status.get("observedGeneration", 0) < generation:
         return RolloutStatus(
-            "progressing",
-            f"the Deployment still runs {', '.join(map(str, images)) or 'nothing'}, not {image}",
-        )
-    if status.get("observedGeneration", 0) < deployment.get("metadata", {}).get("generation", 0):
-        return RolloutStatus(
-            "progressing", "the cluster has not looked at the newest generation yet"
+            "progressing", "the cluster has not processed the Deployment's newest generation yet"
         )
     replicas, updated, available = (
         status.get(name) or 0 for name in ("replicas", "updatedReplicas", "availableReplicas")
@@ -60,67 +86,70 @@ def rollout_of(deployment: Mapping[str, Any], image: str) -> RolloutStatus:
     conditions = {condition.get("type"): condition for condition in status.get("conditions") or ()}
     progressing = conditions.get("Progressing", {})
     if progressing.get("status") == "False":
-        return RolloutStatus("failed", _said(progressing))
-    refused = conditions.get("ReplicaFailure", {})
-    why = f"; {_said(refused)}" if refused.get("status") == "True" else ""
+        return RolloutStatus("failed", _message(progressing))
+    refusal = conditions.get("ReplicaFailure", {})
+    why = f"; {_message(refusal)}" if refusal.get("status") == "True" else ""
     return RolloutStatus(
         "progressing",
         f"{updated} of {wanted} replicas run it, {available} of {replicas} are available{why}",
     )
 
 
-def why_pods_wait(pods: Iterable[Mapping[str, Any]], image: str) -> str:
-    """Return why the newest troubled pod of an image does not serve; empty when none says so.
+def why_pods_wait(pods: Iterable[Json], image: str) -> str:
+    """Return why the newest pod of an image that has a problem does not serve; empty without one.
 
-    A crash is told by the last line of the log, which the kubelet keeps in a pod's status (terminationMessagePolicy FallbackToLogsOnError).
+    After a crash the reason is the last line of the log. The kubelet keeps this line in the pod's
+    status (terminationMessagePolicy: FallbackToLogsOnError).
     """
-    own = [
-        pod
-        for pod in pods
-        if any(container.get("image") == image for container in _at(pod, "spec", "containers"))
-    ]
-    for pod in sorted(
-        own, key=lambda pod: str(pod.get("metadata", {}).get("creationTimestamp")), reverse=True
-    ):
-        if why := _trouble(pod):
+    own = [pod for pod in pods if _runs(pod, image)]
+    for pod in sorted(own, key=_created_at, reverse=True):
+        if why := _problem(pod):
             return f"Pod {pod.get('metadata', {}).get('name')}: {why}"
     return ""
 
 
-def _trouble(pod: Mapping[str, Any]) -> str:
+def _runs(pod: Json, image: str) -> bool:
+    return any(container.get("image") == image for container in _list(pod, "spec", "containers"))
+
+
+def _created_at(pod: Json) -> str:
+    return str((pod.get("metadata") or {}).get("creationTimestamp"))
+
+
+def _problem(pod: Json) -> str:
     containers = [
-        *_at(pod, "status", "initContainerStatuses"),
-        *_at(pod, "status", "containerStatuses"),
+        *_list(pod, "status", "initContainerStatuses"),
+        *_list(pod, "status", "containerStatuses"),
     ]
     conditions = [
         condition
-        for condition in _at(pod, "status", "conditions")
+        for condition in _list(pod, "status", "conditions")
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
     ]
-    return next(
-        (why for why in [*map(_trouble_of_container, containers), *map(_said, conditions)] if why),
-        "",
-    )
+    problems = [*map(_problem_of_container, containers), *map(_message, conditions)]
+    return next(filter(None, problems), "")
 
 
-def _trouble_of_container(container: Mapping[str, Any]) -> str:
+def _problem_of_container(container: Json) -> str:
     state = container.get("state") or {}
-    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-    if ended:
-        lines = str(ended.get("message") or "").strip().splitlines() or ["it logged nothing"]
-        count = container.get("restartCount", 0)
-        return f"restarted {count} times; it ended last with exit code {ended.get('exitCode')} ({ended.get('reason')}): {lines[-1][:_LONGEST_LINE]}"
+    end = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if end:
+        lines = str(end.get("message") or "").strip().splitlines() or ["it logged nothing"]
+        return (
+            f"restarted {container.get('restartCount', 0)} times; it ended last with exit code "
+            f"{end.get('exitCode')} ({end.get('reason')}): {lines[-1][:_LONGEST_MESSAGE]}"
+        )
     waiting = state.get("waiting") or {}
-    if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
-        return _said(waiting)
-    return (
-        "it runs and is not ready" if "running" in state and container.get("ready") is False else ""
-    )
+    if waiting.get("reason") not in _USUAL_WAITS:
+        return _message(waiting)
+    is_unready = "running" in state and container.get("ready") is False
+    return "it runs and is not ready" if is_unready else ""
 
 
-def _at(pod: Mapping[str, Any], part: str, name: str) -> list[Mapping[str, Any]]:
+def _list(pod: Json, part: str, name: str) -> list[Json]:
     return (pod.get(part) or {}).get(name) or []
 
 
-def _said(found: Mapping[str, Any]) -> str:
-    return f"{found.get('reason', 'failed')}: {str(found.get('message', 'no message'))[:_LONGEST_LINE]}"
+def _message(condition: Json) -> str:
+    message = str(condition.get("message", "no message"))[:_LONGEST_MESSAGE]
+    return f"{condition.get('reason', 'failed')}: {message}"

@@ -1,6 +1,7 @@
 """The bytes of an OCI image as a function of a base and a model folder: the base's layers and one more, `/model`.
 
-Standard library only: any Python, user, umask, time zone and zlib writes the same bytes. Where they go is port.py's.
+Pure, and standard library only: any Python, user, umask, time zone and zlib writes the same bytes.
+port.py says where the image goes.
 """
 
 from __future__ import annotations

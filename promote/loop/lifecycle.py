@@ -1,4 +1,4 @@
-"""One model's promotion: what was observed, the state it is in, and the one next act. Pure.
+"""One model's promotion: what was one, the state it is in, and the one next act. Pure.
 
 `TABLE` holds the states in order; the first one that fits counts. The first states need the forge
 only, so that ways back work while MLflow, the image registry and the cluster API are away.
@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from promote.cluster.port import RolloutStatus
-from promote.contract import Outcome, State, Verdict, WaitsFor
+from promote.contract import Outcome, Release, State, Verdict, WaitsFor
 from promote.forge.port import PullRequest
 from promote.release.history import (
     History,
-    Named,
+    ReleaseCommit,
     has_served,
     last_served,
     left_behind,
@@ -48,7 +48,7 @@ Act = Literal[
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a part could not be observed."""
+    """Why a part could not be one."""
 
     is_outage: bool
     """True: the same question may be answered later. False: a person has to act first."""
@@ -64,7 +64,7 @@ class Challenger:
 
 
 @dataclass(frozen=True)
-class ObservedPull:
+class ProposedPull:
     """A pull request of ours, and what its branch holds. Only open ones are examined."""
 
     pull: PullRequest
@@ -120,23 +120,28 @@ class Observation:
     """The challenger's, as a release names it; None when it is not built."""
     branch: str | None = None
     """The commit of the challenger's branch over what main names."""
-    pulls: tuple[ObservedPull, ...] = ()
+    pulls: tuple[ProposedPull, ...] = ()
     """Newest first."""
 
     @property
     def is_blind(self) -> bool:
-        """True when something could not be observed."""
+        """True when something could not be one."""
         return self.forge_failure is not None or bool(self.failures)
 
     @property
-    def named(self) -> Named | None:
+    def release_commit(self) -> ReleaseCommit | None:
         """M: the newest commit that names a release; None when main names none."""
         return self.history[0] if self.history and self.history[0].content is not None else None
 
     @property
-    def over(self) -> str | None:
+    def release(self) -> Release | None:
+        """The release that main names; None when main names none, or a file that is no release."""
+        return self.release_commit.release if self.release_commit else None
+
+    @property
+    def base_commit(self) -> str | None:
         """The commit that a proposal of now is based on, as branches write it."""
-        return self.named.commit[:12] if self.named else None
+        return self.release_commit.commit[:12] if self.release_commit else None
 
     @property
     def deadline_at(self) -> datetime | None:
@@ -145,29 +150,31 @@ class Observation:
         Counted from promote's first look at the commit: a commit may be made long before it is
         pushed.
         """
-        if self.named is None or self.named.rollout is None:
+        if self.release_commit is None or self.release_commit.rollout is None:
             return None
-        return max(self.named.at, self.named.rollout.at) + self.deadline
+        return max(self.release_commit.at, self.release_commit.rollout.at) + self.deadline
 
     @property
     def is_healthy(self) -> bool:
         """What main names runs, all of it."""
         return (
-            self.named is not None and self.rollout is not None and self.rollout.state == "healthy"
+            self.release_commit is not None
+            and self.rollout is not None
+            and self.rollout.state == "healthy"
         )
 
     @property
     def has_failed(self) -> bool:
         """What main names did not become healthy: the cluster says so, or time is over."""
-        if self.named is None or self.rollout is None or self.is_healthy:
+        if self.release_commit is None or self.rollout is None or self.is_healthy:
             return False
         is_late = self.deadline_at is not None and self.at >= self.deadline_at
         return self.rollout.state == "failed" or is_late
 
     @property
-    def open(self) -> tuple[ObservedPull, ...]:
+    def open(self) -> tuple[ProposedPull, ...]:
         """Open pull requests of ours."""
-        return tuple(observed for observed in self.pulls if observed.is_open)
+        return tuple(one for one in self.pulls if one.is_open)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -175,7 +182,7 @@ class Observation:
         return self.verdict.outcome if self.verdict else None
 
 
-Pulls = Sequence[ObservedPull]
+Pulls = Sequence[ProposedPull]
 Says = Callable[[Observation], str]
 SinceWhen = Callable[[Observation, Pulls], datetime | None]
 
@@ -203,162 +210,185 @@ class Step:
     """None when nothing is left to do."""
     reason: str
     since: datetime | None = None
-    pulls: tuple[ObservedPull, ...] = ()
+    pulls: tuple[ProposedPull, ...] = ()
 
 
-def decide(seen: Observation) -> Step:
+def decide(observation: Observation) -> Step:
     """Return the first row that matches; the last row matches always.
 
     Nothing is reported as done while a release has failed (a person is waited for) or a pull
     request of ours is open (a reviewer is).
     """
-    row, found = next((row, found) for row in TABLE if (found := row.when(seen)))
+    row, found = next((row, found) for row in TABLE if (found := row.when(observation)))
     pulls = tuple(found) if isinstance(found, tuple | list) else ()
-    waits_for = _who(seen) if row.state == "blind" else row.waits_for
-    step = Step(row.state, row.act, waits_for, row.reason(seen), row.since(seen, pulls), pulls)
-    if step.waits_for is None and seen.named is not None and seen.named.failed:
+    waits_for = _who(observation) if row.state == "blind" else row.waits_for
+    step = Step(
+        row.state, row.act, waits_for, row.reason(observation), row.since(observation, pulls), pulls
+    )
+    if (
+        step.waits_for is None
+        and observation.release_commit is not None
+        and observation.release_commit.failed
+    ):
         held = replace(step, state="failed, held", waits_for="person", pulls=())
-        return replace(held, reason=_first_failed(seen), since=_rollout_at(seen, ()))
-    if step.waits_for is None and seen.open:
-        numbers = ", ".join(f"#{one.pull.number}" for one in seen.open)
+        return replace(held, reason=_first_failed(observation), since=_rollout_at(observation, ()))
+    if step.waits_for is None and observation.open:
+        numbers = ", ".join(f"#{one.pull.number}" for one in observation.open)
         return replace(
             step, waits_for="reviewer", reason=f"{step.reason} {numbers} waits for a review."
         )
     return step
 
 
-def _who(seen: Observation) -> WaitsFor:
+def _who(observation: Observation) -> WaitsFor:
     """A refusal or a fault beside an outage still needs a person."""
-    failures = [seen.forge_failure] if seen.forge_failure else seen.failures
+    failures = [observation.forge_failure] if observation.forge_failure else observation.failures
     return "outage" if all(failure.is_outage for failure in failures) else "person"
 
 
-def _blind(seen: Observation) -> str:
-    failures = [seen.forge_failure] if seen.forge_failure else seen.failures
+def _blind(observation: Observation) -> str:
+    failures = [observation.forge_failure] if observation.forge_failure else observation.failures
     return " ".join(failure.sentence for failure in failures)
 
 
-def _champion_behind(seen: Observation) -> bool:
-    served = last_served(seen.history)
+def _champion_behind(observation: Observation) -> bool:
+    served = last_served(observation.history)
     return (
         served is not None
         and served.release is not None
-        and served.release.version != seen.champion
+        and served.release.version != observation.champion
     )
 
 
-def _unrecognised(seen: Observation) -> bool:
-    if not seen.history:
+def _unrecognised(observation: Observation) -> bool:
+    if not observation.history:
         return False
-    if seen.named is None:
-        return has_served(seen.history)
-    return seen.named.release is None or not seen.is_recognised
+    if observation.release_commit is None:
+        return has_served(observation.history)
+    return observation.release_commit.release is None or not observation.is_recognised
 
 
-def _unrecorded(seen: Observation) -> bool:
-    return seen.is_healthy and seen.named is not None and not seen.named.served
+def _unrecorded(observation: Observation) -> bool:
+    return (
+        observation.is_healthy
+        and observation.release_commit is not None
+        and not observation.release_commit.served
+    )
 
 
-def _rolling(seen: Observation) -> bool:
+def _rolling(observation: Observation) -> bool:
     """Main names a release whose rollout has no end yet."""
-    named = seen.named
-    return named is not None and not (named.served or named.failed)
+    commit = observation.release_commit
+    return commit is not None and not (commit.served or commit.failed)
 
 
-def _failed(seen: Observation) -> bool:
+def _failed(observation: Observation) -> bool:
     """True when a failure is recorded and there is something to go back to."""
-    named = seen.named
-    return named is not None and named.failed and return_target(seen.history) is not None
+    commit = observation.release_commit
+    return commit is not None and commit.failed and return_target(observation.history) is not None
 
 
-def _revert_needed(seen: Observation) -> bool:
+def _revert_needed(observation: Observation) -> bool:
     """True also while the cluster does not answer: the recorded failure and the target are git's."""
-    return _failed(seen) and not seen.is_healthy and not _returns(seen)
+    return _failed(observation) and not observation.is_healthy and not _returns(observation)
 
 
-def _returns(seen: Observation) -> Pulls:
-    return [one for one in seen.pulls if one.is_return and one.branch.over == seen.over]
-
-
-def _proposals(seen: Observation) -> Pulls:
-    return [observed for observed in seen.open if not observed.is_return]
-
-
-def _obsolete(seen: Observation) -> Pulls:
-    """Reverts that are no longer needed, and ways back to what main names already."""
-    named = seen.named.release if seen.named else None
+def _returns(observation: Observation) -> Pulls:
     return [
         one
-        for one in seen.open
-        if (one.branch.purpose == "revert" and (seen.is_healthy or one.branch.over != seen.over))
-        or (one.is_return and named is not None and one.branch.version == named.version)
+        for one in observation.pulls
+        if one.is_return and one.branch.base_commit == observation.base_commit
     ]
 
 
-def _closing(seen: Observation) -> Pulls:
-    return [observed for observed in seen.open if SUPERSEDED in observed.pull.labels]
+def _proposals(observation: Observation) -> Pulls:
+    return [one for one in observation.open if not one.is_return]
 
 
-def _edited(seen: Observation) -> Pulls:
-    return [observed for observed in seen.open if not observed.as_proposed]
+def _obsolete(observation: Observation) -> Pulls:
+    """Reverts that are no longer needed, and ways back to what main names already."""
+    release = observation.release
+    return [
+        one
+        for one in observation.open
+        if (
+            one.branch.purpose == "revert"
+            and (observation.is_healthy or one.branch.base_commit != observation.base_commit)
+        )
+        or (one.is_return and release is not None and one.branch.version == release.version)
+    ]
 
 
-def _unflagged(seen: Observation) -> Pulls:
-    return [observed for observed in _edited(seen) if observed.gate != "failure"]
+def _closing(observation: Observation) -> Pulls:
+    return [one for one in observation.open if SUPERSEDED in one.pull.labels]
 
 
-def _stale(seen: Observation) -> Pulls:
+def _edited(observation: Observation) -> Pulls:
+    return [one for one in observation.open if not one.as_proposed]
+
+
+def _unflagged(observation: Observation) -> Pulls:
+    return [one for one in _edited(observation) if one.gate != "failure"]
+
+
+def _stale(observation: Observation) -> Pulls:
     """Proposals over another release than main names, or judged by another policy than main's."""
-    return [one for one in _proposals(seen) if one.branch.over != seen.over or not one.is_current]
+    return [
+        one
+        for one in _proposals(observation)
+        if one.branch.base_commit != observation.base_commit or not one.is_current
+    ]
 
 
-def _superseded(seen: Observation) -> Pulls:
+def _superseded(observation: Observation) -> Pulls:
     """All proposals over what main names but one: the challenger's, or else the newest."""
 
-    def rank(one: ObservedPull) -> tuple[bool, int, int]:
-        return _is_challenger(seen, one), one.branch.version, one.pull.number
+    def rank(one: ProposedPull) -> tuple[bool, int, int]:
+        return _is_challenger(observation, one), one.branch.version, one.pull.number
 
-    return sorted(_proposals(seen), key=rank)[:-1]
-
-
-def _is_challenger(seen: Observation, observed: ObservedPull) -> bool:
-    return seen.challenger is not None and observed.branch.version == seen.challenger.version
+    return sorted(_proposals(observation), key=rank)[:-1]
 
 
-def _ungated_returns(seen: Observation) -> Pulls:
-    """Ways back, which a person must be able to merge whatever else is wrong."""
-    return [one for one in _ungated(seen) if one.is_return and one.as_proposed]
-
-
-def _ungated(seen: Observation) -> Pulls:
-    return [observed for observed in seen.open if observed.gate != "success"]
-
-
-def _left_behind(seen: Observation) -> bool:
-    challenger = seen.challenger
-    return challenger is not None and challenger.version in left_behind(seen.history)
-
-
-def _no_challenger(seen: Observation) -> bool:
-    named = seen.named.release if seen.named else None
-    return seen.challenger is None or (
-        named is not None and named.version == seen.challenger.version
+def _is_challenger(observation: Observation, one: ProposedPull) -> bool:
+    return (
+        observation.challenger is not None and one.branch.version == observation.challenger.version
     )
 
 
-def _had_its_turn(seen: Observation) -> bool:
-    turns = {named.release.version for named in seen.history if named.release}
-    return seen.challenger is not None and seen.challenger.version in turns
+def _ungated_returns(observation: Observation) -> Pulls:
+    """Ways back, which a person must be able to merge whatever else is wrong."""
+    return [one for one in _ungated(observation) if one.is_return and one.as_proposed]
 
 
-def _proposed(seen: Observation) -> Pulls:
-    return [observed for observed in _proposals(seen) if _is_challenger(seen, observed)]
+def _ungated(observation: Observation) -> Pulls:
+    return [one for one in observation.open if one.gate != "success"]
 
 
-def _rejected(seen: Observation) -> Pulls:
+def _left_behind(observation: Observation) -> bool:
+    challenger = observation.challenger
+    return challenger is not None and challenger.version in left_behind(observation.history)
+
+
+def _no_challenger(observation: Observation) -> bool:
+    release = observation.release
+    return observation.challenger is None or (
+        release is not None and release.version == observation.challenger.version
+    )
+
+
+def _had_its_turn(observation: Observation) -> bool:
+    turns = {one.release.version for one in observation.history if one.release}
+    return observation.challenger is not None and observation.challenger.version in turns
+
+
+def _proposed(observation: Observation) -> Pulls:
+    return [one for one in _proposals(observation) if _is_challenger(observation, one)]
+
+
+def _rejected(observation: Observation) -> Pulls:
     """A closing that we did not label is a person's word about a version."""
-    closed = [one for one in seen.pulls if one.pull.state == "closed" and not one.is_return]
-    theirs = [one for one in closed if _is_challenger(seen, one)]
+    closed = [one for one in observation.pulls if one.pull.state == "closed" and not one.is_return]
+    theirs = [one for one in closed if _is_challenger(observation, one)]
     return [one for one in theirs if SUPERSEDED not in one.pull.labels]
 
 
@@ -367,60 +397,72 @@ def _says(text: str) -> Says:
 
 
 def _numbered(text: str, pulls: Callable[[Observation], Pulls]) -> Says:
-    return lambda seen: text.format(", ".join(f"#{one.pull.number}" for one in pulls(seen)))
+    return lambda observation: text.format(
+        ", ".join(f"#{one.pull.number}" for one in pulls(observation))
+    )
 
 
-def _version(seen: Observation) -> str:
-    release = seen.named.release if seen.named else None
+def _version(observation: Observation) -> str:
+    release = observation.release
     return f"version {release.version}" if release else "what main names"
 
 
 def _challenger_is(text: str) -> Says:
-    return lambda seen: text.format(
-        f"Version {seen.challenger.version if seen.challenger else '?'}"
+    return lambda observation: text.format(
+        f"Version {observation.challenger.version if observation.challenger else '?'}"
     )
 
 
-def _rolling_says(seen: Observation) -> str:
-    reason = seen.rollout.reason if seen.rollout else ""
-    until = f"{seen.deadline_at:%Y-%m-%dT%H:%M:%SZ}" if seen.deadline_at else "its deadline"
-    return f"The rollout of {_version(seen)} may take until {until}. The cluster says: {reason}"
-
-
-def _unrecognised_says(seen: Observation) -> str:
-    if seen.named is None:
-        return "release.yaml was removed from main. Restore it (`promote rollback`), or delete the model's folder and its Flux object too."
-    return f"release.yaml at commit {seen.named.commit[:12]} is neither a proposal of promote nor was it released before. Revert that commit."
-
-
-def _held(seen: Observation) -> str:
-    numbers = ", ".join(f"#{one.pull.number}" for one in _returns(seen))
-    return f"The rollout of {_version(seen)} failed. Merge or reopen {numbers}, or commit another release."
-
-
-def _first_failed(seen: Observation) -> str:
-    said = seen.named.rollout.description if seen.named and seen.named.rollout else ""
+def _rolling_says(observation: Observation) -> str:
+    reason = observation.rollout.reason if observation.rollout else ""
+    until = (
+        f"{observation.deadline_at:%Y-%m-%dT%H:%M:%SZ}"
+        if observation.deadline_at
+        else "its deadline"
+    )
     return (
-        f"The rollout of {_version(seen)} failed, and no earlier release served: there is nothing to "
+        f"The rollout of {_version(observation)} may take until {until}. The cluster says: {reason}"
+    )
+
+
+def _unrecognised_says(observation: Observation) -> str:
+    if observation.release_commit is None:
+        return "release.yaml was removed from main. Restore it (`promote rollback`), or delete the model's folder and its Flux object too."
+    return f"release.yaml at commit {observation.release_commit.commit[:12]} is neither a proposal of promote nor was it released before. Revert that commit."
+
+
+def _held(observation: Observation) -> str:
+    numbers = ", ".join(f"#{one.pull.number}" for one in _returns(observation))
+    return f"The rollout of {_version(observation)} failed. Merge or reopen {numbers}, or commit another release."
+
+
+def _first_failed(observation: Observation) -> str:
+    said = (
+        observation.release_commit.rollout.description
+        if observation.release_commit and observation.release_commit.rollout
+        else ""
+    )
+    return (
+        f"The rollout of {_version(observation)} failed, and no earlier release served: there is nothing to "
         f"go back to. It said: {said}. Mend the cause, or revert the commit; the next challenger is "
         "then proposed as a first release."
     )
 
 
-def _no_challenger_says(seen: Observation) -> str:
-    if seen.challenger is None:
+def _no_challenger_says(observation: Observation) -> str:
+    if observation.challenger is None:
         return "MLflow names no challenger. The next retraining may register one."
-    return f"The challenger, version {seen.challenger.version}, is what main names."
+    return f"The challenger, version {observation.challenger.version}, is what main names."
 
 
-def _verdict_says(seen: Observation) -> str:
-    if seen.verdict is None or not seen.verdict.reasons:
+def _verdict_says(observation: Observation) -> str:
+    if observation.verdict is None or not observation.verdict.reasons:
         return "The gate did not support this version."
-    return seen.verdict.reasons[0].sentence
+    return observation.verdict.reasons[0].sentence
 
 
-def _policy_says(seen: Observation) -> str:
-    return seen.policy_problem or ""
+def _policy_says(observation: Observation) -> str:
+    return observation.policy_problem or ""
 
 
 def _nothing(_: Observation, __: Pulls) -> None:
@@ -435,28 +477,28 @@ def _closed_at(_: Observation, pulls: Pulls) -> datetime | None:
     return max((one.pull.closed_at for one in pulls if one.pull.closed_at), default=None)
 
 
-def _named_at(seen: Observation, _: Pulls) -> datetime | None:
-    return seen.history[0].at if seen.history else None
+def _named_at(observation: Observation, _: Pulls) -> datetime | None:
+    return observation.history[0].at if observation.history else None
 
 
-def _rollout_at(seen: Observation, _: Pulls) -> datetime | None:
-    named = seen.named
-    return named.rollout.at if named and named.rollout else None
+def _rollout_at(observation: Observation, _: Pulls) -> datetime | None:
+    commit = observation.release_commit
+    return commit.rollout.at if commit and commit.rollout else None
 
 
-def _registered_at(seen: Observation, _: Pulls) -> datetime | None:
-    return seen.challenger.registered_at if seen.challenger else None
+def _registered_at(observation: Observation, _: Pulls) -> datetime | None:
+    return observation.challenger.registered_at if observation.challenger else None
 
 
-def _judged_at(seen: Observation, _: Pulls) -> datetime | None:
-    return seen.judged_at
+def _judged_at(observation: Observation, _: Pulls) -> datetime | None:
+    return observation.judged_at
 
 
 _EDITED = "{} no longer changes exactly what promote proposed. Restore the branch, or close the pull request."
 _UNGATED = "{} waits for the status ratchet/gate, which promote sets next."
 
 TABLE: tuple[Row, ...] = (
-    Row("blind", lambda seen: seen.forge_failure, "wait", "outage", _blind, _nothing),
+    Row("blind", lambda observation: observation.forge_failure, "wait", "outage", _blind, _nothing),
     Row(
         "return ungated",
         _ungated_returns,
@@ -473,7 +515,7 @@ TABLE: tuple[Row, ...] = (
         _says("The rollout failed. Promote opens the pull request that goes back."),
         _rollout_at,
     ),
-    Row("blind", lambda seen: seen.failures, "wait", "outage", _blind, _nothing),
+    Row("blind", lambda observation: observation.failures, "wait", "outage", _blind, _nothing),
     Row(
         "alias behind",
         _champion_behind,
@@ -501,7 +543,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "failed unrecorded",
-        lambda seen: seen.has_failed and _rolling(seen),
+        lambda observation: observation.has_failed and _rolling(observation),
         "record failure",
         "promote",
         _says("The rollout failed. Promote writes it down."),
@@ -509,7 +551,11 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "unannounced",
-        lambda seen: _rolling(seen) and seen.named and seen.named.rollout is None,
+        lambda observation: (
+            _rolling(observation)
+            and observation.release_commit
+            and observation.release_commit.rollout is None
+        ),
         "announce",
         "promote",
         _says("The release is new on main. Its time to become healthy begins."),
@@ -548,7 +594,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "ungated",
-        lambda seen: _ungated(seen) and seen.policy_problem,
+        lambda observation: _ungated(observation) and observation.policy_problem,
         "wait",
         "person",
         _policy_says,
@@ -590,7 +636,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "unjudged",
-        lambda seen: seen.verdict is None and seen.policy_problem,
+        lambda observation: observation.verdict is None and observation.policy_problem,
         "wait",
         "person",
         _policy_says,
@@ -598,16 +644,23 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "unjudged",
-        lambda seen: seen.verdict is None,
+        lambda observation: observation.verdict is None,
         "judge",
         "promote",
         _challenger_is("{} is judged next."),
         _registered_at,
     ),
-    Row("kept", lambda seen: seen.outcome == "keep", "wait", None, _verdict_says, _judged_at),
+    Row(
+        "kept",
+        lambda observation: observation.outcome == "keep",
+        "wait",
+        None,
+        _verdict_says,
+        _judged_at,
+    ),
     Row(
         "inconclusive",
-        lambda seen: seen.outcome == "inconclusive",
+        lambda observation: observation.outcome == "inconclusive",
         "wait",
         None,
         _verdict_says,
@@ -615,7 +668,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "unbuilt",
-        lambda seen: seen.image is None,
+        lambda observation: observation.image is None,
         "build",
         "promote",
         _challenger_is("The image of {} is built next."),
@@ -623,7 +676,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "unbranched",
-        lambda seen: seen.branch is None,
+        lambda observation: observation.branch is None,
         "branch",
         "promote",
         _challenger_is("{} gets its branch next."),

@@ -26,10 +26,10 @@ from promote.errors import (
 from promote.forge.port import Forge, PullRequest, blob_id
 from promote.images.names import image_tag
 from promote.images.port import ImageRegistry
-from promote.loop.lifecycle import Challenger, Failure, Observation, ObservedPull
+from promote.loop.lifecycle import Challenger, Failure, Observation, ProposedPull
 from promote.loop.policy import read_policy
 from promote.registry.port import ModelRegistry, ModelVersion
-from promote.release.history import History, Named
+from promote.release.history import History, ReleaseCommit
 from promote.release.history_reader import HistoryReader, read_release
 from promote.release.manifest import (
     BranchName,
@@ -82,12 +82,12 @@ class ForgeObserver:
             pulls = self._forge.pull_requests(branch_prefix(model, self._environment))
             main = self._forge.head()
             history = self._history.read(model, main)
-            seen = tuple(
+            proposed = tuple(
                 found for pull in pulls if (found := self._pull(model, pull, main, history))
             )
         except PromoteError as error:
             return Observation(model, self._environment, at, forge_failure=failure_of(error))
-        return Observation(model, self._environment, at, main=main, history=history, pulls=seen)
+        return Observation(model, self._environment, at, main=main, history=history, pulls=proposed)
 
     def gate(self, pull: PullRequest) -> str | None:
         """Return the state of a head's status `ratchet/gate`."""
@@ -102,32 +102,34 @@ class ForgeObserver:
 
     def _pull(
         self, model: str, pull: PullRequest, main: str, history: History
-    ) -> ObservedPull | None:
+    ) -> ProposedPull | None:
         branch = parse_branch(pull.branch, model, self._environment)
         if branch is None:
             return None  # a person's branch under our prefix: not ours to touch
-        seen = ObservedPull(pull, branch)
-        if not seen.is_open:
-            return seen
+        proposed = ProposedPull(pull, branch)
+        if not proposed.is_open:
+            return proposed
         gate = self.gate(pull)
-        if not seen.is_return:
-            return replace(seen, gate=gate)
-        return replace(seen, gate=gate, as_proposed=self._goes_back(model, seen, main, history))
+        if not proposed.is_return:
+            return replace(proposed, gate=gate)
+        return replace(
+            proposed, gate=gate, as_proposed=self._goes_back(model, proposed, main, history)
+        )
 
-    def _goes_back(self, model: str, seen: ObservedPull, main: str, history: History) -> bool:
+    def _goes_back(self, model: str, proposed: ProposedPull, main: str, history: History) -> bool:
         """True when the head changes release.yaml to bytes that served as the version that its branch names."""
         path = release_path(model, self._environment)
-        content = self._forge.read_file(path, seen.pull.head)
+        content = self._forge.read_file(path, proposed.pull.head)
         served = any(
-            named.served
-            and named.content == content
-            and named.release is not None
-            and named.release.version == seen.branch.version
-            for named in history
+            one.served
+            and one.content == content
+            and one.release is not None
+            and one.release.version == proposed.branch.version
+            for one in history
         )
         if content is None or not served:
             return False
-        return self.changes_exactly(seen.pull.head, main, {path: content})
+        return self.changes_exactly(proposed.pull.head, main, {path: content})
 
 
 class Observer:
@@ -140,49 +142,51 @@ class Observer:
 
     def look(self, model: str) -> Observation:
         """Return what is seen of a model now, and which parts failed."""
-        seen = self.forge.look(model, self._parts.clock())
-        if seen.forge_failure:
-            return seen
-        seen = replace(seen, deadline=self._parts.deadline)
+        observation = self.forge.look(model, self._parts.clock())
+        if observation.forge_failure:
+            return observation
+        observation = replace(observation, deadline=self._parts.deadline)
         failures = []
         for look in (self._look_at_registries, self._look_at_cluster):
             try:
-                seen = look(seen)
+                observation = look(observation)
             except PromoteError as error:
                 failures.append(failure_of(error))
-        return replace(seen, failures=tuple(failures))
+        return replace(observation, failures=tuple(failures))
 
-    def _look_at_cluster(self, seen: Observation) -> Observation:
-        named = seen.named.release if seen.named else None
-        rollout = self._parts.rollout.status(seen.model, named.image) if named else None
-        return replace(seen, rollout=rollout)
+    def _look_at_cluster(self, observation: Observation) -> Observation:
+        release = observation.release
+        rollout = self._parts.rollout.status(observation.model, release.image) if release else None
+        return replace(observation, rollout=rollout)
 
-    def _look_at_registries(self, seen: Observation) -> Observation:
-        model, registry = seen.model, self._parts.registry
+    def _look_at_registries(self, observation: Observation) -> Observation:
+        model, registry = observation.model, self._parts.registry
         challenger, champion = registry.challenger(model), registry.champion(model)
-        spec, problem = self._policy(model, seen.main)
-        named = seen.named.release if seen.named else None
-        seen = replace(
-            seen,
-            is_recognised=self._is_recognised(seen),
+        spec, problem = self._policy(model, observation.main)
+        release = observation.release
+        observation = replace(
+            observation,
+            is_recognised=self._is_recognised(observation),
             champion=champion.version if champion else None,
             challenger=Challenger(challenger.version, challenger.created_at)
             if challenger
             else None,
             policy_problem=problem,
             policy=short_policy(spec.gate.policy_digest) if spec else None,
-            pulls=tuple(self._examined(pull, seen, named, spec) for pull in seen.pulls),
+            pulls=tuple(self._examined(pull, observation, spec) for pull in observation.pulls),
         )
-        if challenger is None or (named is not None and named.version == challenger.version):
-            return seen
-        tag = challenger.tags.get(verdict_key(challenger, named, spec)) if spec else None
-        name = BranchName("promotion", challenger.version, seen.over, seen.policy)
+        if challenger is None or (release is not None and release.version == challenger.version):
+            return observation
+        tag = challenger.tags.get(verdict_key(challenger, release, spec)) if spec else None
+        name = BranchName(
+            "promotion", challenger.version, observation.base_commit, observation.policy
+        )
         return replace(
-            seen,
+            observation,
             verdict=None if tag is None else self.verdict_behind(challenger, tag),
             judged_at=None if tag is None else _judged_at(tag),
             image=self.image_of(challenger),
-            branch=self._parts.forge.branch_commit(name.text(model, seen.environment)),
+            branch=self._parts.forge.branch_commit(name.text(model, observation.environment)),
         )
 
     def _policy(self, model: str, main: str) -> tuple[ModelSpec | None, str | None]:
@@ -224,23 +228,23 @@ class Observer:
         )
         return None if digest is None else self._parts.images.reference(repository, digest)
 
-    def _is_recognised(self, seen: Observation) -> bool:
+    def _is_recognised(self, observation: Observation) -> bool:
         """True when what main names is bytes that served before, or that promote proposed, or would propose."""
-        named = seen.named
-        if named is None or named.release is None:
+        commit = observation.release_commit
+        if commit is None or commit.release is None:
             return False
-        served = any(one.served and one.content == named.content for one in seen.history)
-        if served or self._was_gated(named, seen):
+        served = any(one.served and one.content == commit.content for one in observation.history)
+        if served or self._was_gated(commit, observation):
             return True
-        return bool(self._verdict_tags(named.release))
+        return bool(self._verdict_tags(commit.release))
 
-    def _was_gated(self, named: Named, seen: Observation) -> bool:
+    def _was_gated(self, commit: ReleaseCommit, observation: Observation) -> bool:
         """True when a pull request that promote found as proposed brought these bytes: its image may be lost since."""
-        pulls = [one.pull for one in seen.pulls if one.pull.merge_commit == named.commit]
+        pulls = [one.pull for one in observation.pulls if one.pull.merge_commit == commit.commit]
         if not pulls or self.forge.gate(pulls[0]) != "success":
             return False
-        path = release_path(seen.model, seen.environment)
-        return self._parts.forge.read_file(path, pulls[0].head) == named.content
+        path = release_path(observation.model, observation.environment)
+        return self._parts.forge.read_file(path, pulls[0].head) == commit.content
 
     def _verdict_tags(self, release: Release) -> frozenset[str]:
         """Return the names of the tags whose verdict says `promote` and is the release's.
@@ -268,39 +272,41 @@ class Observer:
         return fits if is_same else frozenset()
 
     def _examined(
-        self, seen: ObservedPull, look: Observation, named: Release | None, spec: ModelSpec | None
-    ) -> ObservedPull:
+        self, proposed: ProposedPull, observation: Observation, spec: ModelSpec | None
+    ) -> ProposedPull:
         """Return a pull request with what its head holds; only an open promotion is not examined yet."""
-        if seen.is_return or not seen.is_open:
-            return seen
-        model, forge = look.model, self._parts.forge
-        path = release_path(model, look.environment)
-        content = forge.read_file(path, seen.pull.head)
+        if proposed.is_return or not proposed.is_open:
+            return proposed
+        model, forge = observation.model, self._parts.forge
+        path = release_path(model, observation.environment)
+        content = forge.read_file(path, proposed.pull.head)
         release = read_release(content, model)
-        if content is None or release is None or release.version != seen.branch.version:
-            return replace(seen, as_proposed=False)
+        if content is None or release is None or release.version != proposed.branch.version:
+            return replace(proposed, as_proposed=False)
         tags = self._verdict_tags(release)
-        files = {path: content} | self._first_files(seen, look)
-        if not tags or not self.forge.changes_exactly(seen.pull.head, look.main, files):
-            return replace(seen, as_proposed=False)
+        files = {path: content} | self._first_files(proposed, observation)
+        if not tags or not self.forge.changes_exactly(proposed.pull.head, observation.main, files):
+            return replace(proposed, as_proposed=False)
         if spec is None:
-            return seen
+            return proposed
         judged = verdict_name(
-            release.model_digest, named.model_digest if named else None, spec.gate.policy_digest
+            release.model_digest,
+            observation.release.model_digest if observation.release else None,
+            spec.gate.policy_digest,
         )
-        return replace(seen, is_current=judged in tags)
+        return replace(proposed, is_current=judged in tags)
 
-    def _first_files(self, seen: ObservedPull, look: Observation) -> dict[str, bytes]:
+    def _first_files(self, proposed: ProposedPull, observation: Observation) -> dict[str, bytes]:
         """Return what a first pull request changes beside release.yaml, by the model file it was written from."""
-        if seen.branch.over is not None:
+        if proposed.branch.base_commit is not None:
             return {}
         forge = self._parts.forge
-        start = forge.difference(look.main, seen.pull.head).merge_base
+        start = forge.difference(observation.main, proposed.pull.head).merge_base
         try:
-            replicas = read_policy(forge, look.model, start).serving.replicas
+            replicas = read_policy(forge, observation.model, start).serving.replicas
         except NoPolicy:
             return {}
-        files = first_files(look.model, look.environment, replicas=replicas)
+        files = first_files(observation.model, observation.environment, replicas=replicas)
         return {
             path: content
             for path, content in files.items()

@@ -9,7 +9,7 @@ from promote.contract import Release, Verdict
 from promote.forge.port import NewBranch
 from promote.loop.lifecycle import Observation
 from promote.registry.port import ModelRegistry, ModelVersion
-from promote.release.history import Named
+from promote.release.history import ReleaseCommit
 from promote.release.manifest import (
     BranchName,
     body,
@@ -35,7 +35,7 @@ class Proposal:
 
 
 def promotion(
-    seen: Observation,
+    observation: Observation,
     challenger: ModelVersion,
     verdict: Verdict,
     image: str,
@@ -45,21 +45,23 @@ def promotion(
 ) -> Proposal:
     """Return the proposal of a challenger over what main names."""
     release = Release(
-        model=seen.model,
+        model=observation.model,
         version=challenger.version,
         image=image,
         model_digest=challenger.tags["model_digest"],
         verdict_digest=verdict_digest(verdict),
     )
-    files = {release_path(seen.model, seen.environment): render(release)}
-    if seen.over is None:
-        files |= first_files(seen.model, seen.environment, replicas=spec.serving.replicas)
-    name = BranchName("promotion", challenger.version, seen.over, seen.policy).text(
-        seen.model, seen.environment
-    )
+    files = {release_path(observation.model, observation.environment): render(release)}
+    if observation.base_commit is None:
+        files |= first_files(
+            observation.model, observation.environment, replicas=spec.serving.replicas
+        )
+    name = BranchName(
+        "promotion", challenger.version, observation.base_commit, observation.policy
+    ).text(observation.model, observation.environment)
     champion = (
-        registry.version(seen.model, seen.named.release.version)
-        if seen.named and seen.named.release
+        registry.version(observation.model, observation.release_commit.release.version)
+        if observation.release_commit and observation.release_commit.release
         else None
     )
     recipe, links = (
@@ -67,36 +69,50 @@ def promotion(
         _links(challenger, champion, verdict, registry),
     )
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
-    return Proposal(NewBranch(name, seen.main, files, title(verdict) + "\n"), title(verdict), text)
+    return Proposal(
+        NewBranch(name, observation.main, files, title(verdict) + "\n"), title(verdict), text
+    )
 
 
 def going_back(
-    seen: Observation, target: Named, *, purpose: Literal["rollback", "revert"], reason: str
+    observation: Observation,
+    target: ReleaseCommit,
+    *,
+    purpose: Literal["rollback", "revert"],
+    reason: str,
 ) -> Proposal:
     """Return the proposal to release again what served before; byte for byte.
 
     Args:
-        seen: Its history names the release to leave.
+        observation: Its history names the release to leave.
         target: A commit of the history whose release served.
         purpose: `rollback` when a person asks, `revert` when a rollout failed.
         reason: For the reviewer.
     """
     if target.release is None or target.content is None or target.rollout is None:
         raise ValueError(f"commit {target.commit} names no release that served")
-    now = seen.named.release.version if seen.named and seen.named.release else None
-    name = BranchName(purpose, target.release.version, seen.history[0].commit).text(
-        seen.model, seen.environment
+    now = (
+        observation.release_commit.release.version
+        if observation.release_commit and observation.release_commit.release
+        else None
     )
-    heading = f"{seen.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
+    name = BranchName(purpose, target.release.version, observation.history[0].commit).text(
+        observation.model, observation.environment
+    )
+    heading = (
+        f"{observation.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
+    )
     text = rollback_body(
-        model=seen.model,
+        model=observation.model,
         now=now,
         to=target.release,
         reason=reason,
         served=f"at {utc_text(target.rollout.at)}",
     )
-    files = {release_path(seen.model, seen.environment): target.content}
-    return Proposal(NewBranch(name, seen.main, files, f"{heading}\n\n{reason}\n"), heading, text)
+    files = {release_path(observation.model, observation.environment): target.content}
+    return Proposal(
+        NewBranch(name, observation.main, files, f"{heading}\n\n{reason}\n"), heading, text
+    )
 
 
 def _recipe(

@@ -20,7 +20,13 @@ from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
 from promote.loop.way_back import close_superseded, open_proposal
-from promote.release.history import ROLLOUT_CONTEXT, Named, has_served, last_served, return_target
+from promote.release.history import (
+    ROLLOUT_CONTEXT,
+    ReleaseCommit,
+    has_served,
+    last_served,
+    return_target,
+)
 from promote.release.manifest import check_model, evidence_name, verdict_digest
 from retrain.contract import digest_of_bytes, utc_text
 
@@ -72,16 +78,16 @@ class Reconciler:
         check_model(model)
         before: Step | None = None
         for _ in range(MOST_ACTS):
-            seen = self.observer.look(model)
-            step = decide(seen)
-            standing = self._standing(seen, step)
+            observation = self.observer.look(model)
+            step = decide(observation)
+            standing = self._standing(observation, step)
             tell(standing)
             if step.act == "wait":
                 return standing
             if step == before:
                 return self._stuck(standing, ActNotSeen(f"{step.act} was done and is not seen yet"))
             try:
-                self._acts[step.act](seen, step)
+                self._acts[step.act](observation, step)
             except PromoteError as error:
                 return self._stuck(standing, error)
             log.info(
@@ -97,19 +103,19 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        seen = self.observer.look(check_model(model))
-        step = decide(seen)
-        return self._standing(seen, step), step
+        observation = self.observer.look(check_model(model))
+        step = decide(observation)
+        return self._standing(observation, step), step
 
-    def _standing(self, seen: Observation, step: Step) -> Promotion:
-        return promotion_of(seen, step, since=self._blind_since(seen, step))
+    def _standing(self, observation: Observation, step: Step) -> Promotion:
+        return promotion_of(observation, step, since=self._blind_since(observation, step))
 
-    def _blind_since(self, seen: Observation, step: Step) -> datetime | None:
+    def _blind_since(self, observation: Observation, step: Step) -> datetime | None:
         """Nothing outside says when an outage began: this process remembers its first failed look."""
         if step.state != "blind":
-            self._blind.pop(seen.model, None)
+            self._blind.pop(observation.model, None)
             return step.since
-        return self._blind.setdefault(seen.model, seen.at)
+        return self._blind.setdefault(observation.model, observation.at)
 
     def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
         log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
@@ -118,109 +124,118 @@ class Reconciler:
             update={"waits_for": "outage" if is_outage else "person", "reason": str(error)}
         )
 
-    def _set_champion(self, seen: Observation, _: Step) -> None:
-        served = last_served(seen.history)
+    def _set_champion(self, observation: Observation, _: Step) -> None:
+        served = last_served(observation.history)
         if served and served.release:
-            self._parts.registry.set_champion(seen.model, served.release.version)
+            self._parts.registry.set_champion(observation.model, served.release.version)
 
-    def _drop_challenger(self, seen: Observation, _: Step) -> None:
-        self._parts.registry.drop_challenger(seen.model, _number(seen))
+    def _drop_challenger(self, observation: Observation, _: Step) -> None:
+        self._parts.registry.drop_challenger(observation.model, _number(observation))
 
-    def _announce(self, seen: Observation, _: Step) -> None:
+    def _announce(self, observation: Observation, _: Step) -> None:
         """The time to become healthy begins when promote first sees the commit, not when it was made."""
-        if seen.named:
-            text = f"version {_version(seen.named)} has {seen.deadline.total_seconds():.0f} s to become healthy"
-            self._parts.forge.set_status(seen.named.commit, ROLLOUT_CONTEXT, "pending", text)
+        if observation.release_commit:
+            text = f"version {_version(observation.release_commit)} has {observation.deadline.total_seconds():.0f} s to become healthy"
+            self._parts.forge.set_status(
+                observation.release_commit.commit, ROLLOUT_CONTEXT, "pending", text
+            )
 
-    def _record_success(self, seen: Observation, _: Step) -> None:
+    def _record_success(self, observation: Observation, _: Step) -> None:
         self._record(
-            seen,
+            observation,
             "success",
-            f"version {_version(seen.named)} is healthy: {seen.rollout.reason if seen.rollout else ''}",
+            f"version {_version(observation.release_commit)} is healthy: {observation.rollout.reason if observation.rollout else ''}",
         )
 
-    def _record_failure(self, seen: Observation, _: Step) -> None:
-        reason = seen.rollout.reason if seen.rollout else ""
+    def _record_failure(self, observation: Observation, _: Step) -> None:
+        reason = observation.rollout.reason if observation.rollout else ""
         late = (
             ""
-            if seen.rollout and seen.rollout.state == "failed"
-            else f"not healthy {seen.deadline.total_seconds():.0f} s after it was first seen; "
+            if observation.rollout and observation.rollout.state == "failed"
+            else f"not healthy {observation.deadline.total_seconds():.0f} s after it was first seen; "
         )
-        self._record(seen, "failure", f"version {_version(seen.named)} failed: {late}{reason}")
+        self._record(
+            observation,
+            "failure",
+            f"version {_version(observation.release_commit)} failed: {late}{reason}",
+        )
 
-    def _record(self, seen: Observation, state: str, text: str) -> None:
+    def _record(self, observation: Observation, state: str, text: str) -> None:
         """Comment first, for people; the status is the commit point."""
-        if seen.named is None:
+        if observation.release_commit is None:
             return
-        statuses = self._parts.forge.statuses(seen.named.commit)
+        statuses = self._parts.forge.statuses(observation.release_commit.commit)
         has_ended = any(
             status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses
         )
         if state == "failure" and has_ended:
             return  # another replica saw how it ended; a late failure must not hide a success
-        for observed in seen.pulls:
-            if observed.pull.merge_commit == seen.named.commit:
+        for one in observation.pulls:
+            if one.pull.merge_commit == observation.release_commit.commit:
                 self._parts.forge.comment(
-                    observed.pull.number,
-                    f"rollout-{state}-{seen.named.commit[:12]}",
+                    one.pull.number,
+                    f"rollout-{state}-{observation.release_commit.commit[:12]}",
                     f"Rollout: {text}.",
                 )
         self._parts.forge.set_status(
-            seen.named.commit, ROLLOUT_CONTEXT, "success" if state == "success" else "failure", text
+            observation.release_commit.commit,
+            ROLLOUT_CONTEXT,
+            "success" if state == "success" else "failure",
+            text,
         )
 
-    def _open_revert(self, seen: Observation, _: Step) -> None:
-        target = return_target(seen.history)
+    def _open_revert(self, observation: Observation, _: Step) -> None:
+        target = return_target(observation.history)
         if target:
             reason = (
-                seen.named.rollout.description
-                if seen.named and seen.named.rollout
+                observation.release_commit.rollout.description
+                if observation.release_commit and observation.release_commit.rollout
                 else "the rollout failed"
             )
             open_proposal(
-                self._parts.forge, going_back(seen, target, purpose="revert", reason=reason)
+                self._parts.forge, going_back(observation, target, purpose="revert", reason=reason)
             )
 
-    def _close(self, seen: Observation, step: Step) -> None:
-        now = f"main names {_version(seen.named)} (commit {seen.over or 'none'})"
-        for observed in step.pulls:
-            close_superseded(
-                self._parts.forge, observed.pull.number, f"{_CLOSINGS[step.state]}; {now}"
-            )
+    def _close(self, observation: Observation, step: Step) -> None:
+        now = f"main names {_version(observation.release_commit)} (commit {observation.base_commit or 'none'})"
+        for one in step.pulls:
+            close_superseded(self._parts.forge, one.pull.number, f"{_CLOSINGS[step.state]}; {now}")
 
     def _label(self, _: Observation, step: Step) -> None:
-        for observed in step.pulls:
-            self._parts.forge.add_label(observed.pull.number, SUPERSEDED)
+        for one in step.pulls:
+            self._parts.forge.add_label(one.pull.number, SUPERSEDED)
 
     def _flag(self, _: Observation, step: Step) -> None:
-        for observed in step.pulls:
+        for one in step.pulls:
             self._parts.forge.set_status(
-                observed.pull.head,
+                one.pull.head,
                 GATE_CONTEXT,
                 "failure",
                 "not what promote proposed; restore the branch or close the pull request",
             )
 
     def _gate(self, _: Observation, step: Step) -> None:
-        for observed in step.pulls:
+        for one in step.pulls:
             what = (
                 "judged and built by promote"
-                if observed.branch.purpose == "promotion"
+                if one.branch.purpose == "promotion"
                 else "was released before, and served"
             )
             self._parts.forge.set_status(
-                observed.pull.head,
+                one.pull.head,
                 GATE_CONTEXT,
                 "success",
-                f"version {observed.branch.version}: {what}",
+                f"version {one.branch.version}: {what}",
             )
 
-    def _keep_verdict(self, seen: Observation, _: Step) -> None:
+    def _keep_verdict(self, observation: Observation, _: Step) -> None:
         """Evidence to the run first; the tag with the digest is the commit point."""
-        challenger = self._parts.registry.version(seen.model, _number(seen))
-        champion = seen.named.release if seen.named else None
-        spec = read_policy(self._parts.forge, seen.model, seen.main)
-        judged = self._judge(challenger, champion, spec.gate, had_release=has_served(seen.history))
+        challenger = self._parts.registry.version(observation.model, _number(observation))
+        champion = observation.release_commit.release if observation.release_commit else None
+        spec = read_policy(self._parts.forge, observation.model, observation.main)
+        judged = self._judge(
+            challenger, champion, spec.gate, had_release=has_served(observation.history)
+        )
         digest, why = (
             verdict_digest(judged.verdict),
             judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
@@ -234,51 +249,56 @@ class Reconciler:
             "at": utc_text(self._parts.clock()),
         }
         self._parts.registry.tag(
-            seen.model,
+            observation.model,
             challenger.version,
             verdict_key(challenger, champion, spec),
             json.dumps(value, sort_keys=True),
         )
 
-    def _build(self, seen: Observation, _: Step) -> None:
-        challenger = self._parts.registry.version(seen.model, _number(seen))
+    def _build(self, observation: Observation, _: Step) -> None:
+        challenger = self._parts.registry.version(observation.model, _number(observation))
         with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
         if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {seen.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
-            self._parts.repository(seen.model),
+            self._parts.repository(observation.model),
             image,
             tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
         )
 
-    def _branch(self, seen: Observation, _: Step) -> None:
-        self._parts.forge.create_branch(self._promotion(seen).branch)
+    def _branch(self, observation: Observation, _: Step) -> None:
+        self._parts.forge.create_branch(self._promotion(observation).branch)
 
-    def _open(self, seen: Observation, _: Step) -> None:
-        proposal = self._promotion(seen)
+    def _open(self, observation: Observation, _: Step) -> None:
+        proposal = self._promotion(observation)
         if self._parts.forge.pull_requests(proposal.branch.name):
             return  # another replica opened it meanwhile, and perhaps a person closed or merged it already; a forge has no compare-and-set
         self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)
 
-    def _promotion(self, seen: Observation) -> Proposal:
-        challenger = self._parts.registry.version(seen.model, _number(seen))
-        if seen.verdict is None or seen.image is None:
+    def _promotion(self, observation: Observation) -> Proposal:
+        challenger = self._parts.registry.version(observation.model, _number(observation))
+        if observation.verdict is None or observation.image is None:
             raise ActNotSeen("the verdict or the image is gone since it was seen")
-        spec = read_policy(self._parts.forge, seen.model, seen.main)
+        spec = read_policy(self._parts.forge, observation.model, observation.main)
         return promotion(
-            seen, challenger, seen.verdict, seen.image, registry=self._parts.registry, spec=spec
+            observation,
+            challenger,
+            observation.verdict,
+            observation.image,
+            registry=self._parts.registry,
+            spec=spec,
         )
 
 
-def _number(seen: Observation) -> int:
-    if seen.challenger is None:
+def _number(observation: Observation) -> int:
+    if observation.challenger is None:
         raise ActNotSeen("the challenger is gone since it was seen")
-    return seen.challenger.version
+    return observation.challenger.version
 
 
-def _version(named: Named | None) -> str:
-    return str(named.release.version) if named and named.release else "no release"
+def _version(commit: ReleaseCommit | None) -> str:
+    return str(commit.release.version) if commit and commit.release else "no release"

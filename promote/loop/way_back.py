@@ -8,10 +8,10 @@ from datetime import datetime
 
 from promote.errors import ForgeRefused, NothingToReturnTo, Refused, Unavailable
 from promote.forge.port import Forge, PullRequest
-from promote.loop.lifecycle import SUPERSEDED, Observation, ObservedPull
+from promote.loop.lifecycle import SUPERSEDED, Observation, ProposedPull
 from promote.loop.observer import ForgeObserver
 from promote.loop.proposal import Proposal, going_back
-from promote.release.history import Named, return_target
+from promote.release.history import ReleaseCommit, return_target
 from promote.release.manifest import check_model
 from retrain.contract import digest_of_bytes
 
@@ -50,23 +50,23 @@ class WayBack:
             Refused: The forge refused the token or the request.
             NothingToReturnTo: No release that served fits.
         """
-        seen = self._observer.look(check_model(model), self._clock())
-        if seen.forge_failure:
-            kind = Unavailable if seen.forge_failure.is_outage else Refused
-            raise kind(seen.forge_failure.sentence)
-        target = self._target(seen, version)
-        proposal = going_back(seen, target, purpose="rollback", reason=reason)
-        same = [one for one in _ways_back(seen) if self._is_same(seen, one, target)]
+        observation = self._observer.look(check_model(model), self._clock())
+        if observation.forge_failure:
+            kind = Unavailable if observation.forge_failure.is_outage else Refused
+            raise kind(observation.forge_failure.sentence)
+        target = self._target(observation, version)
+        proposal = going_back(observation, target, purpose="rollback", reason=reason)
+        same = [one for one in _ways_back(observation) if self._is_same(observation, one, target)]
         if edited := [
             one.pull
-            for one in _ways_back(seen)
+            for one in _ways_back(observation)
             if one.pull.branch == proposal.branch.name and one not in same
         ]:
             raise ForgeRefused(
                 f"Asked to open a pull request from {edited[0].branch}. Pull request {edited[0].number} is open from that "
                 "branch, and somebody changed the branch. Close the pull request, delete the branch and ask again."
             )
-        others = [one.pull.number for one in _ways_back(seen) if one not in same[:1]]
+        others = [one.pull.number for one in _ways_back(observation) if one not in same[:1]]
         pull = self._named(same[0], reason) if same else open_proposal(self._forge, proposal)
         for number in others:
             close_superseded(
@@ -76,31 +76,37 @@ class WayBack:
             )
         return AskedRollback(pull, not same, tuple(others))
 
-    def _target(self, seen: Observation, version: int | None) -> Named:
-        asked = [one for one in _ways_back(seen) if one.branch.over == seen.over]
+    def _target(self, observation: Observation, version: int | None) -> ReleaseCommit:
+        asked = [
+            one
+            for one in _ways_back(observation)
+            if one.branch.base_commit == observation.base_commit
+        ]
         wanted = version or next(
             (one.branch.version for one in asked if one.branch.purpose == "rollback"), None
         )
-        target = return_target(seen.history, version=wanted)
+        target = return_target(observation.history, version=wanted)
         if target is not None:
             return target
-        named = seen.named.release.version if seen.named and seen.named.release else "no release"
-        served = sorted({one.release.version for one in seen.history if one.served and one.release})
+        version_now = observation.release.version if observation.release else "no release"
+        served = sorted(
+            {one.release.version for one in observation.history if one.served and one.release}
+        )
         place = f"version {version}" if version else "an earlier release"
         raise NothingToReturnTo(
-            f"Asked to go back to {place} of {seen.model}. Main names {named}. These versions served: "
+            f"Asked to go back to {place} of {observation.model}. Main names {version_now}. These versions served: "
             f"{served or 'none'}. Those that a rollback or a revert left are not chosen by themselves. "
             "Name one with --to."
         )
 
-    def _is_same(self, seen: Observation, one: ObservedPull, target: Named) -> bool:
+    def _is_same(self, observation: Observation, one: ProposedPull, target: ReleaseCommit) -> bool:
         return (
-            one.branch.over == seen.over
+            one.branch.base_commit == observation.base_commit
             and one.branch.version == _number(target)
             and one.as_proposed
         )
 
-    def _named(self, one: ObservedPull, reason: str) -> PullRequest:
+    def _named(self, one: ProposedPull, reason: str) -> PullRequest:
         """Return the open pull request; a reason that it does not have yet becomes a comment."""
         marker = f"reason-{digest_of_bytes(reason.encode())[7:19]}"
         self._forge.comment(
@@ -122,9 +128,9 @@ def close_superseded(forge: Forge, number: int, why: str) -> None:
     forge.close(number)
 
 
-def _ways_back(seen: Observation) -> list[ObservedPull]:
-    return [one for one in seen.open if one.is_return]
+def _ways_back(observation: Observation) -> list[ProposedPull]:
+    return [one for one in observation.open if one.is_return]
 
 
-def _number(named: Named) -> int:
-    return named.release.version if named.release else 0
+def _number(commit: ReleaseCommit) -> int:
+    return commit.release.version if commit.release else 0

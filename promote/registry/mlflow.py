@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import mlflow.artifacts
@@ -29,12 +29,14 @@ from promote.errors import (
     VersionNotFound,
 )
 from promote.images.names import check_file_name
-from promote.registry.port import ModelVersion, no_version
+from promote.registry.port import ModelVersion, RegisteredModel, no_version
 from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without it, behind the #, MLflow 3.17 opens its pages for traces of language models."""
+MODELS_PER_PAGE = 1000
+"""The most that MLflow gives in one answer."""
 _REFUSED_CODES = {
     "ALREADY_EXISTS",
     "BAD_REQUEST",
@@ -55,6 +57,23 @@ class MlflowModelRegistry:
         self._url = tracking_url
         self._public_url = public_url
         self._client = MlflowClient(tracking_url, tracking_url)
+
+    def registered_models(self) -> dict[str, RegisteredModel]:
+        """All pages of MLflow's list."""
+        models: dict[str, RegisteredModel] = {}
+        page_token: str | None = None
+        while page_token != "":
+            with _asking("the list of registered models"):
+                page = self._client.search_registered_models(
+                    max_results=MODELS_PER_PAGE, page_token=page_token
+                )
+            models |= {str(answer.name): _registered_model(answer) for answer in page}
+            page_token = str(page.token or "")
+        if (
+            not models
+        ):  # the client also reads the answer `{}` of some other server as an empty list
+            self._registered_model("any-model", "an answer of MLflow")
+        return models
 
     def challenger(self, model: str) -> ModelVersion | None:
         """The version that retrain registered last."""
@@ -178,15 +197,26 @@ class MlflowModelRegistry:
     def _run_page(self, version: ModelVersion) -> str:
         return f"{self._public_url}/#/experiments/{self._run(version).experiment_id}/runs/{version.run_id}"
 
-    def _with_alias(self, model: str, alias: str) -> ModelVersion | None:
+    def _with_alias(
+        self, model: str, alias: Literal["challenger", "champion"]
+    ) -> ModelVersion | None:
+        registered = self._registered_model(check_model(model), f"alias {alias} of {model}")
+        if registered is None:
+            return None
+        number, newest = getattr(registered, alias), registered.newest
+        if newest is not None and newest.version == number:
+            return newest
+        return None if number is None else self.version(model, number)
+
+    def _registered_model(self, model: str, question: str) -> RegisteredModel | None:
+        """Return a model; None when MLflow answered that there is none."""
         try:
-            with _asking(f"alias {alias} of {check_model(model)}"):
-                registered = self._client.get_registered_model(model)
+            with _asking(question):
+                answer = self._client.get_registered_model(model)
         except VersionNotFound:
             return None
-        _check_answer(registered.name, model)
-        number = registered.aliases.get(alias)
-        return None if number is None else self.version(model, int(number))
+        _check_answer(answer.name, model)
+        return _registered_model(answer)
 
     def _run(self, version: ModelVersion) -> Any:
         with _asking(f"run {version.run_id}"):
@@ -236,6 +266,16 @@ def _version(found: Any, model: str) -> ModelVersion:
         str(found.source),
         created_at,
         dict(found.tags),
+    )
+
+
+def _registered_model(answer: Any) -> RegisteredModel:
+    aliases = {alias: int(number) for alias, number in answer.aliases.items()}
+    versions = [_version(version, answer.name) for version in answer.latest_versions]
+    return RegisteredModel(
+        challenger=aliases.get("challenger"),
+        champion=aliases.get("champion"),
+        newest=max(versions, key=lambda version: version.version, default=None),
     )
 
 

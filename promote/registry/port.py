@@ -39,12 +39,33 @@ class ModelVersion:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model: its aliases and its newest version."""
+
+    challenger: int | None
+    """The version with alias `challenger`; None when no version has the alias."""
+    champion: int | None
+    """The version with alias `champion`; None when no version has the alias."""
+    newest: ModelVersion | None
+    """The version with the highest number; None when the model has no versions."""
+
+
 class ModelRegistry(Protocol):
     """Versions, aliases, tags and files of registered models.
 
     Every method raises ModelRegistryUnavailable when nothing was observed, ModelRegistryRefused when the answer was no,
     and InvalidName before it asks.
     """
+
+    def registered_models(self) -> Mapping[str, RegisteredModel]:
+        """Return all registered models by name, in one call for each thousand of them.
+
+        Models of other teams are in the answer too. A model that our login may not read is missing
+        without an error: where its absence would decide an act, ask `challenger` about this model.
+        The newest version is nearly always the challenger; ask `version` for any other version.
+        """
+        ...
 
     def challenger(self, model: str) -> ModelVersion | None:
         """Return the version with alias `challenger`; None when the registry answered that there is no such model or alias."""

@@ -21,7 +21,7 @@ class GraphCommit:
 
 
 @dataclass(frozen=True)
-class Named:
+class ReleaseCommit:
     """A first-parent commit of main that changed release.yaml, and what came of it."""
 
     commit: str
@@ -56,21 +56,21 @@ class ServedAt:
     why: str
 
 
-History = tuple[Named, ...]
+History = tuple[ReleaseCommit, ...]
 """Newest first."""
 
 
-def last_served(history: Sequence[Named]) -> Named | None:
+def last_served(history: Sequence[ReleaseCommit]) -> ReleaseCommit | None:
     """Return the newest that was seen healthy: the champion."""
-    return next((named for named in history if named.served), None)
+    return next((commit for commit in history if commit.served), None)
 
 
-def has_served(history: Sequence[Named]) -> bool:
+def has_served(history: Sequence[ReleaseCommit]) -> bool:
     """Return whether any release of the history was ever seen healthy."""
     return last_served(history) is not None
 
 
-def left_behind(history: Sequence[Named]) -> frozenset[int]:
+def left_behind(history: Sequence[ReleaseCommit]) -> frozenset[int]:
     """Return the versions that a rollback or a revert left, and that main does not name now.
 
     A commit goes back when an older commit named the same bytes. It leaves what main named
@@ -81,18 +81,20 @@ def left_behind(history: Sequence[Named]) -> frozenset[int]:
     """
     left: set[int] = set()
     oldest_first = list(reversed(history))
-    for position, named in enumerate(oldest_first):
-        if named.release is None:
+    for position, commit in enumerate(oldest_first):
+        if commit.release is None:
             continue
-        earlier = [at for at in range(position) if oldest_first[at].content == named.content]
+        earlier = [at for at in range(position) if oldest_first[at].content == commit.content]
         if earlier:
             between = oldest_first[earlier[-1] + 1 : position]
             left |= {one.release.version for one in between if one.release}
-        left.discard(named.release.version)
+        left.discard(commit.release.version)
     return frozenset(left)
 
 
-def return_target(history: Sequence[Named], *, version: int | None = None) -> Named | None:
+def return_target(
+    history: Sequence[ReleaseCommit], *, version: int | None = None
+) -> ReleaseCommit | None:
     """Return the newest earlier release that served and is another than what main names.
 
     Args:
@@ -102,17 +104,17 @@ def return_target(history: Sequence[Named], *, version: int | None = None) -> Na
     """
     now = history[0].content if history else None
     left = left_behind(history)
-    for named in history:
-        if not named.served or named.content == now or named.release is None:
+    for commit in history:
+        if not commit.served or commit.content == now or commit.release is None:
             continue
-        if named.release.version == version or (
-            version is None and named.release.version not in left
+        if commit.release.version == version or (
+            version is None and commit.release.version not in left
         ):
-            return named
+            return commit
     return None
 
 
-def served_at(history: Sequence[Named], instant: datetime) -> ServedAt | None:
+def served_at(history: Sequence[ReleaseCommit], instant: datetime) -> ServedAt | None:
     """Return what served at an instant: the release whose rollout was last seen healthy by then, unless main had stopped naming any.
 
     Args:
@@ -120,18 +122,19 @@ def served_at(history: Sequence[Named], instant: datetime) -> ServedAt | None:
         instant: Aware.
     """
     healthy = [
-        named
-        for named in history
-        if named.served and named.rollout is not None and named.rollout.at <= instant
+        commit
+        for commit in history
+        if commit.served and commit.rollout is not None and commit.rollout.at <= instant
     ]
     removed_at = max(
-        (named.at for named in history if named.content is None and named.at <= instant),
+        (commit.at for commit in history if commit.content is None and commit.at <= instant),
         default=None,
     )
     if not healthy:
         return None
     newest = max(
-        healthy, key=lambda named: named.rollout.at if named.rollout else named.at
+        healthy,
+        key=lambda commit: commit.rollout.at if commit.rollout else commit.at,
     )  # of equals the first, which main named later
     if (
         newest.release is None
@@ -144,13 +147,15 @@ def served_at(history: Sequence[Named], instant: datetime) -> ServedAt | None:
     )
 
 
-def _why(newest: Named, history: Sequence[Named], instant: datetime) -> str:
+def _why(newest: ReleaseCommit, history: Sequence[ReleaseCommit], instant: datetime) -> str:
     tried = [
-        named for named in history if newest.at < named.at <= instant and named.release is not None
+        commit
+        for commit in history
+        if newest.at < commit.at <= instant and commit.release is not None
     ]
-    again = any(named.content == newest.content and named.at < newest.at for named in history)
+    again = any(commit.content == newest.content and commit.at < newest.at for commit in history)
     sentence = f"main named it in commit {newest.commit[:12]}{' again, by a rollback' if again else ''}, and it was seen healthy"
-    failed = [named for named in tried if named.failed]
+    failed = [commit for commit in tried if commit.failed]
     if failed:
         return f"{sentence}; version {_version(failed[0])}, named later, did not become healthy"
     if tried:
@@ -160,8 +165,8 @@ def _why(newest: Named, history: Sequence[Named], instant: datetime) -> str:
     return sentence
 
 
-def _version(named: Named) -> str:
-    return str(named.release.version) if named.release else "unknown"
+def _version(commit: ReleaseCommit) -> str:
+    return str(commit.release.version) if commit.release else "unknown"
 
 
 def first_parents(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from promote.contract import Release
 from promote.errors import InvalidRelease
 from promote.forge.port import FileVersion, Forge, Status
-from promote.release.history import ROLLOUT_CONTEXT, History, Named
+from promote.release.history import ROLLOUT_CONTEXT, History, ReleaseCommit
 from promote.release.manifest import parse, release_path
 
 
@@ -20,11 +20,13 @@ class HistoryReader:
         """Return what main named, newest first, with what came of it."""
         versions = self._forge.history(release_path(model, self._environment), main)
         return tuple(
-            self._named(model, version, is_newest=not place)
+            self._release_commit(model, version, is_newest=not place)
             for place, version in enumerate(versions)
         )
 
-    def _named(self, model: str, version: FileVersion, *, is_newest: bool) -> Named:
+    def _release_commit(
+        self, model: str, version: FileVersion, *, is_newest: bool
+    ) -> ReleaseCommit:
         status = self._final.get(version.commit)
         if status is None:
             found = {status.context: status for status in self._forge.statuses(version.commit)}
@@ -32,7 +34,7 @@ class HistoryReader:
             has_ended = status is not None and status.state != "pending"
             if status and has_ended and (status.state == "success" or not is_newest):
                 self._final[version.commit] = status
-        return Named(
+        return ReleaseCommit(
             version.commit,
             version.at,
             version.content,

@@ -179,7 +179,7 @@ class BranchName:
 
     purpose: Purpose
     version: int
-    over: str | None
+    base_commit: str | None
     """The first 12 digits of the commit naming M; None for a first release."""
     policy: str | None = None
     """The first 8 digits of the policy's digest; None for a way back, and in names of earlier versions of promote."""
@@ -191,7 +191,7 @@ class BranchName:
         'ratchet/flight-delay/production/v9-over-0123456789ab-by-76543210'
         """
         verb = "" if self.purpose == "promotion" else f"{self.purpose}-to-"
-        over = f"over-{self.over[:12]}" if self.over else "first"
+        over = f"over-{self.base_commit[:12]}" if self.base_commit else "first"
         policy = f"-by-{self.policy}" if self.policy else ""
         return f"{branch_prefix(model, environment)}{verb}v{self.version}-{over}{policy}"
 
@@ -205,7 +205,7 @@ def parse_branch(name: str, model: str, environment: str) -> BranchName | None:
     """Return what a branch is for; None when promote would not name one so.
 
     >>> parse_branch("ratchet/m/production/rollback-to-v7-over-0123456789ab", "m", "production")
-    BranchName(purpose='rollback', version=7, over='0123456789ab', policy=None)
+    BranchName(purpose='rollback', version=7, base_commit='0123456789ab', policy=None)
     """
     prefix = branch_prefix(model, environment)
     match = _BRANCH.fullmatch(name.removeprefix(prefix))

@@ -12,7 +12,13 @@ from typing import Protocol
 import pytest
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound
-from promote.registry.port import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.port import (
+    MLFLOW_CLIENT,
+    ModelRegistry,
+    ModelVersion,
+    RegisteredModel,
+    open_model_registry,
+)
 from retrain.contract import (
     Feature,
     ModelCard,
@@ -207,6 +213,21 @@ def test_the_challenger_is_the_version_with_the_alias(retrain: Retrain, model: s
     assert (first.version, second.version) == (1, 2)
     assert first.run_id != second.run_id
     assert retrain.registry.champion(model) is None
+
+
+def test_all_models_are_listed_with_their_aliases_and_newest_versions(
+    retrain: Retrain, model: str
+) -> None:
+    assert model not in retrain.registry.registered_models()
+    other = f"{model}-2"
+    register(retrain, model, technique="logistic")
+    second = register(retrain, model, technique="boosted_trees")
+    retrain.registry.set_champion(model, 1)
+    only = register(retrain, other)
+    retrain.registry.drop_challenger(other, 1)
+    models = retrain.registry.registered_models()
+    assert models[model] == RegisteredModel(challenger=2, champion=1, newest=second)
+    assert models[other] == RegisteredModel(challenger=None, champion=None, newest=only)
 
 
 def test_a_version_carries_its_tags_and_an_aware_time(retrain: Retrain, model: str) -> None:

@@ -22,7 +22,7 @@ from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
 from promote.forge.port import Status
 from promote.loop.lifecycle import Observation
-from promote.release.history import Named
+from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, release_path, render
 from retrain.contract import digest_of_bytes
 from tests.fakes.rollout import FakeRollout
@@ -318,6 +318,16 @@ def test_what_came_up_is_healthy_and_nothing_else_is(world: World) -> None:
     assert (state(world, 1), state(world, 2)) == ("progressing", "healthy")
 
 
+def test_one_call_gives_the_statuses_of_several_models(world: World) -> None:
+    world.runs(1)
+    statuses = world.rollout.statuses({MODEL: release(1).image, "another": release(2).image})
+    assert {name: status.state for name, status in statuses.items()} == {
+        MODEL: "healthy",
+        "another": "absent",
+    }
+    assert world.rollout.statuses({}) == {}
+
+
 def test_what_did_not_come_up_is_failed_with_the_clusters_words(world: World) -> None:
     world.runs(1)
     world.gives_up(2, "ModelAltered: model.onnx is not what was released")
@@ -382,7 +392,7 @@ def test_a_generation_that_no_controller_has_seen_is_progressing(
 ) -> None:
     kubernetes.names(1)
     assert (
-        "has not looked at the newest generation yet"
+        "has not processed the Deployment's newest generation yet"
         in kubernetes.rollout.status(MODEL, release(1).image).reason
     )
     kubernetes.runs(1)
@@ -472,16 +482,16 @@ def test_a_flapping_pod_that_resets_the_clusters_deadline_fails_by_ours(
     assert "restarted 9 times; it ended last with exit code 139" in found.reason
     for seconds, has_failed in [(299, False), (300, True)]:
         announced = Status("ratchet/rollout", "pending", "", landed)
-        named = Named("c" * 40, landed, b"release.yaml", release(1), announced)
-        seen = Observation(
+        commit = ReleaseCommit("c" * 40, landed, b"release.yaml", release(1), announced)
+        observation = Observation(
             MODEL,
             "production",
-            history=(named,),
+            history=(commit,),
             at=landed + timedelta(seconds=seconds),
             rollout=found,
             deadline=timedelta(seconds=300),
         )
-        assert seen.has_failed is has_failed
+        assert observation.has_failed is has_failed
 
 
 def test_an_account_without_rights_is_refused_and_named(
@@ -489,7 +499,7 @@ def test_an_account_without_rights_is_refused_and_named(
 ) -> None:
     stranger = server.kubectl("create", "token", "gateway", "--namespace", "gateway").stdout.strip()
     for token, says in [
-        (stranger, "system:serviceaccount:gateway:gateway.*cannot get resource"),
+        (stranger, "system:serviceaccount:gateway:gateway.*cannot list resource"),
         ("expired", "401, Unauthorized"),
     ]:
         monkeypatch.setattr(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
 from promote.images.names import check_file_name
-from promote.registry.port import ModelVersion, no_version
+from promote.registry.port import ModelVersion, RegisteredModel, no_version
 from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 
@@ -31,6 +31,10 @@ class FakeModelRegistry:
     """By run."""
     evidence: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     """By run and name."""
+    lists: int = 0
+    """How often all models were listed."""
+    questions: int = 0
+    """How often anything was asked, the lists included."""
     _versions: dict[tuple[str, int], ModelVersion] = field(default_factory=dict)
     _aliases: dict[tuple[str, str], int] = field(default_factory=dict)
     _folders: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
@@ -62,6 +66,19 @@ class FakeModelRegistry:
             self._snapshots[run_id] = snapshot
         self._aliases[model, "challenger"] = number
         return version
+
+    def registered_models(self) -> dict[str, RegisteredModel]:
+        """Every model that has a version."""
+        self.lists += 1
+        self._observe("any-model")
+        return {
+            model: RegisteredModel(
+                challenger=self._aliases.get((model, "challenger")),
+                champion=self._aliases.get((model, "champion")),
+                newest=self._versions[model, number],
+            )
+            for model, number in sorted(self._versions)
+        }
 
     def challenger(self, model: str) -> ModelVersion | None:
         """The version registered last."""
@@ -178,5 +195,6 @@ class FakeModelRegistry:
 
     def _observe(self, model: str) -> None:
         check_model(model)
+        self.questions += 1
         if self.is_down:
             raise ModelRegistryUnavailable("MLflow does not answer")

@@ -9,7 +9,7 @@ from typing import Any
 
 from promote.contract import Outcome, Release, Verdict
 from promote.evidence.judging import Judged
-from promote.loop.lifecycle import ObservedPull
+from promote.loop.lifecycle import ProposedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import AskedRollback, WayBack
@@ -130,14 +130,14 @@ class World:
         return self.at
 
     def parts(self) -> Parts:
-        named = {
+        fakes = {
             "forge": self.forge,
             "rollout": self.rollout,
             "registry": self.registry,
             "images": self.images,
         }
         return Parts(
-            **{name: self.around(name, part) for name, part in named.items()}, clock=lambda: self.at
+            **{name: self.around(name, part) for name, part in fakes.items()}, clock=lambda: self.at
         )
 
     def reconciler(self) -> Reconciler:
@@ -167,19 +167,19 @@ class World:
         self.judge.told[number] = outcome
         return self.registry.register(MODEL, folder, snapshot=b"{}", tags=tags).version
 
-    def open_pull(self, purpose: str = "promotion") -> ObservedPull:
+    def open_pull(self, purpose: str = "promotion") -> ProposedPull:
         """The one open pull request of a purpose."""
-        (found,) = [seen for seen in self.look().open if seen.branch.purpose == purpose]
+        (found,) = [one for one in self.look().open if one.branch.purpose == purpose]
         return found
 
-    def named(self) -> Release | None:
+    def release_on_main(self) -> Release | None:
         """What main names."""
-        seen = self.look()
-        return seen.named.release if seen.named else None
+        release: Release | None = self.look().release
+        return release
 
     def roll_out(self, *, healthy: bool = True) -> None:
         """The cluster follows main."""
-        release = self.named()
+        release = self.release_on_main()
         if release:
             (self.rollout.becomes_healthy if healthy else self.rollout.fails)(MODEL, release.image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ Object = dict[str, Any]
 Rule = Callable[[list[Object]], Iterator[str]]
 
 MAY_HAVE_A_TOKEN = {"promote"}
-MAY_READ = {("apps", "deployments", "get"), ("", "pods", "list")}
+MAY_READ = {("apps", "deployments", "list"), ("", "pods", "list")}
 SAFE_VOLUMES = {"emptyDir", "configMap", "secret", "projected"}
 DNS = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -137,21 +138,15 @@ def tokens_are_for_who_needs_one(objects: list[Object]) -> Iterator[str]:
 
 
 def rights_are_read_only(objects: list[Object]) -> Iterator[str]:
-    """Deployments and their pods, in one namespace, for promote."""
+    """promote may list Deployments and pods in one namespace, and needs both."""
     for found in kind(objects, "ClusterRole", "ClusterRoleBinding"):
         yield f"{found['kind']} {found['metadata']['name']}: rights over the whole cluster"
     for found in kind(objects, "Role"):
-        for rule in found["rules"]:
-            asked = {
-                (group, what, verb)
-                for group in rule["apiGroups"]
-                for what in rule["resources"]
-                for verb in rule["verbs"]
-            }
-            yield from (
-                f"Role {found['metadata']['name']}: {' '.join(right)}"
-                for right in sorted(asked - MAY_READ)
-            )
+        rights = {right for rule in found["rules"] for right in _rights(rule)}
+        for right in sorted(rights - MAY_READ):
+            yield f"Role {found['metadata']['name']}: {' '.join(right)} is too much"
+        for right in sorted(MAY_READ - rights):
+            yield f"Role {found['metadata']['name']}: {' '.join(right)} is missing"
     for found in kind(objects, "RoleBinding"):
         if (
             found["subjects"]
@@ -159,6 +154,10 @@ def rights_are_read_only(objects: list[Object]) -> Iterator[str]:
             or found["metadata"]["namespace"] != "models"
         ):
             yield f"RoleBinding {found['metadata']['name']}: for {found['subjects']}"
+
+
+def _rights(rule: Object) -> Iterator[tuple[str, str, str]]:
+    return itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
 
 
 def namespaces_are_restricted_and_closed(objects: list[Object]) -> Iterator[str]:

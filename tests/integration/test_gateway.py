@@ -370,12 +370,10 @@ async def test_figures_count_requests_by_version_and_status_and_rows_of_blocks(g
         await ask(client, -1)
         figures = (await client.get("/metrics")).text
         assert (
-            'gateway_requests_total{model="flight-delay",status="200",version="41"} 1.0'
-            in figures
+            'gateway_requests_total{model="flight-delay",status="200",version="41"} 1.0' in figures
         )
         assert (
-            'gateway_requests_total{model="flight-delay",status="422",version="41"} 1.0'
-            in figures
+            'gateway_requests_total{model="flight-delay",status="422",version="41"} 1.0' in figures
         )
         assert 'client_api_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
 

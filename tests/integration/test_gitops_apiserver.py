@@ -110,7 +110,7 @@ def creates(server: ApiServer, pod: Object) -> str:
     ).stderr
 
 
-def test_promote_may_read_deployments_and_pods_and_nothing_else(
+def test_promote_may_list_deployments_and_pods_and_nothing_else(
     platform: ApiServer, tree: Path
 ) -> None:
     platform.kubectl(
@@ -137,7 +137,7 @@ def test_promote_may_read_deployments_and_pods_and_nothing_else(
         if not line.startswith(" ")
     }
     own = {name: verbs for name, verbs in rights.items() if not name.startswith(("self", "["))}
-    assert own == {"deployments.apps": ["get"], "pods": ["list"]}
+    assert own == {"deployments.apps": ["list"], "pods": ["list"]}
     asked = platform.kubectl(
         "auth",
         "can-i",

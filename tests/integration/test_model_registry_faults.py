@@ -111,6 +111,7 @@ def registry(answers: Answers) -> ModelRegistry:
 
 def everything(registry: ModelRegistry, folder: Path) -> dict[str, Callable[[], object]]:
     return {
+        "models": registry.registered_models,
         "challenger": lambda: registry.challenger("flight-delay"),
         "champion": lambda: registry.champion("flight-delay"),
         "version": lambda: registry.version("flight-delay", 1),
@@ -169,12 +170,32 @@ def test_an_answer_about_something_else_is_no_absence(
 ) -> None:
     answers.by_path = {"/": (200, body)}
     for act in (
+        registry.registered_models,
         lambda: registry.challenger("flight-delay"),
         lambda: registry.version("flight-delay", 1),
         lambda: registry.snapshot(VERSION),
     ):
         with pytest.raises(ModelRegistryUnavailable):
             act()
+
+
+def test_a_thousand_and_one_models_are_two_calls_and_an_empty_list_is_checked(
+    answers: Answers, registry: ModelRegistry
+) -> None:
+    def page(first: int, last: int, **token: str) -> tuple[int, bytes]:
+        models = [{"name": f"model-{number}"} for number in range(first, last)]
+        return 200, canonical_json({"registered_models": models, **token})
+
+    answers.by_path = {
+        "page_token=next": page(1000, 1001),
+        "search": page(0, 1000, next_page_token="next"),
+    }
+    assert len(registry.registered_models()) == 1001
+    assert len(answers.asked) == 2
+    assert all("max_results=1000" in path for path in answers.asked)
+    absent = canonical_json({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"})
+    answers.by_path = {"search": (200, b"{}"), "registered-models/get": (404, absent)}
+    assert registry.registered_models() == {}
 
 
 def test_only_the_registrys_own_word_makes_a_model_absent(

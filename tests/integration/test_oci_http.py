@@ -478,7 +478,7 @@ def test_a_promotion_ships_on_the_base_and_names_where_the_cluster_pulls(
     )
     world = World(images=registry)
     world.ship()
-    name, _, digest = world.named().image.partition("@")
+    name, _, digest = world.release_on_main().image.partition("@")
     assert name == "registry.local:5000/ratchet/flight-delay"
     assert len(read_manifest(opened.session, "ratchet/flight-delay", digest)["layers"]) == 2
     assert registry.model_folder("ratchet/flight-delay", digest) == model_folder(1)

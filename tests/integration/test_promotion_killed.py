@@ -105,9 +105,9 @@ class Ground:
             clock=lambda: datetime.now(UTC),
             deadline=timedelta(minutes=5),
         )
-        seen = Observer(parts).look(model)
-        assert not seen.is_blind
-        return seen
+        observation = Observer(parts).look(model)
+        assert not observation.is_blind
+        return observation
 
     def register(self, model: str) -> None:
         folder = model_folder(next(self.numbers))
@@ -131,14 +131,14 @@ class Ground:
         return process.exitcode == -9
 
     def merge(self, model: str) -> None:
-        (seen,) = self.look(model).open
-        self.forge._repository.get_pull(seen.pull.number).merge(merge_method="squash")
+        (observation,) = self.look(model).open
+        self.forge._repository.get_pull(observation.pull.number).merge(merge_method="squash")
 
     def roll_out(self, model: str) -> None:
-        named = self.look(model).named
-        assert named is not None
-        assert named.release is not None
-        self.cluster.images[model] = named.release.image
+        commit = self.look(model).release_commit
+        assert commit is not None
+        assert commit.release is not None
+        self.cluster.images[model] = commit.release.image
 
     def verdicts(self, version: int) -> int:
         return sum(
@@ -181,7 +181,7 @@ class Killer:
         self.ground.run(told)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.timeout(1200)
 def test_killed_at_every_write_and_run_again_the_end_is_the_same(ground: Ground) -> None:
     usual, killer = Run(ground.settings, MODEL), Killer(ground)
@@ -206,15 +206,15 @@ def test_killed_at_every_write_and_run_again_the_end_is_the_same(ground: Ground)
 
 
 def _is_proposed_once(ground: Ground, purpose: str, version: int) -> None:
-    seen = ground.look(MODEL)
-    (proposal,) = seen.open
+    observation = ground.look(MODEL)
+    (proposal,) = observation.open
     assert (
         proposal.branch.purpose,
         proposal.branch.version,
         proposal.as_proposed,
         proposal.gate,
     ) == (purpose, version, True, "success")
-    assert sum(observed.pull.branch == proposal.pull.branch for observed in seen.pulls) == 1
+    assert sum(one.pull.branch == proposal.pull.branch for one in observation.pulls) == 1
 
 
 def _land(ground: Ground, killer: Killer, *, dies_at: int) -> None:
@@ -224,15 +224,21 @@ def _land(ground: Ground, killer: Killer, *, dies_at: int) -> None:
 
 
 def _served(ground: Ground, version: int) -> None:
-    seen = ground.look(MODEL)
-    assert seen.named is not None
-    assert seen.named.release is not None
-    assert (seen.named.release.version, seen.named.served, seen.champion) == (
+    observation = ground.look(MODEL)
+    assert observation.release_commit is not None
+    assert observation.release_commit.release is not None
+    assert (
+        observation.release_commit.release.version,
+        observation.release_commit.served,
+        observation.champion,
+    ) == (
         version,
         True,
         version,
     )
     (merged,) = [
-        observed.pull for observed in seen.pulls if observed.pull.merge_commit == seen.named.commit
+        one.pull
+        for one in observation.pulls
+        if one.pull.merge_commit == observation.release_commit.commit
     ]
     assert ground.comments(merged.number) == 1

@@ -219,11 +219,11 @@ def test_it_converges_whatever_happens_between_any_two_calls(seed: int, passes: 
     again = story.world.reconciler().reconcile(MODEL)
     assert (last.state, last.waits_for) == (again.state, again.waits_for)
     assert last.waits_for in {None, "reviewer", "person", "rollout"}, last
-    seen = story.world.look()
-    if seen.is_healthy and seen.is_recognised:
-        assert seen.named is not None
-        assert seen.named.served
-        assert seen.champion == seen.named.release.version
+    observation = story.world.look()
+    if observation.is_healthy and observation.is_recognised:
+        assert observation.release_commit is not None
+        assert observation.release_commit.served
+        assert observation.champion == observation.release_commit.release.version
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -249,12 +249,18 @@ def test_killed_at_any_call_and_run_again_it_ends_as_if_it_never_was(
     undisturbed, killed = story(set()), story({first, first + second})
 
     def end(world: World) -> object:
-        seen = world.look()
+        observation = world.look()
         pulls = sorted(
             (pull.branch.rpartition("-")[0], pull.state, pull.title)
             for pull in world.forge.pulls.values()
         )
-        return seen.champion, seen.named.release, seen.named.served, pulls, len(world.images.pushed)
+        return (
+            observation.champion,
+            observation.release_commit.release,
+            observation.release_commit.served,
+            pulls,
+            len(world.images.pushed),
+        )
 
     assert end(killed) == end(undisturbed)
 

@@ -172,11 +172,21 @@ def test_a_token_is_for_promote_alone(name: str) -> None:
     ],
     ids=str,
 )
-def test_promote_may_read_two_things(rule: Object) -> None:
+def test_promote_may_list_two_kinds_and_nothing_else(rule: Object) -> None:
     changed = copy.deepcopy(written())
     (role,) = [found for found in changed if found["kind"] == "Role"]
     role["rules"].append(rule)
     assert violations(changed, AS_WRITTEN)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["Deployments", "pods"])
+def test_promote_needs_both_lists(number: int) -> None:
+    changed = copy.deepcopy(written())
+    (role,) = [found for found in changed if found["kind"] == "Role"]
+    role["rules"][number]["verbs"] = ["get"]
+    assert any("list is missing" in text for text in violations(changed, AS_WRITTEN))
+    del role["rules"][number]
+    assert any("list is missing" in text for text in violations(changed, AS_WRITTEN))
 
 
 def test_rights_are_for_promote_in_one_namespace() -> None:

@@ -17,7 +17,8 @@ import promote.settings
 import retrain.cli
 import retrain.settings
 import serving.settings
-from retrain.contract import SettingsRefused, digest_of_bytes
+from retrain.contract import digest_of_bytes
+from retrain.environment import SettingsRefused
 
 SECRET = "correct-horse-battery-staple"
 PROMOTE = {

@@ -19,7 +19,11 @@ from promote.errors import ClusterRefused, ClusterUnavailable
 IMAGE = "ratchet/flight-delay@sha256:" + "a" * 64
 
 
-def deployment(**changed: Any) -> dict[str, Any]:
+DEPLOYMENTS = "GET /apis/apps/v1/namespaces/models/deployments?limit=1000"
+PODS = "GET /api/v1/namespaces/models/pods?limit=1000"
+
+
+def deployment(model: str = "flight-delay", **changed: Any) -> dict[str, Any]:
     status = {
         "observedGeneration": 2,
         "replicas": 2,
@@ -32,7 +36,8 @@ def deployment(**changed: Any) -> dict[str, Any]:
         "replicas": changed.pop("wanted", 2),
         "template": {"spec": {"containers": [{"name": "server", "image": image}]}},
     }
-    return {"metadata": {"generation": 2}, "spec": spec, "status": status | changed}
+    metadata = {"name": f"server-{model}", "generation": 2}
+    return {"metadata": metadata, "spec": spec, "status": status | changed}
 
 
 FAILED = [
@@ -107,11 +112,64 @@ def status(*answers: tuple[int, Any] | Exception) -> Any:
     return answering(*answers)[0].status("flight-delay", IMAGE)
 
 
-def test_only_the_clusters_own_not_found_is_an_absence() -> None:
-    assert status((404, {"kind": "Status", "reason": "NotFound"})).state == "absent"
-    for other in ({"detail": "Not Found"}, b"404 page not found\n", b'["NotFound"]'):
+def deployments(*items: dict[str, Any], **metadata: Any) -> tuple[int, Any]:
+    """A page of Deployments; without items the cluster runs nothing."""
+    return 200, {"kind": "DeploymentList", "metadata": metadata, "items": list(items)}
+
+
+def pods(*items: dict[str, Any]) -> tuple[int, Any]:
+    return 200, {"kind": "PodList", "metadata": {}, "items": list(items)}
+
+
+def test_only_a_list_without_the_deployment_is_an_absence() -> None:
+    assert status(deployments()).state == "absent"
+    assert status((200, {"kind": "DeploymentList", "items": None})).state == "absent"
+    for other in ({"reason": "NotFound"}, b"404 page not found\n", b'["NotFound"]'):
         with pytest.raises(ClusterRefused, match="PROMOTE_CLUSTER_URL"):
             status((404, other))
+    for other in ({"items": []}, {"kind": "PodList", "items": []}, {"kind": "DeploymentList"}):
+        with pytest.raises(ClusterUnavailable, match="the answer is no DeploymentList"):
+            status((200, other))
+
+
+def test_all_models_need_one_list_of_deployments_and_one_of_pods() -> None:
+    images = {f"model-{number}": f"ratchet/model-{number}@sha256:{number}" for number in range(50)}
+    rollout, cluster = answering(
+        deployments(
+            *(deployment(name, image=image) for name, image in images.items()),
+            deployment("waits", image="ratchet/waits@1", availableReplicas=1),
+            deployment("fails", image="ratchet/fails@1", availableReplicas=1, conditions=FAILED),
+        ),
+        pods(pod(CRASHED, image="ratchet/fails@1"), pod(NO_IMAGE, image="ratchet/waits@1")),
+    )
+    images |= {"waits": "ratchet/waits@1", "fails": "ratchet/fails@1", "new": "ratchet/new@1"}
+    statuses = rollout.statuses(images)
+    assert statuses.keys() == images.keys()
+    states = {name: found.state for name, found in statuses.items()}
+    others = {"waits": "progressing", "fails": "failed", "new": "absent"}
+    assert states == dict.fromkeys(images, "healthy") | others
+    assert "ErrImagePull" in statuses["waits"].reason
+    assert "ModelAltered" in statuses["fails"].reason
+    assert cluster.asked == [DEPLOYMENTS, PODS]
+
+
+def test_no_model_needs_no_list() -> None:
+    rollout, cluster = answering(deployments())
+    assert rollout.statuses({}) == {}
+    assert cluster.asked == []
+
+
+def test_a_list_of_several_pages_is_read_to_its_end() -> None:
+    first = deployments(deployment("another"), **{"continue": "next"})
+    rollout, cluster = answering(first, deployments(deployment()))
+    assert rollout.status("flight-delay", IMAGE).state == "healthy"
+    assert cluster.asked == [DEPLOYMENTS, f"{DEPLOYMENTS.replace('?', '?continue=next&')}"]
+
+
+def test_a_list_that_breaks_off_is_no_observation() -> None:
+    rollout, _ = answering(deployments(**{"continue": "next"}), (410, {"reason": "Expired"}))
+    with pytest.raises(ClusterUnavailable, match="410"):
+        rollout.status("flight-delay", IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -143,15 +201,9 @@ def test_a_refusal_and_an_outage_are_told_apart(code: int, error: type[Exception
 def test_what_is_no_answer_of_kubernetes_is_no_observation(answer: Any) -> None:
     with pytest.raises(
         ClusterUnavailable,
-        match=r"cluster \(http://cluster.test/\) for deployment server-flight-delay in namespace models",
+        match=r"cluster \(http://cluster.test/\) for a DeploymentList of namespace models",
     ):
         status(answer)
-
-
-def selected(**changed: Any) -> dict[str, Any]:
-    found = deployment(availableReplicas=1, **changed)
-    found["spec"]["selector"] = {"matchLabels": {"app.kubernetes.io/name": "flight-delay"}}
-    return found
 
 
 def pod(
@@ -261,25 +313,20 @@ def test_a_log_line_without_end_does_not_fill_a_commit_status() -> None:
     assert len(why_pods_wait([pod(endless)], IMAGE)) < 1000
 
 
-def test_what_is_not_healthy_says_why_and_pods_are_asked_by_the_deployments_own_selector() -> None:
-    rollout, cluster = answering((200, selected()), (200, {"items": [pod(CRASHED)]}))
+def test_the_reason_of_what_is_not_healthy_is_its_pods() -> None:
+    rollout, cluster = answering(deployments(deployment(availableReplicas=1)), pods(pod(CRASHED)))
     found = rollout.status("flight-delay", IMAGE)
     assert found.state == "progressing"
-    assert (
-        found.reason
-        == f"2 of 2 replicas run it, 1 of 2 are available. {why_pods_wait([pod(CRASHED)], IMAGE)}"
-    )
-    assert (
-        cluster.asked[1]
-        == "GET /api/v1/namespaces/models/pods?labelSelector=app.kubernetes.io%2Fname%3Dflight-delay"
-    )
+    why = why_pods_wait([pod(CRASHED)], IMAGE)
+    assert found.reason == f"2 of 2 replicas run it, 1 of 2 are available. {why}"
+    assert cluster.asked == [DEPLOYMENTS, PODS]
 
 
-def test_pods_are_not_asked_about_what_is_healthy_or_another_image() -> None:
-    for found in (deployment(), selected(image="another")):
-        rollout, cluster = answering((200, found))
+def test_pods_are_not_listed_while_everything_is_healthy_or_absent() -> None:
+    for page in (deployments(deployment()), deployments()):
+        rollout, cluster = answering(page)
         rollout.status("flight-delay", IMAGE)
-        assert len(cluster.asked) == 1
+        assert cluster.asked == [DEPLOYMENTS]
 
 
 @pytest.mark.parametrize(
@@ -289,11 +336,13 @@ def test_pods_are_not_asked_about_what_is_healthy_or_another_image() -> None:
         (404, {"reason": "NotFound"}),
         (500, {}),
         (200, {"items": None}),
+        (200, {"kind": "PodList", "items": None}),
         (200, b"<html>"),
     ],
 )
 def test_without_the_pods_the_state_stands(refusal: Any) -> None:
-    assert status((200, selected(conditions=FAILED)), refusal).state == "failed"
+    found = deployment(availableReplicas=1, conditions=FAILED)
+    assert status(deployments(found), refusal).state == "failed"
 
 
 def test_a_flapping_pod_is_never_healthy_while_it_is_down_and_what_the_cluster_may_not_create_is_said() -> (
@@ -346,17 +395,15 @@ def test_a_kubeconfig_gives_the_address_and_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, host: str
 ) -> None:
     kubeconfig(tmp_path, monkeypatch)
-    rollout, cluster = KubernetesRollout(url), Cluster((404, {"reason": "NotFound"}))
+    rollout, cluster = KubernetesRollout(url), Cluster(deployments())
     rollout._client.rest_client.pool_manager = cluster
     assert rollout.status("flight-delay", IMAGE).state == "absent"
-    assert cluster.asked == [
-        f"GET {host}/apis/apps/v1/namespaces/models/deployments/server-flight-delay"
-    ]
+    assert cluster.asked == [DEPLOYMENTS.replace("GET ", f"GET {host}")]
     assert cluster.headers["authorization"] == "Bearer of-the-user"
 
 
 def test_a_plain_address_is_asked_without_credentials() -> None:
-    rollout, cluster = answering((404, {"reason": "NotFound"}))
+    rollout, cluster = answering(deployments())
     rollout.status("flight-delay", IMAGE)
     assert "authorization" not in {name.lower() for name in cluster.headers}
 

@@ -17,10 +17,10 @@ from promote.loop.lifecycle import (
     Challenger,
     Failure,
     Observation,
-    ObservedPull,
+    ProposedPull,
     decide,
 )
-from promote.release.history import Named
+from promote.release.history import ReleaseCommit
 from promote.release.manifest import BranchName
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -32,9 +32,9 @@ HEALTHY, PROGRESSING, FAILED = (
 )
 
 
-def named(
+def release_commit(
     version: int, commit: str, *, minutes_ago: float = 60, rollout: str | None = "success"
-) -> Named:
+) -> ReleaseCommit:
     at = NOW - timedelta(minutes=minutes_ago)
     release = Release(
         model="m",
@@ -44,7 +44,7 @@ def named(
         verdict_digest=DIGEST,
     )
     status = Status("ratchet/rollout", rollout, "", at) if rollout else None  # type: ignore[arg-type]  # one of the states
-    return Named(commit * 40, at, f"release {version}".encode(), release, status)
+    return ReleaseCommit(commit * 40, at, f"release {version}".encode(), release, status)
 
 
 def verdict(outcome: str) -> Verdict:
@@ -67,14 +67,16 @@ def pull(
     version: int = 9,
     *,
     purpose: Any = "promotion",
-    over: str | None = "b" * 12,
+    base_commit: str | None = "b" * 12,
     gate: str | None = "success",
     **changed: Any,
-) -> ObservedPull:
+) -> ProposedPull:
     as_proposed, is_current = changed.pop("as_proposed", True), changed.pop("is_current", True)
     fields = {"state": "open", "title": "", "url": "", "created_at": NOW} | changed
     head = PullRequest(number, "branch", "h" * 40, **fields)
-    return ObservedPull(head, BranchName(purpose, version, over), as_proposed, gate, is_current)
+    return ProposedPull(
+        head, BranchName(purpose, version, base_commit), as_proposed, gate, is_current
+    )
 
 
 # v8 is main's and served, v7 before it; v9 challenges, was judged, built, branched and opened.
@@ -83,7 +85,7 @@ USUAL = Observation(
     "production",
     NOW,
     main="c" * 40,
-    history=(named(8, "b"), named(7, "a", minutes_ago=600)),
+    history=(release_commit(8, "b"), release_commit(7, "a", minutes_ago=600)),
     rollout=HEALTHY,
     champion=8,
     challenger=Challenger(9),
@@ -92,18 +94,27 @@ USUAL = Observation(
     branch="d" * 40,
     pulls=(pull(),),
 )
-LANDED = (named(8, "b", minutes_ago=1, rollout=None), named(7, "a", minutes_ago=600))
-ANNOUNCED = (named(8, "b", minutes_ago=1, rollout="pending"), named(7, "a", minutes_ago=600))
-LATE = (named(8, "b", minutes_ago=6, rollout="pending"), named(7, "a", minutes_ago=600))
-BACK = (named(7, "c"), named(8, "b"), named(7, "a", minutes_ago=600))
+LANDED = (
+    release_commit(8, "b", minutes_ago=1, rollout=None),
+    release_commit(7, "a", minutes_ago=600),
+)
+ANNOUNCED = (
+    release_commit(8, "b", minutes_ago=1, rollout="pending"),
+    release_commit(7, "a", minutes_ago=600),
+)
+LATE = (
+    release_commit(8, "b", minutes_ago=6, rollout="pending"),
+    release_commit(7, "a", minutes_ago=600),
+)
+BACK = (release_commit(7, "c"), release_commit(8, "b"), release_commit(7, "a", minutes_ago=600))
 BROKEN_FIRST: dict[str, Any] = {
-    "history": (named(8, "b", rollout="failure"),),
+    "history": (release_commit(8, "b", rollout="failure"),),
     "rollout": FAILED,
     "champion": None,
 }
 AWAY = (Failure(is_outage=True, sentence="MLflow does not answer."),)
-BROKEN = (named(8, "b", rollout="failure"), named(7, "a", minutes_ago=600))
-REMOVED = replace(named(8, "c"), content=None, release=None, rollout=None)
+BROKEN = (release_commit(8, "b", rollout="failure"), release_commit(7, "a", minutes_ago=600))
+REMOVED = replace(release_commit(8, "c"), content=None, release=None, rollout=None)
 FIRST = {"history": (), "rollout": None, "champion": None, "pulls": ()}
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [
@@ -135,7 +146,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         "wait",
         {
             "history": (
-                replace(named(8, "b"), content=None, release=None, rollout=None),
+                replace(release_commit(8, "b"), content=None, release=None, rollout=None),
                 *USUAL.history,
             )
         },
@@ -146,15 +157,18 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "obsolete",
         "close",
-        {"pulls": (pull(purpose="revert", version=7, over="e" * 12),), "rollout": PROGRESSING},
+        {
+            "pulls": (pull(purpose="revert", version=7, base_commit="e" * 12),),
+            "rollout": PROGRESSING,
+        },
     ),
-    ("obsolete", "close", {"pulls": (pull(purpose="rollback", version=8, over="e" * 12),)}),
+    ("obsolete", "close", {"pulls": (pull(purpose="rollback", version=8, base_commit="e" * 12),)}),
     ("unannounced", "announce", {"history": LANDED, "rollout": PROGRESSING, "champion": 7}),
     (
         "unannounced",
         "announce",
         {
-            "history": (named(8, "b", minutes_ago=600, rollout=None), LANDED[1]),
+            "history": (release_commit(8, "b", minutes_ago=600, rollout=None), LANDED[1]),
             "rollout": PROGRESSING,
             "champion": 7,
         },
@@ -205,8 +219,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("closing", "close", {"pulls": (pull(labels=frozenset({SUPERSEDED})),)}),
     ("edited", "flag", {"pulls": (pull(as_proposed=False),)}),
     ("edited", "wait", {"pulls": (pull(as_proposed=False, gate="failure"),)}),
-    ("stale", "close", {"pulls": (pull(over="e" * 12),)}),
-    ("stale", "close", {"pulls": (pull(over=None),)}),
+    ("stale", "close", {"pulls": (pull(base_commit="e" * 12),)}),
+    ("stale", "close", {"pulls": (pull(base_commit=None),)}),
     ("stale", "close", {"pulls": (pull(is_current=False),)}),
     ("stale", "close", {"pulls": (pull(is_current=False, gate=None),)}),
     ("superseded", "label", {"pulls": (pull(6), pull(5, 10))}),
@@ -253,7 +267,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("proposed", "wait", BROKEN_FIRST),
     ("proposed", "wait", {}),
     ("rejected", "wait", {"pulls": (pull(state="closed"),)}),
-    ("rejected", "wait", {"pulls": (pull(state="closed", over="e" * 12),)}),
+    ("rejected", "wait", {"pulls": (pull(state="closed", base_commit="e" * 12),)}),
     ("unjudged", "judge", {"pulls": (), "verdict": None}),
     ("unjudged", "wait", {"pulls": (), "verdict": None, "policy_problem": "main has no YAML"}),
     ("kept", "wait", {"pulls": (), "verdict": verdict("keep")}),
@@ -264,12 +278,16 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "unopened",
         "open",
-        {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), over="e" * 12),)},
+        {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), base_commit="e" * 12),)},
     ),
     ("unopened", "open", FIRST),
     ("unjudged", "judge", {**FIRST, "verdict": None}),
     ("no challenger", "wait", {**FIRST, "challenger": None}),
-    ("unopened", "open", {**FIRST, "history": (REMOVED, named(8, "b", rollout="failure"))}),
+    (
+        "unopened",
+        "open",
+        {**FIRST, "history": (REMOVED, release_commit(8, "b", rollout="failure"))},
+    ),
 ]
 
 
@@ -293,10 +311,10 @@ def test_every_row_is_reached_by_a_case() -> None:
 def test_whoever_is_waited_for_is_named_with_a_reason(
     state: str, act: str, changed: dict[str, Any]
 ) -> None:
-    seen = replace(USUAL, **changed)
-    step = decide(seen)
+    observation = replace(USUAL, **changed)
+    step = decide(observation)
     done = {"no challenger", "had its turn", "rejected", "kept", "inconclusive"}
-    assert (step.waits_for is None) == (state in done and not seen.open)
+    assert (step.waits_for is None) == (state in done and not observation.open)
     assert (step.waits_for == "promote") == (act != "wait")
     assert step.reason[-1] in ".:" or step.reason == "main has no YAML" or "says:" in step.reason
 
@@ -308,10 +326,10 @@ def test_whoever_is_waited_for_is_named_with_a_reason(
 def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(
     failures: list[bool], who: str
 ) -> None:
-    seen = replace(
+    observation = replace(
         USUAL, failures=tuple(Failure(is_outage, "It said no.") for is_outage in failures)
     )
-    assert decide(seen).waits_for == who
+    assert decide(observation).waits_for == who
     assert decide(
         replace(USUAL, forge_failure=Failure(is_outage=failures[0], sentence=""))
     ).waits_for == ("outage" if failures[0] else "person")
@@ -319,11 +337,14 @@ def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(
 
 def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:
     made_long_ago = replace(
-        named(8, "b", minutes_ago=600), rollout=Status("ratchet/rollout", "pending", "", NOW)
+        release_commit(8, "b", minutes_ago=600),
+        rollout=Status("ratchet/rollout", "pending", "", NOW),
     )
-    seen = replace(USUAL, history=(made_long_ago, LANDED[1]), rollout=PROGRESSING, champion=7)
-    assert decide(seen).state == "rolling out"
-    assert decide(replace(seen, at=NOW + timedelta(minutes=5))).state == "failed unrecorded"
+    observation = replace(
+        USUAL, history=(made_long_ago, LANDED[1]), rollout=PROGRESSING, champion=7
+    )
+    assert decide(observation).state == "rolling out"
+    assert decide(replace(observation, at=NOW + timedelta(minutes=5))).state == "failed unrecorded"
 
 
 def test_an_open_way_back_waits_for_a_review_whatever_became_of_the_challenger() -> None:
@@ -354,11 +375,13 @@ def test_since_comes_from_what_says_it() -> None:
 
 def test_of_several_proposals_the_challengers_stays() -> None:
     step = decide(replace(USUAL, pulls=(pull(6, 10), pull(5, 9), pull(4, 8))))
-    assert [observed.pull.number for observed in step.pulls] == [4, 6]
+    assert [one.pull.number for one in step.pulls] == [4, 6]
 
 
 def test_a_rollback_that_a_person_asked_for_is_never_stale() -> None:
     assert (
-        decide(replace(USUAL, pulls=(pull(6, 7, purpose="rollback", over="e" * 12), pull()))).state
+        decide(
+            replace(USUAL, pulls=(pull(6, 7, purpose="rollback", base_commit="e" * 12), pull()))
+        ).state
         == "proposed"
     )

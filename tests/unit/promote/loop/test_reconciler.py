@@ -94,13 +94,13 @@ def test_the_alias_champion_follows_only_after_the_rollout_is_seen_healthy() -> 
 def test_the_next_promotion_changes_one_file_and_its_branch_names_the_commit_it_replaces() -> None:
     world = World()
     world.ship()
-    over = world.look().over
+    base_commit = world.look().base_commit
     world.register()
 
     world.reconciler().reconcile(MODEL)
 
     pull = world.open_pull().pull
-    assert pull.branch.startswith(f"ratchet/flight-delay/production/v2-over-{over}-by-")
+    assert pull.branch.startswith(f"ratchet/flight-delay/production/v2-over-{base_commit}-by-")
     assert list(world.forge.difference(world.forge.head(), pull.head).files) == [PATH]
     assert "**Recipe**: unchanged since v1" in world.forge.bodies[pull.number]
 
@@ -493,11 +493,11 @@ def test_a_late_replica_does_not_write_a_failure_over_a_success() -> None:
     commit = world.forge.merge(1)
     world.roll_out(healthy=False)
     late = world.reconciler()
-    seen = late.observer.look(MODEL)
+    observation = late.observer.look(MODEL)
     world.roll_out()
     world.reconciler().reconcile(MODEL)
 
-    late._acts["record failure"](seen, decide(seen))
+    late._acts["record failure"](observation, decide(observation))
 
     assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
 
@@ -561,7 +561,7 @@ def test_a_release_judged_over_an_older_release_is_not_gated_over_the_new_one() 
     world.roll_out()
     world.reconciler().reconcile(MODEL)
     world.ship()
-    branch = f"ratchet/flight-delay/production/v{challenger}-over-{world.look().over}"
+    branch = f"ratchet/flight-delay/production/v{challenger}-over-{world.look().base_commit}"
     world.forge.branches[branch] = world.forge.head()
     head = world.forge.push({PATH: content}, branch=branch)
     opened = world.forge.open_pull_request(branch, "By hand", "")

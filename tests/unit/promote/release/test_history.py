@@ -14,7 +14,7 @@ from promote.contract import Release
 from promote.forge.port import FileVersion, Status
 from promote.release.history import (
     GraphCommit,
-    Named,
+    ReleaseCommit,
     changes,
     first_parents,
     last_served,
@@ -39,9 +39,9 @@ def release(version: int) -> Release:
     )
 
 
-def named(
+def release_commit(
     version: int | None, landed: int, seen: int | None = None, state: Any = "success"
-) -> Named:
+) -> ReleaseCommit:
     """Times in minutes after noon."""
     status = (
         None
@@ -49,7 +49,7 @@ def named(
         else Status("ratchet/rollout", state, "", NOON + timedelta(minutes=seen))
     )
     content = None if version is None else str(version).encode()
-    return Named(
+    return ReleaseCommit(
         f"{landed:040x}",
         NOON + timedelta(minutes=landed),
         content,
@@ -58,12 +58,17 @@ def named(
     )
 
 
-def version_at(history: Sequence[Named], minutes: float) -> int | None:
+def version_at(history: Sequence[ReleaseCommit], minutes: float) -> int | None:
     found = served_at(history, NOON + timedelta(minutes=minutes))
     return found.release.version if found else None
 
 
-HISTORY = (named(1, 60, 63), named(3, 40, 45, "failure"), named(2, 20, 22), named(1, 0, 2))
+HISTORY = (
+    release_commit(1, 60, 63),
+    release_commit(3, 40, 45, "failure"),
+    release_commit(2, 20, 22),
+    release_commit(1, 0, 2),
+)
 
 
 def test_a_release_serves_from_when_it_was_seen_healthy_until_the_next_one_is() -> None:
@@ -84,7 +89,7 @@ def test_the_reason_tells_of_a_failed_release_and_of_a_rollback() -> None:
 
 
 def test_nothing_serves_after_main_stopped_naming_a_release() -> None:
-    history = (named(None, 30), named(1, 0, 2))
+    history = (release_commit(None, 30), release_commit(1, 0, 2))
     assert version_at(history, 29) == 1
     assert version_at(history, 31) is None
 
@@ -108,16 +113,21 @@ def test_nothing_serves_after_main_stopped_naming_a_release() -> None:
 def test_a_rollback_goes_to_the_newest_release_that_no_way_back_left(
     versions: tuple[int | None, ...], left: set[int], target: int | None
 ) -> None:
-    history = tuple(named(version, 10 * at, 10 * at + 2) for at, version in enumerate(versions))[
-        ::-1
-    ]
+    history = tuple(
+        release_commit(version, 10 * at, 10 * at + 2) for at, version in enumerate(versions)
+    )[::-1]
     found = return_target(history)
     assert left_behind(history) == left
     assert (found.release.version if found and found.release else None) == target
 
 
 def test_a_person_may_name_a_release_that_was_left_but_none_that_never_served() -> None:
-    history = (named(1, 60, 63), named(3, 40, 45, "failure"), named(2, 20, 22), named(1, 0, 2))
+    history = (
+        release_commit(1, 60, 63),
+        release_commit(3, 40, 45, "failure"),
+        release_commit(2, 20, 22),
+        release_commit(1, 0, 2),
+    )
     back = return_target(history, version=2)
     assert back is not None
     assert back.release == release(2)
@@ -125,7 +135,11 @@ def test_a_person_may_name_a_release_that_was_left_but_none_that_never_served() 
 
 
 def test_the_champion_is_the_newest_that_was_seen_healthy() -> None:
-    history = (named(3, 40, 45, "failure"), named(2, 20, 22), named(1, 0, 2))
+    history = (
+        release_commit(3, 40, 45, "failure"),
+        release_commit(2, 20, 22),
+        release_commit(1, 0, 2),
+    )
     champion = last_served(history)
     assert champion is not None
     assert champion.release == release(2)
@@ -228,7 +242,9 @@ def test_what_main_named_before_is_asked_about_once() -> None:
     for _ in range(3):
         history = reader.read("m", forge.head())
 
-    assert [named.rollout.state for named in history if named.rollout] == [
+    assert [
+        release_commit.rollout.state for release_commit in history if release_commit.rollout
+    ] == [
         "failure",
         "failure",
         "success",
