@@ -17,7 +17,6 @@ import uvicorn
 from retrain import __version__
 from retrain.environment import SettingsRefused, settings_help
 from retrain.errors import ModelRefused
-from serving.service import Server, load
 from serving.settings import PREFIX, Settings
 
 ABOUT = """The model server: verifies one model folder and answers blocks of rows.
@@ -34,6 +33,9 @@ KEEP_ALIVE_SECONDS = 75
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM and return the exit code; EXIT_CODES lists them."""
     _parse(arguments)
+    # BentoML takes seconds to load: --help and wrong arguments answer without it
+    from serving.service import Server, load  # noqa: PLC0415
+
     try:
         settings, _ = load()
     except ModelRefused as refusal:
