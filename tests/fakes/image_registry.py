@@ -8,7 +8,10 @@ from promote.images.names import check_digest, check_repository, check_tag, imag
 
 
 class FakeImageRegistry:
-    """An ImageRegistry without a disk; `is_down` makes every call fail as an outage does, `pushed` counts images that were sent."""
+    """An ImageRegistry without a disk.
+
+    `is_down` makes every call fail like an outage. `pushed` lists the images that were sent.
+    """
 
     def __init__(self) -> None:
         self.is_down = False
@@ -17,7 +20,7 @@ class FakeImageRegistry:
         self._tags: dict[tuple[str, str], str] = {}
 
     def base_image(self) -> None:
-        """The empty one."""
+        """The empty base."""
 
     def reference(self, repository: str, digest: str) -> str:
         """Repository and digest."""
