@@ -8,9 +8,9 @@ from promote.images.names import check_digest, check_repository, check_tag, imag
 
 
 class FakeImageRegistry:
-    """An ImageRegistry without a disk.
+    """An ImageRegistry in memory.
 
-    `is_down` makes every call fail like an outage. `pushed` lists the images that were sent.
+    `is_down` makes every call an outage. `pushed` lists the repository and tag of each new image.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class FakeImageRegistry:
         self._tags: dict[tuple[str, str], str] = {}
 
     def base_image(self) -> None:
-        """The empty base."""
+        """The empty image."""
 
     def reference(self, repository: str, digest: str) -> str:
         """Repository and digest."""
@@ -36,7 +36,7 @@ class FakeImageRegistry:
         self._observe()
         key = (check_repository(repository), check_tag(tag))
         if self._tags.get(key, image.digest) != image.digest:
-            raise ImageRegistryRefused(f"tag {tag} of {repository} names {self._tags[key]} already")
+            raise ImageRegistryRefused(f"tag {tag} of {repository} already names {self._tags[key]}")
         if image.base_layers:
             raise ImageRegistryRefused(f"{repository} lacks the layers of the base image")
         if (repository, image.digest) not in self._images:

@@ -12,7 +12,8 @@ import pytest
 
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import free_port
-from promote.registry.port import ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import parse_spec
