@@ -19,7 +19,7 @@ from retrain.errors import (
     WindowTooEmpty,
 )
 from retrain.plan import plan_run
-from retrain.runs.record import NOTE
+from retrain.runs.port import NOTE
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import Technique
