@@ -49,8 +49,6 @@ def run(told: Run) -> None:
     requests.adapters.HTTPAdapter.send = counted  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
     parts = open_parts(PromoteSettings(**told.settings))
     if told.rollback:
-        WayBack(parts.forge, parts.environment, parts.clock).roll_back(
-            told.model, reason="a bad day"
-        )
+        WayBack(parts.forge, parts.environment).roll_back(told.model, reason="a bad day")
     else:
         Reconciler(parts, ToldJudge()).reconcile(told.model)

