@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_api.errors import NoResponse
+from client_api.protocols.instances import RequestReader
 from retrain.contract import Feature, ModelSchema, Output
 from serving.contract import AnswerBlock, Served
 
@@ -41,6 +42,11 @@ def served(
         io=io,
         max_rows=max_rows,
     )
+
+
+def reader_of(release: Served) -> RequestReader:
+    """What the gateway makes of a release, as client_api/app.py does."""
+    return RequestReader(release.model, release.io, max_rows=min(1_000, release.max_rows))
 
 
 def honest_answer(columns: dict[str, list], release: Served) -> dict[str, object]:
