@@ -1,4 +1,7 @@
-"""Model servers that misbehave: one in memory for unit tests, and one that is real HTTP on loopback, lying, hanging and resetting as told."""
+"""Model servers that misbehave: one in memory for unit tests, one over real HTTP on loopback.
+
+The second lies, hangs and resets as a test says.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ class ServerInMemory:
 
 @dataclass
 class HttpServer:
-    """A model server over real HTTP whose next answers to /predict follow `conducts`, the last of them for ever."""
+    """A model server over real HTTP. /predict follows `conducts`; the last conduct stays."""
 
     release: Served
     conducts: list[str] = field(default_factory=lambda: ["honest"])
@@ -140,9 +143,9 @@ class HttpServer:
     async def _reply(
         self, writer: asyncio.StreamWriter, status: int, body: str, *, promised: int | None = None
     ) -> None:
-        writer.write(
-            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {promised or len(body)}\r\n\r\n{body}".encode()
-        )
+        length = promised or len(body)
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+        writer.write(f"{head}content-length: {length}\r\n\r\n{body}".encode())
         await writer.drain()
 
     async def _conduct(
