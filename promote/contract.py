@@ -18,15 +18,15 @@ WaitsFor = Literal["promote", "rollout", "outage", "reviewer", "person"]
 """`outage`: something did not answer and is asked again. `person`: nothing happens by itself."""
 State = Literal[
     "blind",
-    "alias behind",
     "return ungated",
+    "failed",
+    "alias behind",
     "unrecognised",
     "unrecorded",
     "obsolete",
+    "failed unrecorded",
     "unannounced",
     "rolling out",
-    "failed unrecorded",
-    "failed",
     "failed, held",
     "closing",
     "edited",
@@ -45,7 +45,7 @@ State = Literal[
     "unbranched",
     "unopened",
 ]
-"""lifecycle.py says when each holds."""
+"""In the order in which promote/loop/lifecycle.py tries them; the first that holds counts."""
 
 
 def check_model(model: str) -> str:

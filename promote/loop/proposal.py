@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from promote.contract import Release, Slot, Verdict
+from promote.contract import Release, Verdict
 from promote.evidence.verdict_tag import evidence_folder
 from promote.forge.port import NewBranch
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import ForgeView, Observation
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, render
@@ -44,14 +44,13 @@ def promotion(
         model_digest=challenger.tags["model_digest"],
         verdict_digest=verdict.digest,
     )
-    slot = Slot(observation.model, observation.environment)
-    files = {release_path(slot): render(release)}
+    files = {release_path(observation.slot): render(release)}
     if observation.base_commit is None:
-        files |= first_files(slot, replicas=spec.serving.replicas)
+        files |= first_files(observation.slot, replicas=spec.serving.replicas)
     branch = BranchName(
         "promotion", challenger.version, observation.base_commit, observation.policy
     )
-    name = branch.text(slot)
+    name = branch.text(observation.slot)
     champion = (
         registry.version(observation.model, observation.release_commit.release.version)
         if observation.release_commit and observation.release_commit.release
@@ -68,7 +67,7 @@ def promotion(
 
 
 def going_back(
-    observation: Observation,
+    view: ForgeView,
     target: ReleaseCommit,
     *,
     purpose: Literal["rollback", "revert"],
@@ -77,7 +76,7 @@ def going_back(
     """Return the proposal to release again what served before; byte for byte.
 
     Args:
-        observation: Its history names the release to leave.
+        view: Its history names the release to leave.
         target: A commit of the history whose release served.
         purpose: `rollback` when a person asks, `revert` when a rollout failed.
         reason: For the reviewer.
@@ -85,27 +84,22 @@ def going_back(
     if target.release is None or target.content is None or target.rollout is None:
         raise ValueError(f"commit {target.commit} names no release that served")
     now = (
-        observation.release_commit.release.version
-        if observation.release_commit and observation.release_commit.release
+        view.release_commit.release.version
+        if view.release_commit and view.release_commit.release
         else None
     )
-    slot = Slot(observation.model, observation.environment)
-    branch = BranchName(purpose, target.release.version, observation.history[0].commit)
-    name = branch.text(slot)
-    heading = (
-        f"{observation.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
-    )
+    branch = BranchName(purpose, target.release.version, view.history[0].commit)
+    name = branch.text(view.slot)
+    heading = f"{view.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
     text = rollback_body(
-        model=observation.model,
+        model=view.model,
         now=now,
         to=target.release,
         reason=reason,
         served=f"at {utc_text(target.rollout.at)}",
     )
-    files = {release_path(slot): target.content}
-    return Proposal(
-        NewBranch(name, observation.main, files, f"{heading}\n\n{reason}\n"), heading, text
-    )
+    files = {release_path(view.slot): target.content}
+    return Proposal(NewBranch(name, view.main, files, f"{heading}\n\n{reason}\n"), heading, text)
 
 
 def _recipe(
