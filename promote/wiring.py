@@ -29,9 +29,9 @@ def open_parts(settings: PromoteSettings) -> Parts:
         ClusterRefused: PROMOTE_CLUSTER_URL names credentials that are not there.
     """
     from promote.cluster.kubernetes import KubernetesRollout  # noqa: PLC0415 - slow to load
-    from promote.images.port import open_image_registry  # noqa: PLC0415 - slow to load
+    from promote.images.opening import open_image_registry  # noqa: PLC0415 - slow to load
     from promote.loop.observer import Parts  # noqa: PLC0415 - slow to load
-    from promote.registry.port import open_model_registry  # noqa: PLC0415 - slow to load
+    from promote.registry.mlflow import open_model_registry  # noqa: PLC0415 - slow to load
 
     return Parts(
         forge=open_forge(settings),

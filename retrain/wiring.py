@@ -9,14 +9,15 @@ from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import cast
 
-from retrain.runs.record import Runs
+from retrain.runs.port import Runs
 from retrain.settings import Settings
 from retrain.sources.port import Source
 
 
 def open_runs(settings: Settings, model: str) -> Runs:
     """Return a model's runs and versions in MLflow."""
-    return cast("Runs", import_module("retrain.runs.mlflow").Tracking(settings.tracking_url, model))
+    adapter = import_module("retrain.runs.mlflow")
+    return cast("Runs", adapter.MlflowRuns(settings.tracking_url, model))
 
 
 def open_source(settings: Settings, name: str) -> AbstractContextManager[Source]:

@@ -22,17 +22,10 @@ from retrain.errors import LockMissing
 from retrain.fitting.contest import Trained, train
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.training import warm_up
+from retrain.fitting.window_run import WindowRun
 from retrain.runs.artifacts import write_artifacts
-from retrain.runs.record import (
-    FinishedRun,
-    Registered,
-    Runs,
-    WindowRun,
-    behind_sentence,
-    rows_read,
-    technique_record,
-    window_record,
-)
+from retrain.runs.port import FinishedRun, RegisteredVersion, Runs
+from retrain.runs.record import behind_sentence, rows_read, technique_record, window_record
 from retrain.settings import Settings
 from retrain.snapshot.files import folder_error
 from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
@@ -198,7 +191,7 @@ class _Answer:
     """Of the window, whatever becomes of it."""
 
     def of_earlier(
-        self, earlier: FinishedRun, before: Registered | None, now: Registered | None
+        self, earlier: FinishedRun, before: RegisteredVersion | None, now: RegisteredVersion | None
     ) -> RunOutcome:
         if now and not before:
             return self._make(
@@ -209,11 +202,11 @@ class _Answer:
             )
         return self._make("found", before.version if before else None, earlier, ())
 
-    def unchanged(self, last: Registered) -> RunOutcome:
+    def unchanged(self, last: RegisteredVersion) -> RunOutcome:
         return self._make("unchanged", last.version, None, ())
 
     def of_new(
-        self, run: FinishedRun, version: Registered | None, notes: tuple[str, ...]
+        self, run: FinishedRun, version: RegisteredVersion | None, notes: tuple[str, ...]
     ) -> RunOutcome:
         return self._make(
             "registered" if version else "not_registered",

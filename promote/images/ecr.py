@@ -40,7 +40,7 @@ class EcrAccount:
         found = _HOST.fullmatch(host)
         if found is None:
             raise UnsupportedRegistry(
-                f"{host[:100]!r} is no address of ECR; write ecr:<account>.dkr.ecr.<region>.amazonaws.com and perhaps /prefix."
+                f"{host[:100]!r} is not an address of ECR; write ecr:<account>.dkr.ecr.<region>.amazonaws.com and perhaps /prefix."
             )
         self._account, region = found.groups()
         retries = Config(

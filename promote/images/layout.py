@@ -87,7 +87,7 @@ def _push(layout: Path, image: Image, tag: str) -> None:
     present = _find_whole(layout, tag)
     if present not in (None, image.digest):
         raise ImageRegistryRefused(
-            f"tag {tag} in {layout} names {present} already, not {image.digest}; tags are written once. Release another version."
+            f"tag {tag} in {layout} already names {present}, not {image.digest}. A tag is written once. Release another version."
         )
     for layer in image.base_layers:
         if not _has_blob(layout, layer["digest"]):

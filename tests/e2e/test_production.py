@@ -17,7 +17,7 @@ from infra.local.demo.clients import Clients
 from infra.local.demo.laptop import MODEL
 from infra.local.demo.rows import example_rows
 from infra.local.demo.web import wait_for
-from promote.registry.port import open_model_registry
+from promote.registry.mlflow import open_model_registry
 from tests.grounds.kubernetes_ground import why_not
 from tests.grounds.postgres import why_no_postgres
 from tests.grounds.production import SNAPSHOTS, Production, open_production

@@ -12,7 +12,8 @@ import pytest
 
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import free_port
-from promote.registry.port import ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import parse_spec
@@ -21,7 +22,10 @@ from retrain.workflow import RunOutcome, run_window
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
 from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 
-pytestmark = pytest.mark.timeout(1200)  # the real server is built from source once for each version
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1200),  # the real server is built from source once for each version
+]
 ROOT = Path(__file__).parents[2]
 JULY_8 = datetime(2013, 7, 8, tzinfo=UTC)
 

@@ -20,7 +20,6 @@ from promote.forge.github import GitHubForge
 from promote.images.layout import LayoutRegistry
 from promote.loop.lifecycle import Observation
 from promote.loop.observer import Observer, Parts
-from promote.registry.port import MLFLOW_CLIENT
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
@@ -160,10 +159,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iter
     forge, url, _, token = start_forge(folder / "forge", files=files)
     cluster = Cluster()
     threading.Thread(target=cluster.serve_forever, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in MLFLOW_CLIENT.items():
-            patch.setenv(name, value)
-        yield Ground(folder, mlflow_server, cluster, url, token)
+    yield Ground(folder, mlflow_server, cluster, url, token)
     cluster.shutdown()
     cluster.server_close()
     forge.stop()
@@ -181,7 +177,7 @@ class Killer:
         self.ground.run(told)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.timeout(1200)
 def test_killed_at_every_write_and_run_again_the_end_is_the_same(ground: Ground) -> None:
     usual, killer = Run(ground.settings, MODEL), Killer(ground)

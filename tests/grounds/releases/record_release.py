@@ -36,7 +36,8 @@ from infra.local.processes import Program, free_port, start, wait_until_answers
 from promote.evidence.judging import EvidenceJudge
 from promote.loop.observer import Parts
 from promote.loop.reconciler import Reconciler
-from promote.registry.port import ModelRegistry, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry
 from promote.release.manifest import parse, release_path
 from retrain.contract import digest_of_bytes
 from retrain.settings import Settings
