@@ -203,15 +203,13 @@ def rollback(
 ) -> None:
     """Open the pull request that goes back to an earlier release. Asked again, the same pull request is named."""
     with _errors_at_the_edge():
-        from datetime import UTC  # noqa: PLC0415 - only here
-
         from promote.loop.way_back import WayBack  # noqa: PLC0415 - slow to load
         from promote.wiring import open_forge  # noqa: PLC0415 - slow to load
 
         settings = _settings()
-        asked = WayBack(
-            open_forge(settings), settings.environment, lambda: datetime.now(UTC)
-        ).roll_back(model, reason=reason, version=to)
+        asked = WayBack(open_forge(settings), settings.environment).roll_back(
+            model, reason=reason, version=to
+        )
         pull = asked.pull
         if as_json:
             more = {"is_new": asked.is_new, "replaced": list(asked.replaced)}

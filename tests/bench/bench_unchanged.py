@@ -1,7 +1,9 @@
-"""A week in which nothing changed, against a full retrain, in one process without imports.
+"""A week without new rows, against a full retrain, in one process without imports.
 
-Real flights, the real YAML, `run_window` on both sides with one worker (nothing is forked, nothing imported in the time) and runs kept in memory, so that
-neither side waits for MLflow. Theirs: the week is retrained with an empty snapshot store. Ours: the week after it, in which no row arrived.
+Both sides run `run_window` on real flights and the real YAML with one worker. No process is forked
+and no module imported in the measured time. Runs are kept in memory, so neither side waits for
+MLflow. Theirs: the week is retrained with an empty snapshot store. Ours: the week after it, in
+which no row arrived.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def small_spec(**changed: object) -> ModelSpec:
 
 @dataclass
 class FakeSource:
-    """A `retrain.sources.port.RowSource`. Tests replace its table, or append to it, as time goes on."""
+    """A `retrain.sources.port.RowSource`. Tests replace or extend its table."""
 
     table: pa.Table
     asked: list[Window] = field(default_factory=list)
@@ -57,7 +57,10 @@ class FakeSource:
 def things(
     start: datetime, *, days: int, rows_per_day: int = 8, night_hours: int = 0, seed: int = 3
 ) -> pa.Table:
-    """Rows of `days` days; a day's last rows lie up to `night_hours` after midnight, as flights of a local day do in UTC."""
+    """Rows of `days` days.
+
+    A day's last rows lie up to `night_hours` after midnight, as flights of a local day do in UTC.
+    """
     dice = random.Random(seed)
     rows = []
     for day in range(days):

@@ -1,4 +1,4 @@
-"""Releases of earlier versions of Ratchet: today's code judges against them, serves them, asks them."""
+"""Today's code judges against, serves and asks the releases of earlier versions of Ratchet."""
 
 from __future__ import annotations
 
