@@ -1,4 +1,8 @@
-"""A whole promotion in memory: every outside part a fake, a judge that says what it is told, a clock that tests move. And what people do in it."""
+"""A whole promotion in memory.
+
+Every outside part is a fake, the judge says what a test wants, and tests move the clock. It also
+does what people do.
+"""
 
 from __future__ import annotations
 

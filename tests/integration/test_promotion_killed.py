@@ -1,4 +1,7 @@
-"""kill -9 at every write of a whole promotion and of a rollback, against the real forge, MLflow and image folder; run again: the same end."""
+"""kill -9 at every write of a promotion and of a rollback: run again, both end the same.
+
+Forge, MLflow and image folder are real.
+"""
 
 from __future__ import annotations
 

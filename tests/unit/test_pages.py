@@ -1,4 +1,4 @@
-"""What the pages name is there: links, files and tests in backticks, the states of a promotion."""
+"""What the pages mention exists: links, files and tests in backticks, states of a promotion."""
 
 import re
 from collections import Counter
