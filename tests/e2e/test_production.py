@@ -1,6 +1,7 @@
-"""docs/production.md, followed on a real kubelet: MLflow, Airflow, retrain, promote, gateway and servers as the pods that production has.
+"""docs/production.md, followed on a real kubelet, with every program in the pod that it gets there.
 
-Airflow starts retraining with its own account's rights; promote reads the cluster with its own; Flux applies gitops/clusters/production.
+Airflow starts retraining with the rights of its own account. promote reads the cluster with its own
+account. Flux applies gitops/clusters/production.
 """
 
 from __future__ import annotations
