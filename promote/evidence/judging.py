@@ -64,9 +64,7 @@ class EvidenceJudge:
     ) -> Faulty | Evidence:
         registry, old = self._registry, None
         try:
-            new = self._contender(
-                folder / "challenger", challenger, challenger.tags.get("model_digest", "")
-            )
+            new = self._contender(folder / "challenger", challenger, challenger.model_digest)
             if champion is not None:
                 version = registry.version(champion.model, champion.version)
                 old = self._contender(folder / "champion", version, champion.model_digest)
@@ -87,7 +85,7 @@ def _subject(challenger: ModelVersion, champion: Release | None) -> Subject:
         kind="first" if champion is None else "change",
         challenger=challenger.version,
         champion=None if champion is None else champion.version,
-        snapshot_id=challenger.tags.get("snapshot_id", "sha256:" + "0" * 64),
+        snapshot_id=challenger.snapshot_id,
     )
 
 

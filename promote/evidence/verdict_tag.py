@@ -47,7 +47,7 @@ def tag_name(challenger: str, champion: str | None, policy: str) -> str:
 def tag_for(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
     """Return the tag's name for a challenger over the release on main, under main's policy."""
     return tag_name(
-        challenger.tags.get("model_digest", ""),
+        challenger.model_digest,
         champion.model_digest if champion else None,
         spec.gate.policy_digest,
     )

@@ -210,7 +210,7 @@ class Observer:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
         digest = self._parts.images.find(
-            repository, image_tag(version.version, version.tags.get("model_digest", ""))
+            repository, image_tag(version.version, version.model_digest)
         )
         return None if digest is None else self._parts.images.reference(repository, digest)
 
@@ -247,8 +247,7 @@ class Observer:
             if (tag.digest, tag.outcome) == (release.verdict_digest, "promote")
         )
         is_same = (
-            version.tags.get("model_digest") == release.model_digest
-            and self.image_of(version) == release.image
+            version.model_digest == release.model_digest and self.image_of(version) == release.image
         )
         return fits if is_same else frozenset()
 
