@@ -12,7 +12,7 @@ from retrain import cli
 from retrain.contract import digest_of_bytes
 from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
 from retrain.workflow import RunOutcome
-from tests.unit.retrain.synthetic import make_spec
+from tests.grounds.learnable_rows import make_spec
 
 REGISTERED = RunOutcome(
     model="flight-delay",
