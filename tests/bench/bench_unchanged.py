@@ -18,6 +18,7 @@ from pathlib import Path
 from infra.local.flights import load_flights
 from retrain.settings import Settings
 from retrain.spec.files import load_model
+from retrain.wiring import open_source
 from retrain.workflow import RunOutcome, run_window
 from tests.fakes.runs import FakeRuns
 
@@ -41,7 +42,13 @@ def measure() -> list[dict[str, object]]:
                 lock=Path("infra/locks/retrain.txt"),
             )
             runs = FakeRuns()
-            retrain = partial(run_window, spec, settings=settings, runs=runs)
+
+            def retrain(
+                end: datetime, settings: Settings = settings, runs: FakeRuns = runs
+            ) -> RunOutcome:
+                source = open_source(settings, spec.source)
+                return run_window(spec, end=end, settings=settings, runs=runs, source=source)
+
             full.append(seconds("registered", run=partial(retrain, end=END)))
             unchanged.append(
                 seconds("unchanged", run=partial(retrain, end=END + timedelta(days=7)))

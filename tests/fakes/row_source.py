@@ -37,19 +37,19 @@ def small_spec(**changed: object) -> ModelSpec:
 
 @dataclass
 class FakeSource:
-    """Conforms to `retrain.snapshot.snapshot.RowSource`. Tests replace or extend the table."""
+    """A `retrain.sources.port.RowSource`. Tests replace or extend its table."""
 
     table: pa.Table
     asked: list[Window] = field(default_factory=list)
     """Every range of rows asked for, in order."""
 
-    def rows(self, spec: ModelSpec, window: Window) -> pa.Table:
-        self.asked.append(window)
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
+        self.asked.append(Window(start, end))
         at = self.table.column(spec.columns.event_time)
         return self.table.filter(
             pc.and_(
-                pc.greater_equal(at, pa.scalar(window.start, MOMENT)),
-                pc.less(at, pa.scalar(window.end, MOMENT)),
+                pc.greater_equal(at, pa.scalar(start, MOMENT)),
+                pc.less(at, pa.scalar(end, MOMENT)),
             )
         )
 

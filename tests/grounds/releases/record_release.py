@@ -42,6 +42,7 @@ from promote.release.manifest import parse, release_path
 from retrain.contract import digest_of_bytes
 from retrain.settings import Settings
 from retrain.spec.model_file import parse_spec
+from retrain.wiring import open_runs, open_source
 from retrain.workflow import run_window
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry
@@ -142,7 +143,13 @@ def train(scratch: Path, tracking_url: str) -> None:
         git_revision=commit(),
     )
     spec = parse_spec(MODEL_FILE, path=f"{MODEL}.yaml", query_text=QUERY)
-    outcome = run_window(spec, end=END, settings=settings)
+    outcome = run_window(
+        spec,
+        end=END,
+        settings=settings,
+        runs=open_runs(settings, spec.name),
+        source=open_source(settings, spec.source),
+    )
     if outcome.outcome != "registered":
         raise SystemExit(f"Asked to register a challenger. {outcome.sentence}")
 
