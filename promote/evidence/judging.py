@@ -96,9 +96,7 @@ class EvidenceJudge:
         from promote.evidence.gathering import gather  # noqa: PLC0415 - see above
 
         try:
-            new = self._contender(
-                folder / "challenger", challenger, challenger.tags.get("model_digest", "")
-            )
+            new = self._contender(folder / "challenger", challenger, challenger.model_digest)
             old = None
             if champion is not None:
                 old = self._contender(
@@ -151,7 +149,7 @@ def _only_a_fault(challenger: ModelVersion, champion: Release | None, fault: str
         kind="first" if champion is None else "change",
         challenger=challenger.version,
         champion=None if champion is None else champion.version,
-        snapshot_id=challenger.tags.get("snapshot_id", "sha256:" + "0" * 64),
+        snapshot_id=challenger.snapshot_id,
         keys=(),
         labels=(),
         groups=(),

@@ -243,7 +243,7 @@ class Observer:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
         digest = self._parts.images.find(
-            repository, image_tag(version.version, version.tags.get("model_digest", ""))
+            repository, image_tag(version.version, version.model_digest)
         )
         return None if digest is None else self._parts.images.reference(repository, digest)
 
@@ -285,8 +285,7 @@ class Observer:
             if value.get("digest") == release.verdict_digest and value.get("outcome") == "promote"
         )
         is_same = (
-            version.tags.get("model_digest") == release.model_digest
-            and self.image_of(version) == release.image
+            version.model_digest == release.model_digest and self.image_of(version) == release.image
         )
         return fits if is_same else frozenset()
 
@@ -341,7 +340,7 @@ def failure_of(error: PromoteError) -> Failure:
 def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
     """Return the tag's name for the verdict of a challenger over what main names, by main's policy."""
     return verdict_name(
-        challenger.tags.get("model_digest", ""),
+        challenger.model_digest,
         champion.model_digest if champion else None,
         spec.gate.policy_digest,
     )

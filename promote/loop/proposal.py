@@ -48,7 +48,7 @@ def promotion(
         model=observation.model,
         version=challenger.version,
         image=image,
-        model_digest=challenger.tags["model_digest"],
+        model_digest=challenger.model_digest,
         verdict_digest=verdict_digest(verdict),
     )
     files = {release_path(observation.model, observation.environment): render(release)}
@@ -115,14 +115,10 @@ def _recipe(
     challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry
 ) -> str:
     if champion is None:
-        return f"the first release; technique {challenger.tags.get('technique', 'unknown')}"
-    if challenger.tags.get("recipe_digest") == champion.tags.get("recipe_digest"):
+        return f"the first release; technique {challenger.technique}"
+    if challenger.recipe_digest == champion.recipe_digest:
         return f"unchanged since v{champion.version}; newer rows only"
-    techniques = " to ".join(
-        dict.fromkeys(
-            version.tags.get("technique", "unknown") for version in (champion, challenger)
-        )
-    )
+    techniques = " to ".join(dict.fromkeys(version.technique for version in (champion, challenger)))
     return (
         f"changed since v{champion.version} (technique {techniques}): [compare their parameters]({registry.comparison_url(champion, challenger)}); "
         "the figures there are of each run's own weeks and say nothing about which is better"

@@ -271,15 +271,15 @@ class Reconciler:
         challenger = self._parts.registry.version(observation.model, _number(observation))
         with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
-        if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
+        if (found := digest_of_bytes(files["model.json"])) != challenger.model_digest:
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.model_digest}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
             self._parts.repository(observation.model),
             image,
-            tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
+            tag=image_tag(challenger.version, challenger.model_digest),
         )
 
     def _branch(self, observation: Observation, _: Step) -> None:

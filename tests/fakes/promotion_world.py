@@ -99,7 +99,7 @@ class ToldJudge:
             model=challenger.model,
             challenger=challenger.version,
             champion=champion.version if champion else None,
-            snapshot_id=challenger.tags["snapshot_id"],
+            snapshot_id=challenger.snapshot_id,
             policy_digest=policy.policy_digest,
             comparisons=(figure,),
             reasons=(),

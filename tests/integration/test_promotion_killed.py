@@ -121,6 +121,7 @@ class Ground:
             "model_digest": digest_of_bytes(folder["model.json"]),
             "snapshot_id": card.snapshot_id,
             "recipe_digest": card.recipe_digest,
+            "technique": card.technique,
         }
         self.retrain.register(model, folder, snapshot=b"{}", tags=tags)
 
