@@ -8,10 +8,12 @@ PYTHON ?= python3
 CLUSTER ?= process
 UV := .uv/bin/uv
 BIN := .venv/bin
-GROUPS := retrain promote serving client_api dags mlflow
+EXTRAS := retrain promote serving client_api
+GROUPS := dags mlflow
 READY := .venv/.ready
 SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
+LOCK = $(COMPILE) --constraint infra/locks/dev.txt pyproject.toml
 
 .PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e e2e-kubernetes images
 
@@ -37,8 +39,9 @@ $(READY): infra/locks/dev.txt pyproject.toml $(UV)
 	@touch $@
 
 locks: $(UV)  ## rewrite infra/locks from pyproject.toml: dev first, the others within it
-	$(COMPILE) --group dev pyproject.toml --output-file infra/locks/dev.txt
-	@for group in $(GROUPS); do echo "$$group"; $(COMPILE) --group $$group --constraint infra/locks/dev.txt pyproject.toml --output-file infra/locks/$$group.txt || exit 1; done
+	$(COMPILE) --all-extras --group dev pyproject.toml --output-file infra/locks/dev.txt
+	@for name in $(EXTRAS); do echo "$$name"; $(LOCK) --extra $$name --output-file infra/locks/$$name.txt || exit 1; done
+	@for name in $(GROUPS); do echo "$$name"; $(LOCK) --group $$name --output-file infra/locks/$$name.txt || exit 1; done
 
 format: $(READY)  ## rewrite code in our style
 	$(BIN)/ruff format --quiet .

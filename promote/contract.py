@@ -16,15 +16,15 @@ WaitsFor = Literal["promote", "rollout", "outage", "reviewer", "person"]
 """`outage`: something did not answer and is asked again. `person`: nothing happens by itself."""
 State = Literal[
     "blind",
-    "alias behind",
     "return ungated",
+    "failed",
+    "alias behind",
     "unrecognised",
     "unrecorded",
     "obsolete",
+    "failed unrecorded",
     "unannounced",
     "rolling out",
-    "failed unrecorded",
-    "failed",
     "failed, held",
     "closing",
     "edited",
@@ -43,7 +43,7 @@ State = Literal[
     "unbranched",
     "unopened",
 ]
-"""lifecycle.py says when each holds."""
+"""In the order in which promote/loop/lifecycle.py tries them; the first that holds counts."""
 
 
 class Reason(Contract):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from promote.contract import Release, Verdict
 from promote.forge.port import NewBranch
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import ForgeView, Observation
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import ReleaseCommit
 from promote.release.manifest import (
@@ -75,7 +75,7 @@ def promotion(
 
 
 def going_back(
-    observation: Observation,
+    view: ForgeView,
     target: ReleaseCommit,
     *,
     purpose: Literal["rollback", "revert"],
@@ -84,7 +84,7 @@ def going_back(
     """Return the proposal to release again what served before; byte for byte.
 
     Args:
-        observation: Its history names the release to leave.
+        view: Its history names the release to leave.
         target: A commit of the history whose release served.
         purpose: `rollback` when a person asks, `revert` when a rollout failed.
         reason: For the reviewer.
@@ -92,27 +92,23 @@ def going_back(
     if target.release is None or target.content is None or target.rollout is None:
         raise ValueError(f"commit {target.commit} names no release that served")
     now = (
-        observation.release_commit.release.version
-        if observation.release_commit and observation.release_commit.release
+        view.release_commit.release.version
+        if view.release_commit and view.release_commit.release
         else None
     )
-    name = BranchName(purpose, target.release.version, observation.history[0].commit).text(
-        observation.model, observation.environment
+    name = BranchName(purpose, target.release.version, view.history[0].commit).text(
+        view.model, view.environment
     )
-    heading = (
-        f"{observation.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
-    )
+    heading = f"{view.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
     text = rollback_body(
-        model=observation.model,
+        model=view.model,
         now=now,
         to=target.release,
         reason=reason,
         served=f"at {utc_text(target.rollout.at)}",
     )
-    files = {release_path(observation.model, observation.environment): target.content}
-    return Proposal(
-        NewBranch(name, observation.main, files, f"{heading}\n\n{reason}\n"), heading, text
-    )
+    files = {release_path(view.model, view.environment): target.content}
+    return Proposal(NewBranch(name, view.main, files, f"{heading}\n\n{reason}\n"), heading, text)
 
 
 def _recipe(

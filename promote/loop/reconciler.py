@@ -14,11 +14,13 @@ from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
 from promote.evidence.judging import Judge
 from promote.images.image import build_image
 from promote.images.names import image_tag
-from promote.loop.lifecycle import SUPERSEDED, Act, Observation, Step, decide
+from promote.loop.lifecycle import decide
+from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
 from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
+from promote.loop.step import Act, Step
 from promote.loop.way_back import close_superseded, open_proposal
 from promote.release.history import (
     ROLLOUT_CONTEXT,
@@ -54,16 +56,18 @@ class Reconciler:
             "announce": self._announce,
             "record success": self._record_success,
             "record failure": self._record_failure,
-            "open revert": self._open_revert,
             "close": self._close,
             "flag": self._flag,
             "label": self._label,
-            "gate": self._gate,
             "drop challenger": self._drop_challenger,
             "judge": self._keep_verdict,
             "build": self._build,
             "branch": self._branch,
             "open": self._open,
+        }
+        self._forge_acts: dict[Act, Callable[[ForgeView, Step], None]] = {
+            "gate": self._gate,
+            "open revert": self._open_revert,
         }
 
     def reconcile(
@@ -78,16 +82,16 @@ class Reconciler:
         check_model(model)
         before: Step | None = None
         for _ in range(MOST_ACTS):
-            observation = self.observer.look(model)
-            step = decide(observation)
-            standing = self._standing(observation, step)
+            look = self.observer.look(model)
+            step = decide(look)
+            standing = self._standing(look, step)
             tell(standing)
             if step.act == "wait":
                 return standing
             if step == before:
                 return self._stuck(standing, ActNotSeen(f"{step.act} was done and is not seen yet"))
             try:
-                self._acts[step.act](observation, step)
+                self._act(look, step)
             except PromoteError as error:
                 return self._stuck(standing, error)
             log.info(
@@ -103,19 +107,27 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        observation = self.observer.look(check_model(model))
-        step = decide(observation)
-        return self._standing(observation, step), step
+        look = self.observer.look(check_model(model))
+        step = decide(look)
+        return self._standing(look, step), step
 
-    def _standing(self, observation: Observation, step: Step) -> Promotion:
-        return promotion_of(observation, step, since=self._blind_since(observation, step))
+    def _act(self, look: Look, step: Step) -> None:
+        """Do a step's act. After a blind look only acts that need the forge alone are decided."""
+        view = look.forge if isinstance(look, Blind) else look
+        if view and step.act in self._forge_acts:
+            self._forge_acts[step.act](view, step)
+        elif isinstance(look, Observation):
+            self._acts[step.act](look, step)
 
-    def _blind_since(self, observation: Observation, step: Step) -> datetime | None:
+    def _standing(self, look: Look, step: Step) -> Promotion:
+        return promotion_of(look, step, since=self._blind_since(look, step))
+
+    def _blind_since(self, look: Look, step: Step) -> datetime | None:
         """Nothing outside says when an outage began: this process remembers its first failed look."""
         if step.state != "blind":
-            self._blind.pop(observation.model, None)
+            self._blind.pop(look.model, None)
             return step.since
-        return self._blind.setdefault(observation.model, observation.at)
+        return self._blind.setdefault(look.model, look.at)
 
     def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
         log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
@@ -184,16 +196,16 @@ class Reconciler:
             text,
         )
 
-    def _open_revert(self, observation: Observation, _: Step) -> None:
-        target = return_target(observation.history)
+    def _open_revert(self, view: ForgeView, _: Step) -> None:
+        target = return_target(view.history)
         if target:
             reason = (
-                observation.release_commit.rollout.description
-                if observation.release_commit and observation.release_commit.rollout
+                view.release_commit.rollout.description
+                if view.release_commit and view.release_commit.rollout
                 else "the rollout failed"
             )
             open_proposal(
-                self._parts.forge, going_back(observation, target, purpose="revert", reason=reason)
+                self._parts.forge, going_back(view, target, purpose="revert", reason=reason)
             )
 
     def _close(self, observation: Observation, step: Step) -> None:
@@ -214,7 +226,7 @@ class Reconciler:
                 "not what promote proposed; restore the branch or close the pull request",
             )
 
-    def _gate(self, _: Observation, step: Step) -> None:
+    def _gate(self, _: ForgeView, step: Step) -> None:
         for one in step.pulls:
             what = (
                 "judged and built by promote"

@@ -12,13 +12,8 @@ from typing import Protocol
 import pytest
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound
-from promote.registry.port import (
-    MLFLOW_CLIENT,
-    ModelRegistry,
-    ModelVersion,
-    RegisteredModel,
-    open_model_registry,
-)
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion, RegisteredModel
 from retrain.contract import (
     Feature,
     ModelCard,
@@ -30,6 +25,7 @@ from retrain.contract import (
     canonical_json,
     digest_of_bytes,
 )
+from retrain.runs.client import open_client
 from tests.fakes.model_registry import FakeModelRegistry
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
@@ -70,9 +66,7 @@ class FakeRetrain:
 class MlflowRetrain:
     def __init__(self, url: str, folder: Path) -> None:
         self.registry = open_model_registry(url)
-        from mlflow import MlflowClient  # noqa: PLC0415 - after its settings are in the environment
-
-        self._url, self._folder, self._client = url, folder, MlflowClient(url, url)
+        self._url, self._folder, self._client = url, folder, open_client(url)
 
     def register(
         self,
@@ -120,16 +114,9 @@ class MlflowRetrain:
 
 
 @pytest.fixture(params=["fake", "mlflow"])
-def retrain(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Retrain:
+def retrain(request: pytest.FixtureRequest, tmp_path: Path) -> Retrain:
     if request.param == "fake":
         return FakeRetrain()
-    for (
-        name,
-        value,
-    ) in MLFLOW_CLIENT.items():  # as open_model_registry does, but undone after the test
-        monkeypatch.setenv(name, value)
     return MlflowRetrain(request.getfixturevalue("mlflow_server"), tmp_path)
 
 

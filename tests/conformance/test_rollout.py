@@ -21,7 +21,7 @@ from promote.cluster.port import Rollout
 from promote.contract import Release
 from promote.errors import ClusterRefused, ClusterUnavailable
 from promote.forge.port import Status
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import Observation
 from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, release_path, render
 from retrain.contract import digest_of_bytes
@@ -486,7 +486,9 @@ def test_a_flapping_pod_that_resets_the_clusters_deadline_fails_by_ours(
         observation = Observation(
             MODEL,
             "production",
+            main="",
             history=(commit,),
+            pulls=(),
             at=landed + timedelta(seconds=seconds),
             rollout=found,
             deadline=timedelta(seconds=300),

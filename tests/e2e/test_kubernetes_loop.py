@@ -71,7 +71,7 @@ def test_killed_between_merge_and_alias_of_a_rollback_the_next_pass_completes_an
 
 
 def _went_from_to(story: Story, merged: float, old: int, new: int) -> None:
-    """A rollout just ended: no request failed, both versions answered, and now only the new does."""
+    """A rollout just ended: no request failed, both versions answered, now only the new one."""
     ended = time.monotonic()
     time.sleep(2)  # the phones go on
     answers = story.asked(MODEL, merged)
@@ -125,9 +125,7 @@ def test_another_model_goes_on_while_three_releases_are_broken(
     loop.wait_until_served(MODEL, 3)
     assert failed(story.asked(MODEL, merged)) == []
     first = min(answer.asked_at for answer in story.asked(MODEL, merged) if answer.version == 3)
-    print(
-        f"{first - merged:.1f} s from merge to first answer, while {len(broken)} releases are broken"
-    )
+    print(f"{first - merged:.1f} s to the first answer, while {len(broken)} releases are broken")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
 class FakeModelRegistry:
     """A ModelRegistry without a server.
 
-    Tests play retrain with `register`; `is_down` makes every call fail as an outage does; `acts` lists what was changed, in order.
+    Tests play retrain with `register`. `is_down` makes every call fail like an outage. `acts` lists
+    the changes in order.
     """
 
     is_down: bool = False
@@ -48,7 +49,14 @@ class FakeModelRegistry:
         snapshot: bytes | None,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """Play retrain: a run with these files, and a version that is the challenger from now on. None: the run has no snapshot.json."""
+        """Play retrain: log a run with these files, and register its version as the challenger.
+
+        Args:
+            model: The model's name.
+            folder: The files of the model folder.
+            snapshot: The content of snapshot.json. None: the run has no such file.
+            tags: The version's tags.
+        """
         number = 1 + sum(1 for name, _ in self._versions if name == model)
         run_id = f"{len(self._versions):032x}"
         created_at = FIRST_CREATED_AT + timedelta(days=7 * len(self._versions))

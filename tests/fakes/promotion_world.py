@@ -1,4 +1,8 @@
-"""A whole promotion in memory: every outside part a fake, a judge that says what it is told, a clock that tests move. And what people do in it."""
+"""A whole promotion in memory.
+
+Every outside part is a fake, the judge says what a test wants, and tests move the clock. It also
+does what people do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 
 from promote.contract import Outcome, Release, Verdict
 from promote.evidence.judging import Judged
-from promote.loop.lifecycle import ProposedPull
+from promote.loop.observation import ProposedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import AskedRollback, WayBack
@@ -145,7 +149,7 @@ class World:
 
     def roll_back(self, *, reason: str = "a bad day", version: int | None = None) -> AskedRollback:
         """A person asks for the way back; only the forge is there for it."""
-        return WayBack(self.parts().forge, "production", lambda: self.at).roll_back(
+        return WayBack(self.parts().forge, "production").roll_back(
             MODEL, reason=reason, version=version
         )
 

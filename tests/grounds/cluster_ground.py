@@ -1,4 +1,4 @@
-"""What a cluster needs around it, for tests: a real git repository with gitops/, image folders, and releases to commit."""
+"""What a cluster needs around it: a git repository with gitops/, image folders, releases."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Ground:
         )
 
     def write_release(self, release: Release, *, replicas: int = 1) -> None:
-        """Put the release where a merged pull request would, with what the model's first one adds."""
+        """Write the release and the files that the model's first pull request adds."""
         files = first_files(release.model, "production", replicas=replicas)
         for path, content in {
             **files,

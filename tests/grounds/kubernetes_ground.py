@@ -33,13 +33,16 @@ def why_not() -> str:
 
 
 def push_altered(image: str, name: str, registry: str, *step: str) -> str:
-    """Change an image by one step of buildah and push it as `ratchet/<name>`. Return its digest form.
+    """Change an image by one step of buildah and push it as `ratchet/<name>`.
 
     Args:
         image: The image to change.
         name: The new image's name in the registry.
         registry: Host and port of the registry.
         step: A command of buildah, such as `copy`. `{container}` stands for the container's name.
+
+    Returns:
+        The pushed image's name with its digest.
     """
     container = said("buildah", "from", "--pull=never", image)
     try:

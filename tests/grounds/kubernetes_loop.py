@@ -32,8 +32,10 @@ BROKEN = {"missing": "flight-missing", "corrupt": "flight-corrupt", "crashing": 
 """The fault of a release, and the model that gets this release. The three rollouts run at once."""
 FIRST_WEEK = date(2013, 5, 27)
 MIN_READY_SECONDS = 8
-"""Longer than 5 s, after which the crashing release ends, and what a busy kubelet needs to report it.
-Production has 20 s. That would only make the test longer."""
+"""The crashing release ends after 5 s, and a busy kubelet needs time to report its end.
+
+Production has 20 s. That would only make the test longer.
+"""
 DEADLINE_SECONDS = 75
 _ENTRY = {
     # What a bad disk or a bad build would do. It happens before the real server starts.
@@ -160,7 +162,7 @@ class Loop(KubernetesLaptop):
         )
 
     def merge(self, pull: dict[str, Any]) -> float:
-        """Wait for the gate's status and merge as the reviewer. Return when, by `time.monotonic()`."""
+        """Wait for the gate's status and merge as the reviewer. Return `time.monotonic()`."""
         wait_for(
             "the gate's status", lambda: True if self._is_gated(pull) else None, timeout_seconds=30
         )

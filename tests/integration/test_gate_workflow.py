@@ -1,4 +1,7 @@
-"""The step of .github/workflows/gate.yaml in a real bash, on a real repository, with kustomize: which pull requests get `ratchet/gate`."""
+"""Which pull requests get the status `ratchet/gate` from .github/workflows/gate.yaml.
+
+The workflow's step runs in a real bash, on a real repository, with kustomize.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,11 @@ spec: {{containers: [{{name: extra, image: "{EVIL}"}}]}}
 SIDECAR = f'        - {{name: extra, image: "{EVIL}"}}\n'
 
 
+def renamed(image: str) -> str:
+    """An overlay that lets kustomize replace an image."""
+    return f"{KUSTOMIZATION}images: [{{name: {image}, newName: evil.test/a}}]\n"
+
+
 def patch(target: str, image: str = EVIL) -> str:
     return (
         f"patches:\n  - target: {{kind: Deployment, {target}}}\n    patch: |\n"
@@ -97,7 +105,7 @@ def patch(target: str, image: str = EVIL) -> str:
 
 
 class Repository:
-    """GitHub's bare repository, a checkout of its main as the workflow has it, and the branch `topic` of pull request 7."""
+    """GitHub's bare repository, the workflow's checkout of main, and branch `topic` of PR 7."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -174,7 +182,7 @@ class Repository:
         failing: str = "",
         without: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Open the pull request and run the workflow as GitHub does: `bash -e` on a file, in a checkout of main."""
+        """Open the pull request and run the workflow like GitHub: `bash -e` in main's checkout."""
         for files in commits:
             self._commit(files)
         self._git(
@@ -315,16 +323,8 @@ ATTACKS: dict[str, Sequence[Files]] = {
         {A: written("a", 9)},
     ],
     "a release renamed": [{B: None, NEW: written("b", 7)}],
-    "an image by the overlay": [
-        {
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n"
-        }
-    ],
-    "an image by an overlay, later": [
-        {
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: registry.example.com/a, newName: evil.test/a}}]\n"
-        }
-    ],
+    "an image by the overlay": [{OVERLAY: renamed("127.0.0.1:5000/ratchet/a")}],
+    "an image by an overlay, later": [{OVERLAY: renamed("registry.example.com/a")}],
     "an image by a patch": [{OVERLAY: KUSTOMIZATION + patch("name: server")}],
     "an image by a patch of the next version": [
         {OVERLAY: KUSTOMIZATION + patch('labelSelector: "app.kubernetes.io/version=4"')}
@@ -447,7 +447,7 @@ ATTACKS: dict[str, Sequence[Files]] = {
     "a way back that brings another image": [
         {
             A: written("a", 2),
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n",
+            OVERLAY: renamed("127.0.0.1:5000/ratchet/a"),
         }
     ],
     "a release removed, and an image in its place": [{A: None, OVERLAY: NO_IMAGE_OF_A_RELEASE}],

@@ -20,7 +20,8 @@ from promote.errors import (
     PromoteError,
     VersionNotFound,
 )
-from promote.registry.port import MLFLOW_CLIENT, ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion
 from retrain.contract import canonical_json
 
 RUN_ID = "0" * 32
@@ -89,12 +90,8 @@ class Answerer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
-    for name, value in {
-        **MLFLOW_CLIENT,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
-    }.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     with Answers() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -343,6 +340,6 @@ def test_an_error_says_what_was_asked_what_was_found_and_what_to_do(
     answers.by_path = {"/": (503, b"upstream connect error")}
     with pytest.raises(
         ModelRegistryUnavailable,
-        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*See that it runs at PROMOTE_TRACKING_URL",
+        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*See that MLflow runs at PROMOTE_TRACKING_URL",
     ):
         registry.version("flight-delay", 8)

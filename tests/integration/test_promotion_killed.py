@@ -1,4 +1,7 @@
-"""kill -9 at every write of a whole promotion and of a rollback, against the real forge, MLflow and image folder; run again: the same end."""
+"""kill -9 at every write of a promotion and of a rollback: run again, both end the same.
+
+Forge, MLflow and image folder are real.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,8 @@ import pytest
 from promote.cluster.kubernetes import KubernetesRollout
 from promote.forge.github import GitHubForge
 from promote.images.layout import LayoutRegistry
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import Observation
 from promote.loop.observer import Observer, Parts
-from promote.registry.port import MLFLOW_CLIENT
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
@@ -106,7 +108,7 @@ class Ground:
             deadline=timedelta(minutes=5),
         )
         observation = Observer(parts).look(model)
-        assert not observation.is_blind
+        assert isinstance(observation, Observation)
         return observation
 
     def register(self, model: str) -> None:
@@ -160,10 +162,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iter
     forge, url, _, token = start_forge(folder / "forge", files=files)
     cluster = Cluster()
     threading.Thread(target=cluster.serve_forever, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in MLFLOW_CLIENT.items():
-            patch.setenv(name, value)
-        yield Ground(folder, mlflow_server, cluster, url, token)
+    yield Ground(folder, mlflow_server, cluster, url, token)
     cluster.shutdown()
     cluster.server_close()
     forge.stop()

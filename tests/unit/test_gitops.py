@@ -1,4 +1,4 @@
-"""gitops/ as data: each file parses, what it refers to exists, and what a release decides says `unset`."""
+"""gitops/ as data: files parse, references exist, and `unset` stands where a release decides."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def deployment() -> dict[str, Any]:
 
 
 def value_at(value: Any, path: str) -> Any:
-    """Follow a kustomize field path: dots, and `[name=x]` for the entry of a list or `[x]` for a key with dots."""
+    """Follow a kustomize field path. `[name=x]` is an entry of a list, `[x]` a key with dots."""
     for step in re.findall(r"\[[^\]]+\]|[^.\[\]]+", path):
         if step.startswith("[") and "=" in step:
             key, _, wanted = step[1:-1].partition("=")
@@ -185,7 +185,7 @@ def test_a_server_runs_restricted() -> None:
 
 
 def settings_of(name: str, prefix: str) -> set[str]:
-    """The settings that a Deployment gives its container, ConfigMaps of all environments included."""
+    """A Deployment's settings for its container, with the ConfigMaps of all environments."""
     (container,) = [
         container
         for path in MANIFESTS

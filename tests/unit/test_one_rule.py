@@ -1,4 +1,4 @@
-"""What is decided in one place only: which side 0.5 is on, and what a model may be called."""
+"""What is decided in one place only: the side of 0.5, and the names that a model may have."""
 
 from __future__ import annotations
 

@@ -36,11 +36,13 @@ from infra.local.processes import Program, free_port, start, wait_until_answers
 from promote.evidence.judging import EvidenceJudge
 from promote.loop.observer import Parts
 from promote.loop.reconciler import Reconciler
-from promote.registry.port import ModelRegistry, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry
 from promote.release.manifest import parse, release_path
 from retrain.contract import digest_of_bytes
 from retrain.settings import Settings
 from retrain.spec.model_file import parse_spec
+from retrain.wiring import open_runs, open_source
 from retrain.workflow import run_window
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry
@@ -141,7 +143,13 @@ def train(scratch: Path, tracking_url: str) -> None:
         git_revision=commit(),
     )
     spec = parse_spec(MODEL_FILE, path=f"{MODEL}.yaml", query_text=QUERY)
-    outcome = run_window(spec, end=END, settings=settings)
+    outcome = run_window(
+        spec,
+        end=END,
+        settings=settings,
+        runs=open_runs(settings, spec.name),
+        source=open_source(settings, spec.source),
+    )
     if outcome.outcome != "registered":
         raise SystemExit(f"Asked to register a challenger. {outcome.sentence}")
 

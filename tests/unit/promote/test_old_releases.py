@@ -9,7 +9,7 @@ import pytest
 
 from promote.contract import Verdict
 from promote.forge.port import NewBranch, PullRequest
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import Observation
 from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import WayBack
@@ -82,7 +82,9 @@ class Production:
         return states.get(context)
 
     def look(self) -> Observation:
-        return Observer(self._parts()).look(MODEL)
+        look = Observer(self._parts()).look(MODEL)
+        assert isinstance(look, Observation)
+        return look
 
     def reconciler(self) -> Reconciler:
         return Reconciler(self._parts(), self.judge)
@@ -176,7 +178,7 @@ def test_a_rollback_brings_the_old_release_back_byte_for_byte(production: Produc
     production.release_old()
     production.release_new()
 
-    way_back = WayBack(production.forge, "production", production.tick)
+    way_back = WayBack(production.forge, "production")
     pull = way_back.roll_back(MODEL, reason="version 2 is worse").pull
     production.reconciler().reconcile(MODEL)
     gate = production.state_of(GATE_CONTEXT, pull.head)

@@ -15,7 +15,7 @@ from promote.errors import (
     Unavailable,
 )
 from promote.forge.port import Forge
-from promote.loop.lifecycle import SUPERSEDED
+from promote.loop.observation import SUPERSEDED
 from promote.release.history import ROLLOUT_CONTEXT
 from tests.fakes.promotion_world import MODEL, PATH, World
 

@@ -11,7 +11,7 @@ import pytest
 from retrain.errors import TrainingError
 from retrain.fitting.contest import Trained, train
 from retrain.fitting.training import Fit, Fitted, Ineligible
-from retrain.runs.record import WindowRun, figures
+from retrain.fitting.window_run import WindowRun, figures
 from tests.unit.retrain.synthetic import make_spec, make_window
 
 LOGISTIC_STRENGTH = 0.2
