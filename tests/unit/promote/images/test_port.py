@@ -272,7 +272,7 @@ def test_a_digest_that_is_no_image_is_not_read(
 ) -> None:
     registry.push(REPOSITORY, IMAGE, tag="v1")
     (layout / "blobs" / "sha256" / digest_of_bytes(content)[7:]).write_bytes(content)
-    with pytest.raises(InvalidImage, match="is not (a|an|JSON)"):
+    with pytest.raises(InvalidImage, match=r"is not (a|an|JSON)"):
         registry.model_folder(REPOSITORY, digest_of_bytes(content))
 
 
