@@ -27,7 +27,7 @@ from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
 from tests.grounds.forge_server import REPOSITORY, start_forge
-from tests.integration.killed_promotion import Run, run
+from tests.grounds.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADED_ONCE = [
@@ -35,7 +35,7 @@ LOADED_ONCE = [
     "promote.images.layout",
     "promote.cluster.kubernetes",
     "promote.registry.mlflow",
-    "tests.integration.killed_promotion",
+    "tests.grounds.killed_promotion",
 ]
 # Otherwise each of some seventy processes loads the clients again.
 PROCESSES.set_forkserver_preload(LOADED_ONCE)
@@ -121,6 +121,7 @@ class Ground:
             "model_digest": digest_of_bytes(folder["model.json"]),
             "snapshot_id": card.snapshot_id,
             "recipe_digest": card.recipe_digest,
+            "technique": card.technique,
         }
         self.retrain.register(model, folder, snapshot=b"{}", tags=tags)
 

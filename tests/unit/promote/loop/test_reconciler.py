@@ -463,7 +463,7 @@ def test_a_version_that_the_gate_kept_out_is_not_recognised_even_when_somebody_b
     kept = world.register("keep")
     world.reconciler().reconcile(MODEL)
     version = world.registry.version(MODEL, kept)
-    model_digest = version.tags["model_digest"]
+    model_digest = version.model_digest
     digest = world.images.push(
         "ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest)
     )
