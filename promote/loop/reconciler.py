@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable
@@ -10,19 +9,20 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from promote.contract import Promotion
+from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
-from promote.evidence.judging import Judge
+from promote.evidence.port import Judge
+from promote.evidence.verdict_tag import tag_for
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
 from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
 from promote.loop.step import Act, Step
-from promote.loop.version_tags import Tags, proposal_tags, service_tags, verdict_tags
+from promote.loop.version_tags import Tags, outcome_tags, proposal_tags, service_tags
 from promote.loop.way_back import close_superseded, open_proposal
 from promote.release.history import (
     ROLLOUT_CONTEXT,
@@ -32,8 +32,8 @@ from promote.release.history import (
     return_target,
 )
 from promote.release.history_reader import read_release
-from promote.release.manifest import check_model, evidence_name, release_path, verdict_digest
-from retrain.contract import digest_of_bytes, utc_text
+from promote.release.slot import release_path
+from retrain.contract import digest_of_bytes
 
 MOST_ACTS = 30
 """In one pass; a whole promotion takes about ten."""
@@ -240,8 +240,8 @@ class Reconciler:
     def _gate(self, view: ForgeView, step: Step) -> None:
         """Tags first: the status is the commit point. A way back needs the forge only."""
         for one in step.pulls:
-            path = release_path(view.model, view.environment)
-            release = read_release(self._parts.forge.read_file(path, one.pull.head), view.model)
+            content = self._parts.forge.read_file(release_path(view.slot), one.pull.head)
+            release = read_release(content, view.model)
             if release and not one.is_return:
                 self._tag(view.model, release.version, proposal_tags(one.pull, release))
             what = (
@@ -264,25 +264,9 @@ class Reconciler:
         judged = self._judge(
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
-        digest, why = (
-            verdict_digest(judged.verdict),
-            judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
-        )
-        self._parts.registry.log_metrics(challenger, judged.figures)
-        self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        self._tag(observation.model, challenger.version, verdict_tags(judged.verdict))
-        value = {
-            "digest": digest,
-            "outcome": judged.verdict.outcome,
-            "sentence": why[:1000],
-            "at": utc_text(self._parts.clock()),
-        }
-        self._parts.registry.tag(
-            observation.model,
-            challenger.version,
-            verdict_key(challenger, champion, spec),
-            json.dumps(value, sort_keys=True),
-        )
+        self._tag(observation.model, challenger.version, outcome_tags(judged.verdict))
+        tag = tag_for(challenger, champion, spec)
+        self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:
         challenger = self._parts.registry.version(observation.model, _number(observation))

@@ -17,7 +17,7 @@ from retrain.contract import utc_text
 Tags = Mapping[str, str | None]
 
 
-def verdict_tags(verdict: Verdict) -> Tags:
+def outcome_tags(verdict: Verdict) -> Tags:
     """Return the outcome, and the version that the challenger was compared with."""
     over = "none" if verdict.champion is None else str(verdict.champion)
     return {"verdict": verdict.outcome, "verdict_over": over}

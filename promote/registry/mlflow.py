@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from mlflow.entities import Metric
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
@@ -35,7 +36,6 @@ from promote.registry.port import (
     model_version,
     no_version,
 )
-from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 from retrain.runs.client import Meaning, open_client, read_artifact, translated
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
 from promote.images.names import check_file_name
 from promote.registry.port import ModelVersion, RegisteredModel, model_version, no_version
-from promote.release.manifest import check_model
 from retrain.contract import ModelCard, Snapshot
 
 FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
