@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from retrain.contract import Comparison, Contract, Digest
+from promote.errors import InvalidName
+from retrain.contract import Comparison, Contract, Digest, digest_of_json, problem_with_model_name
 
 Outcome = Literal["promote", "keep", "inconclusive"]
 Kind = Literal["first", "refresh", "change"]
@@ -46,6 +48,25 @@ State = Literal[
 """In the order in which promote/loop/lifecycle.py tries them; the first that holds counts."""
 
 
+def check_model(model: str) -> str:
+    """Return a model's name, safe in paths, branches and URLs.
+
+    Raises:
+        InvalidName: The name has other letters, or is too long.
+    """
+    if problem := problem_with_model_name(model):
+        raise InvalidName(f"{model[:80]!r} {problem}.")
+    return model
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Slot:
+    """A place where one release runs at a time; raises InvalidName for an unsafe model name."""
+
+    model: Annotated[str, AfterValidator(check_model)]
+    environment: str
+
+
 class Reason(Contract):
     """The result of one rule of the gate, with a sentence for the reviewer."""
 
@@ -69,6 +90,11 @@ class Verdict(Contract):
     comparisons: tuple[Comparison, ...]
     """The gate's metric on all rows first, then guardrails, then slices."""
     reasons: tuple[Reason, ...]
+
+    @property
+    def digest(self) -> str:
+        """The verdict's content address, in release.yaml and in the version's tag."""
+        return digest_of_json(self.model_dump(mode="json"))
 
 
 class Release(Contract):

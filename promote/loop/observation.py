@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from promote.cluster.port import RolloutStatus
-from promote.contract import Outcome, Release, Verdict
+from promote.contract import Outcome, Release, Slot, Verdict
 from promote.forge.port import PullRequest
 from promote.release.history import History, ReleaseCommit, return_target
-from promote.release.manifest import BranchName
+from promote.release.slot import BranchName
 
 SUPERSEDED = "ratchet/superseded"
 """The label of pull requests that promote closes. A closing without the label is a person's."""
@@ -74,6 +74,11 @@ class ForgeView:
     history: History
     pulls: tuple[ProposedPull, ...]
     """Newest first."""
+
+    @property
+    def slot(self) -> Slot:
+        """The model in its environment."""
+        return Slot(self.model, self.environment)
 
     @property
     def release_commit(self) -> ReleaseCommit | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from promote.contract import Promotion
+from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
-from promote.evidence.judging import Judge
+from promote.evidence.port import Judge
+from promote.evidence.verdict_tag import tag_for
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
 from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
@@ -29,8 +29,7 @@ from promote.release.history import (
     last_served,
     return_target,
 )
-from promote.release.manifest import check_model, evidence_name, verdict_digest
-from retrain.contract import digest_of_bytes, utc_text
+from retrain.contract import digest_of_bytes
 
 MOST_ACTS = 30
 """In one pass; a whole promotion takes about ten."""
@@ -248,38 +247,22 @@ class Reconciler:
         judged = self._judge(
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
-        digest, why = (
-            verdict_digest(judged.verdict),
-            judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
-        )
-        self._parts.registry.log_metrics(challenger, judged.figures)
-        self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        value = {
-            "digest": digest,
-            "outcome": judged.verdict.outcome,
-            "sentence": why[:1000],
-            "at": utc_text(self._parts.clock()),
-        }
-        self._parts.registry.tag(
-            observation.model,
-            challenger.version,
-            verdict_key(challenger, champion, spec),
-            json.dumps(value, sort_keys=True),
-        )
+        tag = tag_for(challenger, champion, spec)
+        self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:
         challenger = self._parts.registry.version(observation.model, _number(observation))
         with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
-        if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
+        if (found := digest_of_bytes(files["model.json"])) != challenger.model_digest:
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.model_digest}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
             self._parts.repository(observation.model),
             image,
-            tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
+            tag=image_tag(challenger.version, challenger.model_digest),
         )
 
     def _branch(self, observation: Observation, _: Step) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from promote.contract import check_model
 from promote.errors import ForgeRefused, NothingToReturnTo
 from promote.forge.port import Forge, PullRequest
 from promote.loop.observation import SUPERSEDED, ForgeView, ProposedPull
 from promote.loop.observer import ForgeObserver
 from promote.loop.proposal import Proposal, going_back
 from promote.release.history import ReleaseCommit, return_target
-from promote.release.manifest import check_model
 from retrain.contract import digest_of_bytes
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from promote.contract import Outcome, Release, Verdict
-from promote.evidence.judging import Judged
+from promote.contract import Outcome, Release, Slot, Verdict
+from promote.evidence.port import Judged
 from promote.loop.observation import ProposedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import AskedRollback, WayBack
 from promote.registry.port import ModelVersion
-from promote.release.manifest import release_path
+from promote.release.slot import release_path
 from retrain.contract import (
     Comparison,
     Interval,
@@ -34,7 +34,7 @@ from tests.fakes.model_registry import FakeModelRegistry
 from tests.fakes.rollout import FakeRollout
 
 MODEL = "flight-delay"
-PATH = release_path(MODEL, "production")
+PATH = release_path(Slot(MODEL, "production"))
 SPEC = b"""\
 name: flight-delay
 owner: "@acme/ml"
@@ -99,7 +99,7 @@ class ToldJudge:
             model=challenger.model,
             challenger=challenger.version,
             champion=champion.version if champion else None,
-            snapshot_id=challenger.tags["snapshot_id"],
+            snapshot_id=challenger.snapshot_id,
             policy_digest=policy.policy_digest,
             comparisons=(figure,),
             reasons=(),

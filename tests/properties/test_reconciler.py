@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from promote.contract import Promotion
+from promote.contract import Promotion, Slot
 from promote.errors import (
     ClusterUnavailable,
     ForgeUnavailable,
@@ -23,7 +23,8 @@ from promote.errors import (
     Unavailable,
 )
 from promote.release.history import ROLLOUT_CONTEXT
-from promote.release.manifest import InvalidRelease, parse, release_path
+from promote.release.manifest import InvalidRelease, parse
+from promote.release.slot import release_path
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 WRITES = {
@@ -204,7 +205,7 @@ def _check(world: World) -> None:
     champion = world.registry.champion(MODEL)
     if champion:
         served = set()
-        for version in forge.history(release_path(MODEL, "production"), forge.head()):
+        for version in forge.history(release_path(Slot(MODEL, "production")), forge.head()):
             states = {status.context: status.state for status in forge.statuses(version.commit)}
             if states.get(ROLLOUT_CONTEXT) == "success" and version.content:
                 served.add(parse(version.content, MODEL).version)

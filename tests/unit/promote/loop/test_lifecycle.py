@@ -24,7 +24,7 @@ from promote.loop.observation import (
     ProposedPull,
 )
 from promote.release.history import ReleaseCommit
-from promote.release.manifest import BranchName
+from promote.release.slot import BranchName
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64

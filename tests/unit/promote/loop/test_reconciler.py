@@ -459,7 +459,7 @@ def test_a_kept_version_that_a_person_built_and_pushed_is_not_recognised() -> No
     kept = world.register("keep")
     world.reconciler().reconcile(MODEL)
     version = world.registry.version(MODEL, kept)
-    model_digest = version.tags["model_digest"]
+    model_digest = version.model_digest
     digest = world.images.push(
         "ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest)
     )
