@@ -13,7 +13,7 @@ READY := .venv/.ready
 SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --custom-compile-command "make locks"
 
-.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e-kubernetes images
+.PHONY: help setup locks format lint types imports test bench demo check clean doctor cluster-build cluster-up cluster-down cluster-status e2e e2e-kubernetes images
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -56,7 +56,7 @@ types: $(READY)  ## mypy --strict
 imports: $(READY)  ## who may import whom (DESIGN section 3)
 	$(BIN)/lint-imports --no-logo
 
-test: $(READY)  ## every test, with branch coverage
+test: $(READY)  ## the tests that people and CI run first, with branch coverage; 7 minutes on 2 cores
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report=term $(ARGS)
 
 bench: $(READY)  ## measure every performance claim, both sides in one run; writes tests/bench/RESULTS.md
@@ -80,12 +80,16 @@ cluster-down: $(READY)  ## end it and all it left
 cluster-status: $(READY)  ## what of it runs
 	$(BIN)/python -m infra.local.kubernetes status
 
-e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes
+e2e: $(READY)  ## the long tests: more stories, every attack, many rollouts, the gateway's description
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'e2e and not kubernetes' $(ARGS)
+
+# One process: two whole clusters beside each other are too much for two cores.
+e2e-kubernetes: cluster-build  ## the tests that need a whole Kubernetes, one after the other
 	$(BIN)/python -m infra.images build
 	@$(BIN)/python -c 'import sys; from tests.grounds import kubernetes_ground as k, postgres as p; sys.exit(k.why_not() or p.why_no_postgres() or None)'  # skipped is not green
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m kubernetes $(ARGS)
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
-check: lint types imports test  ## what CI asks first; then it asks e2e-kubernetes
+check: lint types imports test  ## what CI runs first, before e2e and e2e-kubernetes
 
 clean:  ## remove what the demo and the tools left, keep .venv
 	rm -rf .demo .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .coverage.*

@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A sha256, written `sha256:` and 64 lower-case hexadecimal digits."""
@@ -25,6 +25,8 @@ RESERVED_MODEL_NAMES = frozenset(
 )
 """Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
 
+Cell = float | str | None
+"""One value of a row as a model takes it: a number, a category, or missing."""
 FeatureType = Literal["number", "integer", "boolean", "category"]
 Task = Literal["binary_classification"]
 
@@ -49,13 +51,27 @@ class Feature(Contract):
     """Seen in training, sorted; documentation only: a category outside it is legal."""
 
 
+def _is_unset(value: object) -> bool:
+    return value is None
+
+
 class Output(Contract):
-    """One number that a model answers for each row."""
+    """One number that a model answers for each row.
+
+    A field that is not set is not written, so that cards of format 1 keep their bytes.
+    """
 
     name: str
     description: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    unit: str | None = Field(None, exclude_if=_is_unset)
+    classes: tuple[str, ...] | None = Field(None, exclude_if=_is_unset)
+    """What the whole numbers of this output stand for, in order; None when they are no classes."""
+    network_output: str | None = Field(None, exclude_if=_is_unset)
+    """The network's own name of the output. None in cards of format 1 and in a server's answers."""
+    column: int | None = Field(None, exclude_if=_is_unset)
+    """Which column of `network_output`, of shape [N, columns]; None when its shape is [N]."""
 
 
 class ModelSchema(Contract):
@@ -63,6 +79,12 @@ class ModelSchema(Contract):
 
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
+
+    def for_callers(self) -> ModelSchema:
+        """Return the schema without how to read the network."""
+        hidden = {"network_output": None, "column": None}
+        outputs = tuple(output.model_copy(update=hidden) for output in self.outputs)
+        return self.model_copy(update={"outputs": outputs})
 
 
 class Split(Contract):
@@ -111,7 +133,8 @@ class Snapshot(Contract):
 class ModelCard(Contract):
     """`model.json` of a model folder: what the model is and the digest of each of its files."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 1
+    """2: each output says where the network gives it. 1: `probabilities`, column 1."""
     model: str
     task: Task
     technique: str
@@ -119,6 +142,13 @@ class ModelCard(Contract):
     snapshot_id: Digest
     recipe_digest: Digest
     files: dict[str, Digest]
+
+    @model_validator(mode="after")
+    def _outputs_are_of_the_format(self) -> ModelCard:
+        says = {output.network_output is not None for output in self.io.outputs}
+        if says - {self.format_version == 2}:
+            raise ValueError("in format 2, and only there, every output has a `network_output`")
+        return self
 
     def to_bytes(self) -> bytes:
         """The bytes of `model.json`; their sha256 is the model digest."""

@@ -24,6 +24,10 @@ RetrainError
 │   └── StoreRefused            the store answers, and refuses: credentials, a bucket, a permission
 ├── TrainingError               no technique can be trained, or none may ship
 │   └── OneClassLabel           every row of a split has the same label
+├── ModelRefused                a model folder is not used
+│   ├── ModelMissing            a file that should be in the folder is not
+│   ├── ModelAltered            a file's digest is not the registered or released one
+│   └── ModelUnusable           the bytes are as expected, and are no model that can answer
 ├── LockMissing                 the lock file that names the libraries is not there
 ├── TrackingUnavailable         transient: MLflow does not answer
 └── TrackingRefused             MLflow answers, and refuses
@@ -141,6 +145,22 @@ class TrainingError(RetrainError):
 
 class OneClassLabel(TrainingError):
     """Every row of a split has the same label."""
+
+
+class ModelRefused(RetrainError):
+    """A model folder is not used."""
+
+
+class ModelMissing(ModelRefused):
+    """A file that should be in the model folder is not a readable regular file."""
+
+
+class ModelAltered(ModelRefused):
+    """A file's digest is not the one that was registered or released."""
+
+
+class ModelUnusable(ModelRefused):
+    """The bytes are as expected, and are no model that can answer."""
 
 
 class LockMissing(RetrainError):

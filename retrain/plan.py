@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from retrain.contract import Contract, Digest, utc_text
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import kept_weeks, reading_digest, spans_to_read
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import Window, sliding_window, weeks_within, weeks_without_rows
 from retrain.spec.model_file import ModelSpec
 

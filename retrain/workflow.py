@@ -35,8 +35,8 @@ from retrain.runs.record import (
 )
 from retrain.settings import Settings
 from retrain.snapshot.files import folder_error
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import sliding_window, weeks_without_rows
 from retrain.sources.duckdb import open_source
 from retrain.spec.model_file import ModelSpec

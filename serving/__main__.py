@@ -12,7 +12,7 @@ from typing import Any, cast
 import uvicorn
 
 from retrain.environment import SettingsRefused
-from serving.errors import ServingError
+from retrain.errors import ModelRefused
 from serving.service import Server, load
 
 KEEP_ALIVE_SECONDS = 75
@@ -23,7 +23,7 @@ def main() -> int:
     """Serve until SIGTERM, then answer what is in flight and end; 1 when model or settings are refused, with the reason as the last line of the log."""
     try:
         settings, _ = load()
-    except ServingError as refusal:
+    except ModelRefused as refusal:
         sys.stderr.write(f"{type(refusal).__name__}: {refusal}\n")
         return 1
     except SettingsRefused as refusal:

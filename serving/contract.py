@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from retrain.contract import Contract, Digest, ModelSchema
-
-Cell = float | str | None
-"""A number (booleans are 0 and 1), a category, or missing."""
+from retrain.contract import Cell, Contract, Digest, ModelSchema
 
 
 class Block(Contract):

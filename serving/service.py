@@ -21,8 +21,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from retrain.model.folder import read_folder
 from serving.contract import AnswerBlock, Block, BlockError, Served
-from serving.model import Model, verify
+from serving.model import Model
 from serving.settings import Settings, read_settings
 from serving.token import TokenRequired
 
@@ -89,7 +90,7 @@ class Server:
     def refuse_an_altered_model() -> None:
         """End `bentoml serve` before it starts a worker that would only be restarted for ever."""
         settings = read_settings()
-        verify(settings.model_folder, digest=settings.model_digest)
+        read_folder(settings.model_folder, digest=settings.model_digest)
 
     @bentoml.api(batchable=True, max_batch_size=BLOCKS_AT_ONCE, max_latency_ms=SHED_AFTER_MS)
     async def predict(self, blocks: list[Block]) -> Answers:
@@ -115,7 +116,7 @@ def _served(model: Model, settings: Settings) -> Served:
         image_digest=settings.image_digest,
         model_digest=settings.model_digest,
         snapshot_id=model.card.snapshot_id,
-        io=model.card.io,
+        io=model.card.io.for_callers(),
         max_rows=settings.max_rows,
         title=model.about.title,
         example=model.about.example,

@@ -10,7 +10,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
     /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/serving \
         --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
     sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
-COPY retrain/__init__.py retrain/contract.py retrain/environment.py /app/code/retrain/
+COPY retrain/__init__.py retrain/contract.py retrain/environment.py retrain/errors.py /app/code/retrain/
+COPY retrain/model/__init__.py retrain/model/columns.py retrain/model/folder.py retrain/model/program.py /app/code/retrain/model/
 COPY serving /app/code/serving
 # Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from promote.contract import Kind
-from promote.evidence.scoring import UnusableModel, VerifiedModel, score, verified_model
+from promote.evidence.scoring import UnusableModel, score, verified_model
 from promote.gate.judge import Evidence, schema_problems
 from retrain.contract import Snapshot
+from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
 
 SplitName = Literal["train", "validation", "test"]
@@ -113,7 +114,7 @@ def _without_rows(model: str, challenger: Contender, champion: Contender | None)
     )
 
 
-def _verified(model: str, role: str, contender: Contender) -> VerifiedModel:
+def _verified(model: str, role: str, contender: Contender) -> ModelFolder:
     try:
         verified = verified_model(
             contender.folder, model=model, model_digest=contender.model_digest
@@ -126,13 +127,13 @@ def _verified(model: str, role: str, contender: Contender) -> VerifiedModel:
     return verified
 
 
-def _kind(challenger: VerifiedModel, champion: VerifiedModel | None) -> Kind:
+def _kind(challenger: ModelFolder, champion: ModelFolder | None) -> Kind:
     if champion is None:
         return "first"
     return "refresh" if challenger.card.recipe_digest == champion.card.recipe_digest else "change"
 
 
-def _missing_columns(model: VerifiedModel, rows: pa.Table) -> tuple[str, ...]:
+def _missing_columns(model: ModelFolder, rows: pa.Table) -> tuple[str, ...]:
     return tuple(
         feature.name for feature in model.card.io.features if feature.name not in rows.column_names
     )
@@ -166,7 +167,7 @@ def _are_days(groups: Iterable[str | None]) -> bool:
         return False
 
 
-def _scores(role: str, model: VerifiedModel, rows: pa.Table) -> NDArray[np.float64]:
+def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64]:
     if missing := _missing_columns(model, rows):
         raise UnusableModel(
             f"the {role} needs columns that its own snapshot lacks: {', '.join(missing)}"

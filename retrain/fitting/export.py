@@ -9,18 +9,20 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, Output, digest_of_bytes
-from retrain.fitting.frames import MISSING_CATEGORY, Columns, to_columns, to_frame
+from retrain.fitting.frames import to_frame
+from retrain.model.arrow import columns_of_rows
+from retrain.model.columns import MISSING_CATEGORY
+from retrain.model.folder import ABOUT_FILE, NETWORK_FILE
+from retrain.model.program import Program
 from retrain.spec.model_file import ModelSpec
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
         Pipeline,
     )  # takes seconds to import, which only a worker that fits should pay
 
-MODEL_FILE, CARD_FILE, ABOUT_FILE = "model.onnx", "model.json", "about.json"
+PROBABILITY = Output(
+    name="probability", minimum=0, maximum=1, network_output="probabilities", column=1
+)
+"""What a binary classifier answers, and where its network gives the answer."""
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
 """Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (docs/facts.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -36,6 +41,7 @@ OPSETS = {"": 17, "ai.onnx.ml": 3}
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
 """16,777,217 is the first whole number that float32 lacks."""
 EXTREME_CATEGORIES = ("never seen in training", "żółć 雪", " ", MISSING_CATEGORY, None)
+Floats = npt.NDArray[np.float64]
 AsFitted = Callable[[Sequence[Feature], pa.Table], pd.DataFrame]
 
 
@@ -91,32 +97,20 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
     return bytes(network.SerializeToString(deterministic=True))
 
 
-class Network:
-    """An exported model, loaded; one thread, so that workers side by side do not wait for each other."""
+def loaded(network: bytes, features: Sequence[Feature]) -> Program:
+    """Return an exported network, ready to answer."""
+    return Program(network, ModelSchema(features=tuple(features), outputs=(PROBABILITY,)))
 
-    def __init__(self, content: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
 
-    def answer(self, columns: Columns) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return the labels and P(label is true), each of shape [N]."""
-        labels, probabilities = self._session.run(
-            ["label", "probabilities"],
-            {name: values.reshape(-1, 1) for name, values in columns.items()},
-        )
-        return labels, probabilities[:, 1].astype(np.float64)
-
-    def score(self, columns: Columns) -> npt.NDArray[np.float64]:
-        """Return P(label is true) of each row."""
-        return self.answer(columns)[1]
+def scores_of(program: Program, features: Sequence[Feature], rows: pa.Table) -> Floats:
+    """Return P(label is true) of each row, shape [N]."""
+    columns = columns_of_rows(features, rows)
+    return program.answer(columns)[PROBABILITY.name].astype(np.float64)
 
 
 def check_parity(
     pipeline: Pipeline,
-    network: Network,
+    program: Program,
     features: Sequence[Feature],
     rows: pa.Table,
     *,
@@ -126,7 +120,7 @@ def check_parity(
 
     Args:
         pipeline: Fitted.
-        network: Its export.
+        program: Its export, loaded.
         features: The model's inputs.
         rows: At least one.
         as_fitted: Makes the frame that scikit-learn answers, as the one it was fitted on was made.
@@ -134,14 +128,12 @@ def check_parity(
     asked = _in_two_types(features, rows)
     asked = pa.concat_tables([asked, extreme_rows(features, asked)])
     frame = as_fitted(features, asked)
-    labels, scores = network.answer(to_columns(features, asked))
-    differences = np.abs(scores - pipeline.predict_proba(frame)[:, 1])
+    columns = columns_of_rows(features, asked)
+    labels, probabilities = program.run(["label", "probabilities"], columns)
+    differences = np.abs(probabilities[:, 1] - pipeline.predict_proba(frame)[:, 1])
     worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))
-    return Parity(
-        rows=asked.num_rows,
-        largest_difference=worst,
-        flipped_labels=int(np.sum(labels != pipeline.predict(frame))),
-    )
+    flipped = int(np.sum(labels != pipeline.predict(frame)))
+    return Parity(rows=asked.num_rows, largest_difference=worst, flipped_labels=flipped)
 
 
 def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
@@ -167,12 +159,7 @@ def model_schema(
             for feature in features
         ),
         outputs=(
-            Output(
-                name="probability",
-                description=f"Probability that {label} is true",
-                minimum=0,
-                maximum=1,
-            ),
+            PROBABILITY.model_copy(update={"description": f"Probability that {label} is true"}),
         ),
     )
 
@@ -197,22 +184,18 @@ def model_card(
 ) -> ModelCard:
     """Return the card that names the model's content."""
     return ModelCard(
+        format_version=2,
         model=spec.name,
         task=spec.task,
         technique=technique,
         io=io,
         snapshot_id=snapshot_id,
         recipe_digest=spec.recipe_digest(technique),
-        files={MODEL_FILE: digest_of_bytes(network), ABOUT_FILE: digest_of_bytes(about.to_bytes())},
+        files={
+            NETWORK_FILE: digest_of_bytes(network),
+            ABOUT_FILE: digest_of_bytes(about.to_bytes()),
+        },
     )
-
-
-def write_model_folder(folder: Path, card: ModelCard, network: bytes, about: ModelAbout) -> None:
-    """Write what ships: `model.onnx`, `about.json` and `model.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(network)
-    (folder / ABOUT_FILE).write_bytes(about.to_bytes())
-    (folder / CARD_FILE).write_bytes(card.to_bytes())
 
 
 def _as_sent(feature: Feature, value: Any) -> bool | int | float | str | None:

@@ -1,48 +1,28 @@
-"""Rows as a model takes them, in training as in production: a missing category is the category "", numbers are float32 and NaN when missing. Pure."""
+"""Rows as pipelines take them while they are fitted. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from retrain.contract import Feature
-
-MISSING_CATEGORY = ""
-Column = npt.NDArray[np.float32] | npt.NDArray[np.object_]
-Columns = dict[str, Column]
-"""One array of shape [N] a feature."""
+from retrain.model.arrow import columns_of_rows
 
 
 def usable_features(features: Sequence[Feature], rows: pa.Table) -> tuple[Feature, ...]:
-    """Return the features that hold at least one value; a column without any cannot be fitted, nor exported."""
+    """Return the features that hold at least one value; others can be neither fitted nor exported."""
     return tuple(
         feature for feature in features if rows.column(feature.name).null_count < rows.num_rows
     )
 
 
 def to_frame(features: Sequence[Feature], rows: pa.Table) -> pd.DataFrame:
-    """Return the rows as pipelines take them: object columns of strings, float32 columns of numbers."""
-    return pd.DataFrame(to_columns(features, rows), copy=False)
-
-
-def to_column(feature: Feature, rows: pa.Table) -> Column:
-    """Return one feature's values as they enter the ONNX model, of shape [N]."""
-    column = rows.column(feature.name)
-    if feature.type == "category":
-        return np.asarray(
-            pc.fill_null(column.cast(pa.string()), MISSING_CATEGORY).to_numpy(), dtype=object
-        )
-    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float32)
-
-
-def to_columns(features: Sequence[Feature], rows: pa.Table) -> Columns:
-    """Return the rows as an exported model takes them: one array of shape [N] a feature."""
-    return {feature.name: to_column(feature, rows) for feature in features}
+    """Return the rows as a pipeline takes them: object columns of strings, float32 of numbers."""
+    columns = columns_of_rows(features, rows)
+    return pd.DataFrame({name: cells.ravel() for name, cells in columns.items()}, copy=False)
 
 
 def evenly_spaced(rows: pa.Table, count: int) -> pa.Table:

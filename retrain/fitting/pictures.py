@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from retrain.comparison.intervals import METRICS, metric_value
-from retrain.fitting.frames import Columns
+from retrain.model.columns import Columns
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
-from retrain.fitting.frames import to_columns, to_frame, usable_features
+from retrain.fitting.frames import to_frame, usable_features
 from retrain.spec.model_file import Technique
 
 Labels = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ def fit(task: Fit) -> Fitted | Ineligible:
 def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a worker that fits needs it
 
-    from retrain.fitting.export import Network, check_parity, to_onnx  # noqa: PLC0415 - as above
+    from retrain.fitting.export import check_parity, loaded, scores_of, to_onnx  # noqa: PLC0415 - as above
     from retrain.fitting.pipeline import make_pipeline  # noqa: PLC0415 - as above
 
     features = usable_features(task.features, task.train)
@@ -91,8 +91,8 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     ):  # sums in another order on another number of threads: other bytes, another digest
         pipeline.fit(to_frame(features, task.train), true_or_false(task.train, task.label))
     content = to_onnx(pipeline, features)
-    network = Network(content)
-    parity = check_parity(pipeline, network, features, task.held_out)
+    program = loaded(content, features)
+    parity = check_parity(pipeline, program, features, task.held_out)
     seconds = time.perf_counter() - started
     if not parity.is_exact:
         return Ineligible(
@@ -102,7 +102,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
         task.name,
         features,
         content,
-        network.score(to_columns(features, task.held_out)),
+        scores_of(program, features, task.held_out),
         parity.largest_difference,
         seconds,
     )

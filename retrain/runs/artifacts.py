@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from retrain.fitting.contest import Trained
-from retrain.fitting.export import Network, write_model_folder
-from retrain.fitting.frames import evenly_spaced, to_columns
+from retrain.fitting.export import PROBABILITY, loaded
+from retrain.fitting.frames import evenly_spaced
+from retrain.model.arrow import columns_of_rows
+from retrain.model.columns import Columns
+from retrain.model.folder import write_folder
 from retrain.runs.record import WindowRun
 from retrain.snapshot.snapshot import snapshot_to_bytes
 
@@ -17,7 +23,7 @@ IMPORTANCE_ROWS = 2_000
 def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
     """Write all files of the run into `folder`, which exists."""
     (folder / "snapshot.json").write_bytes(snapshot_to_bytes(window.snapshot))
-    write_model_folder(folder / "model", trained.card, trained.winner.network, trained.about)
+    write_folder(folder / "model", trained.card, trained.winner.network, trained.about)
     _describe(folder / "model", window, trained)
     _draw(folder / "pictures", window, trained)
 
@@ -54,7 +60,10 @@ def _importance(window: WindowRun, trained: Trained) -> dict[str, float]:
     labels = rows.column(window.spec.columns.label).cast("int64").to_numpy()
     if labels.min() == labels.max():  # a rare label: these few rows say nothing
         return {}
-    score = Network(trained.winner.network).score
-    return permutation_importance(
-        score, to_columns(trained.winner.features, rows), labels, metric=metric, seed=window.seed
-    )
+    program = loaded(trained.winner.network, trained.winner.features)
+    columns = columns_of_rows(trained.winner.features, rows)
+
+    def score(changed: Columns) -> npt.NDArray[np.float64]:
+        return program.answer(changed)[PROBABILITY.name].astype(np.float64)
+
+    return permutation_importance(score, columns, labels, metric=metric, seed=window.seed)

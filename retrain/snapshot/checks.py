@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from retrain.errors import BadColumn, DuplicateKeys, MissingColumn
-from retrain.snapshot.partitions import GroupSpan, ReadWeek, read_partition
-from retrain.snapshot.rows import MOMENT, in_canonical_types
+from retrain.snapshot.canonical_rows import MOMENT, in_canonical_types
+from retrain.snapshot.partitions import read_partition
+from retrain.snapshot.store import GroupSpan, ReadWeek
 from retrain.snapshot.window import GroupTimes
 from retrain.spec.model_file import Columns, ModelSpec
 

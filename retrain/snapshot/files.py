@@ -1,21 +1,23 @@
-"""Where the snapshot store's files lie: named by URI, whole or not there at all. A folder here; S3 in `files_s3`."""
+"""The files of a snapshot store: the port, and a folder of this machine. `files_s3` has S3.
+
+A URI names a file. A file is whole, or it does not exist.
+"""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
 
-from retrain.contract import Digest
 from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
 
 _REFUSALS = {
@@ -28,61 +30,57 @@ _REFUSALS = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
-"""Errors of a file system that stay until a person acts; a full disk may get room by itself."""
+"""Errors of a file system that stay until a person acts. A full disk may get room by itself."""
 
 
 class Files(Protocol):
     """Files named by URIs of one scheme.
 
-    Every method raises StoreUnavailable when the same call may succeed later, and StoreRefused when somebody has to act first.
+    Every method raises StoreUnavailable when the same call may succeed later, and StoreRefused
+    when a person has to act first.
     """
 
     def read(self, uri: str) -> bytes:
-        """Return a file's bytes; FileNotFoundError when there is none."""
+        """Return a file's bytes; FileNotFoundError when there is no file."""
 
     def opened(self, uri: str) -> pa.NativeFile:
-        """Return a file to read here and there; FileNotFoundError when there is none."""
+        """Return a file for reads at any position; FileNotFoundError when there is no file."""
 
     def exists(self, uri: str) -> bool:
         """Say whether there is a file."""
 
-    def digest(self, uri: str) -> Digest:
-        """Return the sha256 of a file's bytes; FileNotFoundError when there is none."""
-
-    def appearing_whole(self, uri: str) -> AbstractContextManager[BinaryIO]:
-        """Give a file to write that takes its name only when it is whole; of two writers at once, either may be the one whose file stays."""
+    def write(self, uri: str, content: bytes) -> None:
+        """Write a whole file. When two writers meet, the file of either may stay."""
 
 
 def files_of(uri: str) -> Files:
-    """Return the files that a URI is one of.
+    """Return the files that hold a URI.
 
     Raises:
-        StoreRefused: Neither `file:` nor `s3:`.
+        StoreRefused: The URI begins with neither `file:` nor `s3:`.
     """
     scheme = uri.partition(":")[0]
     if scheme == "file":
         return FolderFiles()
-    if scheme == "s3":
-        from retrain.snapshot.files_s3 import S3Files, s3_client  # noqa: PLC0415 - boto3 takes a moment, and a laptop does without it
-
-        return S3Files(s3_client())
+    if scheme == "s3":  # boto3 takes a moment to load, and a folder does not need it
+        return cast("Files", import_module("retrain.snapshot.files_s3").s3_files())
     raise StoreRefused(
         f"{uri} is no place of a snapshot store; it should start with file:// or s3://"
     )
 
 
 def root_uri(place: Path | str) -> str:
-    """Return a store's root as a URI without a slash at its end: `s3://…` and `file://…` as they are, anything else is a folder.
+    """Return a store's root as a URI without a slash at its end.
+
+    Args:
+        place: `s3://…`, `file://…`, or else a folder's path.
 
     >>> root_uri("s3://acme-snapshots/weekly/")
     's3://acme-snapshots/weekly'
     """
     text = str(place)
-    return (
-        text.rstrip("/")
-        if text.startswith(("s3://", "file://"))
-        else Path(place).absolute().as_uri()
-    )
+    is_uri = text.startswith(("s3://", "file://"))
+    return text.rstrip("/") if is_uri else Path(place).absolute().as_uri()
 
 
 def place_of(uri: str) -> str:
@@ -91,7 +89,10 @@ def place_of(uri: str) -> str:
 
 
 class FolderFiles:
-    """Files on this machine's disks: written beside their name, then renamed, so that a killed writer leaves at most a `.writing-…` file."""
+    """Files of this machine, written under a temporary name and then renamed.
+
+    A killed writer leaves at most a `.writing-…` file.
+    """
 
     def read(self, uri: str) -> bytes:
         """Return a file's bytes."""
@@ -99,7 +100,7 @@ class FolderFiles:
             return _path_of(uri).read_bytes()
 
     def opened(self, uri: str) -> pa.NativeFile:
-        """Return the file as mapped memory, which costs nothing for columns that are not read."""
+        """Return the file as mapped memory: columns that are not read cost nothing."""
         with _read_errors(uri):
             return pa.memory_map(str(_path_of(uri)))
 
@@ -112,29 +113,21 @@ class FolderFiles:
                 return False
             return True
 
-    def digest(self, uri: str) -> Digest:
-        """Return the sha256 of a file's bytes, read anew each time."""
-        with _read_errors(uri), _path_of(uri).open("rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-
-    @contextmanager
-    def appearing_whole(self, uri: str) -> Iterator[BinaryIO]:
-        """Give a file that is renamed to its name when all of it is on disk; the later of two writers stays."""
+    def write(self, uri: str, content: bytes) -> None:
+        """Write a file and rename it when all of it is on disk. The later of two writers stays."""
         path = _path_of(uri)
         writing = path.with_name(f".writing-{secrets.token_hex(8)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with writing.open("xb") as file:
-                yield file
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             writing.replace(path)
         except OSError as error:
-            what_to_do = "Make room, or let this user write there, and run it again"
+            advice = "Make room, or let this user write there, and run it again"
             raise folder_error(
-                f"{path} cannot be written",
-                error,
-                f"; nothing was left under that name. {what_to_do}",
+                f"{path} cannot be written", error, f"; nothing was left under that name. {advice}"
             ) from error
         finally:
             _remove(writing)
@@ -151,12 +144,12 @@ def _read_errors(uri: str) -> Iterator[None]:
 
 
 def folder_error(what: str, error: OSError, advice: str = "") -> SnapshotError:
-    """Return what an error of the file system is to a caller: worth another try, or for a person to mend.
+    """Return an error of the file system as an outage or a refusal.
 
     Args:
         what: What failed, such as `/snapshots cannot be written`.
-        error: As the system gave it.
-        advice: Appended to the sentence.
+        error: The system's error.
+        advice: The end of the sentence.
     """
     kind = StoreRefused if error.errno in _REFUSALS else StoreUnavailable
     return kind(f"{what} ({error.strerror or error}){advice}")
@@ -167,7 +160,7 @@ def _path_of(uri: str) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """A folder that cannot be written cannot be cleaned either; the first error is the one to tell."""
+    """Remove a temporary file. A failure here would hide the error that matters."""
     try:
         path.unlink(missing_ok=True)
     except OSError:

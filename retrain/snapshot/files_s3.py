@@ -1,19 +1,16 @@
-"""The snapshot store's files on S3, or on what speaks its protocol.
+"""The files of a snapshot store on S3, or on a server that speaks its protocol.
 
-A PUT is whole or nothing, and conditional: an object is created only where none is, and replaced only while it is the one that was seen. So a faster
-writer's object stays, which holds the same rows. Credentials, region and address are boto3's own: `AWS_…` variables, a profile, or a pod's role.
+A PUT is whole or nothing, and conditional: it creates an object only when there is none, and
+replaces only the version that was there. So the object of a faster writer stays; it holds the same
+rows. boto3 finds credentials, region and address: `AWS_…` variables, a profile, or a pod's role.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, TypedDict
 
 import boto3
 import pyarrow as pa
@@ -36,17 +33,17 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
-from retrain.contract import Digest
 from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 _LOGIN = "renew them (`aws sso login`, or the pod's service account) and run again"
 _ADVICE = {
-    "NoSuchBucket": "there is no such bucket: create it (infra/aws/buckets.yaml), or correct RETRAIN_SNAPSHOTS",
-    "AccessDenied": "the bucket refuses this role: give it the policy of infra/aws/roles.yaml (`s3:ListBucket` too, or a missing file looks forbidden)",
+    "NoSuchBucket": "there is no such bucket: create it (infra/aws/buckets.yaml),"
+    " or correct RETRAIN_SNAPSHOTS",
+    "AccessDenied": "the bucket refuses this role: give it the policy of infra/aws/roles.yaml"
+    " (with `s3:ListBucket`: without that right, S3 answers 403 for a missing file)",
     "ExpiredToken": f"the AWS credentials have expired: {_LOGIN}",
     "ExpiredTokenException": f"the AWS credentials have expired: {_LOGIN}",
     "InvalidAccessKeyId": f"AWS does not know these credentials: {_LOGIN}",
@@ -72,7 +69,7 @@ _OUTAGES = (
     MetadataRetrievalError,
     NoConnection,
 )
-"""What another try may mend; any other error of boto3 is one of our settings."""
+"""Another try may succeed. Any other error of boto3 is a wrong setting."""
 _PASSING = {
     "SlowDown",
     "RequestTimeout",
@@ -82,27 +79,22 @@ _PASSING = {
     "ConditionalRequestConflict",
     "429",
 }
-_CLIENT_LOCK = threading.Lock()
-
-
-def s3_client() -> S3Client:
-    """Return the process's client; a bucket's region and the credentials are found by boto3."""
-    with _CLIENT_LOCK:  # threads would make several
-        return _only_client()
-
-
-def forget_client() -> None:
-    """Let the next call make a client anew, from the AWS settings of that moment."""
-    _only_client.cache_clear()
 
 
 @cache
-def _only_client() -> S3Client:
+def s3_files() -> S3Files:
+    """Return the files of this process's AWS settings. boto3 finds region and credentials.
+
+    A test that changes the AWS settings calls `s3_files.cache_clear()`.
+
+    Raises:
+        StoreRefused: boto3 cannot use the AWS settings.
+    """
     usual = Config(
         retries={"mode": "standard", "max_attempts": 4}, connect_timeout=5, read_timeout=60
     )
     try:
-        return boto3.Session().client("s3", config=usual)
+        return S3Files(boto3.Session().client("s3", config=usual))
     except BotoCoreError as error:
         raise StoreRefused(f"S3 cannot be asked with these AWS settings: {error}") from error
 
@@ -115,65 +107,47 @@ class S3Files:
 
     def read(self, uri: str) -> bytes:
         """Return an object's bytes."""
-        bucket, key = _split(uri)
         with _translated(uri):
-            return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            return self._client.get_object(**_name(uri))["Body"].read()
 
     def opened(self, uri: str) -> pa.NativeFile:
-        """Return an object, all of it fetched: one week is a few megabytes, and one request is quicker than one for each column."""
+        """Return a whole object: one request for a week is quicker than one for each column."""
         return pa.BufferReader(self.read(uri))
 
     def exists(self, uri: str) -> bool:
         """Say whether there is an object."""
-        return self._head(uri) is not None
+        return self._etag(uri) is not None
 
-    def digest(self, uri: str) -> Digest:
-        """Return the sha256 that S3 checked when the object was written; an object written without one is fetched and hashed."""
-        head = self._head(uri)
-        if head is None:
-            raise FileNotFoundError(uri)
-        checked = head.get("ChecksumSHA256", "")
-        if checked and "-" not in checked:  # `…-3` is of three parts' checksums, not of the bytes
-            return "sha256:" + base64.b64decode(checked).hex()
-        return "sha256:" + hashlib.sha256(self.read(uri)).hexdigest()
-
-    @contextmanager
-    def appearing_whole(self, uri: str) -> Iterator[BinaryIO]:
-        """Give a file whose bytes become the object in one conditional PUT; when another writer was faster, that one's object stays."""
-        bucket, key = _split(uri)
-        seen = self._head(uri)
-        content = io.BytesIO()
-        yield content
-        condition = {"IfMatch": seen["ETag"]} if seen else {"IfNoneMatch": "*"}
-        checksum = base64.b64encode(hashlib.sha256(content.getbuffer()).digest()).decode()
+    def write(self, uri: str, content: bytes) -> None:
+        """Write an object in one conditional PUT. The object of a faster writer stays."""
+        etag = self._etag(uri)
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
             with _translated(uri):
-                self._client.put_object(
-                    Bucket=bucket,
-                    Key=key,
-                    Body=content.getvalue(),
-                    ChecksumSHA256=checksum,
-                    **condition,  # type: ignore[arg-type]  # one of two keywords
-                )
+                self._client.put_object(**_name(uri), Body=content, **condition)  # type: ignore[arg-type]  # one of two keywords
         except _AnotherWasFaster:
             pass
 
-    def _head(self, uri: str) -> HeadObjectOutputTypeDef | None:
-        bucket, key = _split(uri)
+    def _etag(self, uri: str) -> str | None:
         try:
             with _translated(uri):
-                return self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+                return self._client.head_object(**_name(uri))["ETag"]
         except FileNotFoundError:
             return None
 
 
 class _AnotherWasFaster(Exception):
-    """The object is not what it was when the writing began."""
+    """The object has changed since the writing began."""
 
 
-def _split(uri: str) -> tuple[str, str]:
+class _Name(TypedDict):
+    Bucket: str
+    Key: str
+
+
+def _name(uri: str) -> _Name:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
+    return {"Bucket": bucket, "Key": key}
 
 
 @contextmanager
@@ -188,7 +162,8 @@ def _translated(uri: str) -> Iterator[None]:
         ) from error
     except SSLError as error:
         raise StoreRefused(
-            f"{uri}: the certificate of S3 is not trusted here ({error}): set AWS_CA_BUNDLE, or correct the address"
+            f"{uri}: the certificate of S3 is not trusted here ({error}): "
+            "set AWS_CA_BUNDLE, or correct the address"
         ) from error
     except _OUTAGES as error:
         raise StoreUnavailable(f"{uri} cannot be reached: {error}") from error
@@ -197,17 +172,14 @@ def _translated(uri: str) -> Iterator[None]:
 
 
 def _refusal(uri: str, error: ClientError) -> SnapshotError | FileNotFoundError | _AnotherWasFaster:
-    """An answer to HEAD has no body, so its code is the HTTP status alone."""
-    code, status = (
-        error.response["Error"]["Code"],
-        error.response["ResponseMetadata"]["HTTPStatusCode"],
-    )
+    """The answer to a HEAD has no body, so its code is the HTTP status."""
+    code = error.response["Error"]["Code"]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in {"NoSuchKey", "404"}:
         return FileNotFoundError(uri)
     if code in {"PreconditionFailed", "412"}:
         return _AnotherWasFaster(uri)
     if code in _PASSING or status >= 500:
         return StoreUnavailable(f"{uri} cannot be had now: {error}")
-    return StoreRefused(
-        f"{uri}: {_ADVICE.get('AccessDenied' if code == '403' else code, 'S3 refuses')} ({error})"
-    )
+    advice = _ADVICE.get("AccessDenied" if code == "403" else code, "S3 refuses")
+    return StoreRefused(f"{uri}: {advice} ({error})")

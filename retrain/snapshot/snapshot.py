@@ -12,15 +12,10 @@ import pyarrow.compute as pc
 
 from retrain.contract import Digest, Partition, Snapshot, Split, canonical_json, digest_of_json
 from retrain.errors import MissingColumn, WindowTooEmpty
+from retrain.snapshot.canonical_rows import MOMENT, in_key_order
 from retrain.snapshot.checks import checked_rows, group_spans, group_times, prove_keys_distinct
-from retrain.snapshot.partitions import (
-    PartitionStore,
-    ReadWeek,
-    file_digest,
-    prove_file,
-    read_partition,
-)
-from retrain.snapshot.rows import MOMENT, in_key_order
+from retrain.snapshot.partitions import read_partition
+from retrain.snapshot.store import PartitionStore, ReadWeek
 from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, week_of, weeks_within
 from retrain.spec.model_file import ModelSpec
 
@@ -49,19 +44,15 @@ def build_snapshot(
     Raises:
         WindowTooEmpty: No rows, or too few groups to split.
         MissingColumn, BadColumn, DuplicateKeys: The query's rows cannot be a snapshot.
-        PartitionCorrupt: A file of the store has changed since it was written.
         SourceUnavailable, StoreUnavailable: Transient.
     """
     window = sliding_window(end, months=spec.window_months)
     kept = kept_weeks(spec, window, store)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        proofs = pool.map(prove_file, kept)  # goes on while the source is read
-        read = [
-            week
-            for span in spans_to_read(window, kept)
-            for week in _read_span(spec, span, source, store, window.end)
-        ]
-        list(proofs)
+    read = [
+        week
+        for span in spans_to_read(window, kept)
+        for week in _read_span(spec, span, source, store, window.end)
+    ]
     weeks = sorted([*kept, *read], key=lambda week: week.partition.week)
     if not weeks:
         raise WindowTooEmpty(
@@ -199,18 +190,16 @@ def _read_span(
 def _keep(
     spec: ModelSpec, week: str, rows: pa.Table, store: PartitionStore, end: datetime
 ) -> ReadWeek:
-    reading = reading_digest(spec)
-    partition = store.write(week, rows, before=store.recall(reading, week))
+    partition = store.write(week, rows)
     keys = rows.column(spec.columns.key)
     read_week = ReadWeek(
         partition=partition,
-        file_digest=file_digest(partition),
         read_until=end,
         lowest_key=keys[0].as_py(),
         highest_key=keys[-1].as_py(),
         groups=group_spans(rows, spec.columns),
     )
-    store.remember(reading, read_week)
+    store.remember(reading_digest(spec), read_week)
     return read_week
 
 

@@ -23,8 +23,8 @@ from retrain.errors import (
     SourceUnavailable,
     UnknownSource,
 )
+from retrain.snapshot.canonical_rows import in_key_order
 from retrain.snapshot.checks import checked_rows
-from retrain.snapshot.rows import in_key_order
 from retrain.snapshot.window import Window
 from retrain.spec.model_file import ModelSpec
 

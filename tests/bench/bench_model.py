@@ -22,12 +22,13 @@ import pyarrow as pa
 
 from infra.local.flights import load_flights
 from retrain.contract import ModelAbout, digest_of_bytes
-from retrain.fitting.export import model_card, model_schema, to_onnx, write_model_folder
+from retrain.fitting.export import model_card, model_schema, to_onnx
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
 from retrain.fitting.training import true_or_false
-from retrain.snapshot.partitions import PartitionStore
+from retrain.model.folder import write_folder
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.sources.duckdb import open_source
 from retrain.spec.files import load_model
 from serving.contract import Block
@@ -91,7 +92,7 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
         network,
         about=ModelAbout(),
     )
-    write_model_folder(folder / "model", card, network, ModelAbout())
+    write_folder(folder / "model", card, network, ModelAbout())
     yield (
         pipeline,
         Model.load(folder / "model", digest=card.model_digest),

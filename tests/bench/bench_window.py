@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrain.contract import digest_of_bytes
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.sources.duckdb import open_source
 from retrain.spec.model_file import ModelSpec, parse_spec
 

@@ -1,6 +1,8 @@
-"""`python -m tests.bench.study_rollouts`: rollouts by merged pull requests, and disturbances, on a real Kubernetes under a constant open-loop load.
+"""`python -m tests.bench.study_rollouts` measures rollouts and disturbances on a real Kubernetes.
 
-Needs what `make e2e-kubernetes` needs; takes about a quarter of an hour; replaces its section of RESULTS.md. No goal is asserted here: tests/e2e does that.
+The load is constant and open-loop. Every rollout is a merged pull request. The study needs what
+`make e2e-kubernetes` needs and takes about 15 minutes. It replaces its section of RESULTS.md.
+The study asserts no goal: tests/e2e does that.
 """
 
 from __future__ import annotations
@@ -15,17 +17,10 @@ from pathlib import Path
 
 from tests.bench.__main__ import STUDY, machine, write_study
 from tests.grounds.kubernetes_ground import why_not
-from tests.grounds.kubernetes_loop import (
-    DISTURBANCES,
-    MIN_READY_SECONDS,
-    MODEL,
-    PER_SECOND,
-    Loop,
-    Story,
-    between,
-    disturb,
-    failed,
-)
+from tests.grounds.kubernetes_loop import MIN_READY_SECONDS, MODEL, Loop
+from tests.grounds.kubernetes_story import DISTURBANCES, Story, between, disturb, failed
+
+PER_SECOND = 30
 
 
 def main() -> int:
@@ -40,7 +35,7 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
-        story = Story(Loop(Path(folder) / "state"))
+        story = Story(Loop(Path(folder) / "state"), per_second=PER_SECOND)
         try:
             story.loop.begin()
             story.serve(MODEL)
@@ -53,7 +48,7 @@ def main() -> int:
 
 
 def _roll_out(story: Story, number: int) -> dict[str, float]:
-    """Merge a pull request and watch it to its end: first the promotion of version 2, then rollbacks to and fro."""
+    """Merge a pull request and measure its rollout: version 2 first, then rollbacks to and fro."""
     loop = story.loop
     if number == 0:
         loop.retrain(MODEL, 1)
@@ -62,8 +57,8 @@ def _roll_out(story: Story, number: int) -> dict[str, float]:
     merged = loop.merge(pull)
     loop.wait_until_served(MODEL, version)
     ended = time.monotonic()
-    time.sleep(3)  # the phones go on: none of the old may answer any more
-    answers = story.asked(MODEL, merged)  # raises when an answer came from what main never named
+    time.sleep(3)  # the phones go on: no old pod may answer any more
+    answers = story.asked(MODEL, merged)  # raises when an image answered that never stood on main
     found = {
         "requests": len(answers),
         "failed": len(failed(answers)),
@@ -107,16 +102,20 @@ def report(rolled: list[dict[str, float]], disturbed: list[dict[str, object]]) -
         values = sorted(one[name] for one in rolled)
         return f"{values[0]:.1f} to {values[-1]:.1f}, median {statistics.median(values):.1f}"
 
-    total, lost = (int(sum(one[name] for one in rolled)) for name in ("requests", "failed"))
+    def total(name: str) -> int:
+        return int(sum(one[name] for one in rolled))
+
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    requests, lost, late = total("requests"), total("failed"), total("old_after_end")
     lines = [
         STUDY,
         "",
-        f"`python -m tests.bench.study_rollouts` on {time.strftime('%Y-%m-%d', time.gmtime())}: {machine()}.",
-        f"{PER_SECOND} requests a second, sent whether or not earlier ones were answered, through gateways in pods; two servers, minReadySeconds",
-        f"{MIN_READY_SECONDS}; every rollout is a merged pull request.",
+        f"`python -m tests.bench.study_rollouts` on {today}: {machine()}.",
+        f"{PER_SECOND} requests a second go through gateways in pods, answered or not. There are two",
+        f"servers with minReadySeconds {MIN_READY_SECONDS}. Every rollout is a merged pull request.",
         "",
-        f"- {len(rolled)} rollouts, {total} requests: {lost} failed, {int(sum(one['old_after_end'] for one in rolled))} of the old after the end,",
-        "  every answer's digest is one that main named",
+        f"- {len(rolled)} rollouts, {requests} requests: {lost} failed, {late} old answers after the end.",
+        "  Every answer's digest stood on main.",
         f"- seconds from merge to the first new answer: {spread('first_new')}",
         f"- to the last old answer: {spread('last_old')}",
         f"- to the end (alias moved, no old pod left): {spread('end')}",
@@ -128,9 +127,8 @@ def report(rolled: list[dict[str, float]], disturbed: list[dict[str, object]]) -
         statuses = "".join(
             f", {count} × {status or 'no answer'}" for status, count in one["statuses"].items()
         )
-        lines.append(
-            f"| {one['what']} | {one['requests']} | {one['failed']}{statuses} | {one['last_failure']:.1f} |"
-        )
+        failures = f"{one['failed']}{statuses} | {one['last_failure']:.1f}"
+        lines.append(f"| {one['what']} | {one['requests']} | {failures} |")
     return "\n".join(lines) + "\n"
 
 

@@ -16,9 +16,9 @@ from infra.local.forge.pulls import person
 from infra.local.forge.repository import Entry, Repository
 from infra.local.processes import free_port
 from promote.errors import ForgeRefused, ForgeUnavailable
+from promote.forge import github as github_forge
 from promote.forge.github import GitHubForge
 from promote.forge.port import Forge, NewBranch, blob_id
-from promote.forge.port import github as github_forge
 from tests.conformance.lying_forge import Kind, LyingForge, lying_forge
 from tests.fakes.forge import FakeForge
 from tests.grounds.forge_server import REPOSITORY, TOKEN, start_forge

@@ -163,7 +163,6 @@ def open_pages(output: str, place: Path, enter: Sequence[str]) -> dict[str, Page
         return dict(zip(PAGES, opened, strict=True))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 300)
 class TestTheWholeLoop:
     def test_every_step_came_true_and_nothing_is_left_running(self, told: Told) -> None:
@@ -253,7 +252,7 @@ class TestTheWholeLoop:
             assert word in told.output
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_demo_whose_make_is_interrupted_ends_everything_within_ten_seconds(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
-"""What the loop promises when pods, releases, Flux and the cluster itself break: on a real Kubernetes, under a constant load, through merged pull requests.
+"""What the loop promises on a real Kubernetes when pods, releases, Flux and the cluster break.
 
-The tests are one story: each begins where the one before ended, with a champion of every model that answers.
+Phones ask all the time, and every release is a merged pull request. The tests are one story: each
+begins where the test before ended. Every model then has a champion that answers.
 """
 
 from __future__ import annotations
@@ -20,36 +21,28 @@ from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
 from promote.release.manifest import parse, release_path
 from tests.grounds.kubernetes_ground import why_not
-from tests.grounds.kubernetes_loop import (
-    BROKEN,
-    DEADLINE_SECONDS,
-    DISTURBANCES,
-    MODEL,
-    Loop,
-    Story,
-    between,
-    disturb,
-    failed,
-)
+from tests.grounds.kubernetes_loop import BROKEN, DEADLINE_SECONDS, MODEL, Loop
+from tests.grounds.kubernetes_story import DISTURBANCES, Story, between, disturb, failed
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.kubernetes,
-    pytest.mark.slow,
     pytest.mark.timeout(600),
 ]
+PER_SECOND = 10
+"""Enough to see a lost request. The rollouts of four models take most of two cores."""
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     loop = Loop(tmp_path_factory.mktemp("loop"))
-    told = Story(loop)
+    story = Story(loop, per_second=PER_SECOND)
     try:
         loop.begin()
-        told.serve(MODEL, *BROKEN.values())
-        yield told
+        story.serve(MODEL, *BROKEN.values())
+        yield story
     finally:
-        told.stop()
+        story.stop()
 
 
 def test_a_promotion_fails_no_request(story: Story) -> None:
@@ -78,16 +71,15 @@ def test_killed_between_merge_and_alias_of_a_rollback_the_next_pass_completes_an
 
 
 def _went_from_to(story: Story, merged: float, old: int, new: int) -> None:
-    """A rollout that has just ended: nothing failed, both answered, and none of the old any more."""
+    """A rollout just ended: no request failed, both versions answered, and now only the new does."""
     ended = time.monotonic()
     time.sleep(2)  # the phones go on
     answers = story.asked(MODEL, merged)
     assert failed(answers) == []
     assert {answer.version for answer in answers} == {old, new}
     assert {answer.version for answer in between(answers, ended)} == {new}
-    print(
-        f"merge to first answer of version {new}: {min(answer.asked_at for answer in answers if answer.version == new) - merged:.1f} s"
-    )
+    first = min(answer.asked_at for answer in answers if answer.version == new)
+    print(f"merge to first answer of version {new}: {first - merged:.1f} s")
 
 
 def _only_version(loop: Loop, version: int) -> bool:
@@ -98,18 +90,18 @@ def _only_version(loop: Loop, version: int) -> bool:
 
 @dataclass(frozen=True)
 class Release:
-    """A release that was broken on purpose and merged."""
+    """A merged release that is broken on purpose."""
 
     model: str
     version: int
     pull: dict[str, Any]
     merged: float
-    """By `time.monotonic()`."""
+    """When, by `time.monotonic()`."""
 
 
 @pytest.fixture(scope="module")
 def broken(story: Story) -> dict[str, Release]:
-    """One release for each fault, merged one after the other; their deadlines run side by side."""
+    """One release for each fault. They are merged one after the other and fail at the same time."""
     loop, releases = story.loop, {}
     for fault, model in BROKEN.items():
         if fault != "missing":
@@ -118,9 +110,8 @@ def broken(story: Story) -> dict[str, Release]:
         pull = loop.proposed(model, version)
         releases[fault] = Release(model, version, pull, loop.merge(pull))
         if fault == "missing":
-            loop.lose_image(
-                model, _image_of(loop, releases[fault])
-            )  # after the merge: before it, promote withdraws the gate
+            # Before the merge, promote would withdraw the gate's status.
+            loop.lose_image(model, _image_of(loop, releases[fault]))
     loop.restart_promote()
     return releases
 
@@ -205,7 +196,7 @@ def test_what_a_hand_changed_or_deleted_comes_back_and_is_reported(story: Story)
         MODEL,
         "--namespace=flux-system",
         f"reconcile.fluxcd.io/requestedAt={time.time()}",
-    )  # or in ten minutes
+    )  # Flux would do this by itself every ten minutes
 
     def is_back() -> bool | None:
         deployment = loop.kube("get", "deployment", f"server-{MODEL}", "--namespace=models")
@@ -283,9 +274,8 @@ def test_servers_gateways_containerd_and_the_api_server_go_away_and_answers_resu
         answers = story.asked(MODEL, began)
         assert {answer.version for answer in answers if answer.status == 200} == {3}
         statuses = dict(Counter(answer.status for answer in failed(answers)))
-        print(
-            f"{what}: {len(answers)} asked, {len(failed(answers))} failed {statuses}, the last {seconds:.1f} s after it"
-        )
+        counts = f"{len(answers)} asked, {len(failed(answers))} failed {statuses}"
+        print(f"{what}: {counts}, the last {seconds:.1f} s after it")
     wait_for("the API server", lambda: True if _is_there(loop) else None, timeout_seconds=60)
 
 

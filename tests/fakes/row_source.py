@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrain.snapshot.rows import MOMENT
+from retrain.snapshot.canonical_rows import MOMENT
 from retrain.snapshot.window import Window
 from retrain.spec.model_file import ModelSpec, parse_spec
 

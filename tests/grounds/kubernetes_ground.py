@@ -1,4 +1,4 @@
-"""What tests of the real local cluster share: whether it can run here, and patience."""
+"""Whether the tests of the real local cluster can run here, and how they wait."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from infra.local.kubernetes.errors import MachineLacks
 
 
 def why_not() -> str:
-    """Why these tests cannot run here; empty when they can."""
+    """Why these tests cannot run here. Empty when they can."""
     if not is_built():
-        return f"the cluster's programs are not in {built_folder()}: make cluster-build (about ten minutes, once)"
+        return f"the cluster's programs are not in {built_folder()}: run make cluster-build once"
     try:
         doctor.check_run(Path("/tmp"))
     except MachineLacks as problem:
@@ -33,9 +33,13 @@ def why_not() -> str:
 
 
 def push_altered(image: str, name: str, registry: str, *step: str) -> str:
-    """Do one step of buildah's, such as `copy` with a file, to a container of an image; push the result as `ratchet/<name>` and return it by digest.
+    """Change an image by one step of buildah and push it as `ratchet/<name>`. Return its digest form.
 
-    In the step's words, `{container}` stands for the container's name.
+    Args:
+        image: The image to change.
+        name: The new image's name in the registry.
+        registry: Host and port of the registry.
+        step: A command of buildah, such as `copy`. `{container}` stands for the container's name.
     """
     container = said("buildah", "from", "--pull=never", image)
     try:
@@ -45,9 +49,8 @@ def push_altered(image: str, name: str, registry: str, *step: str) -> str:
     finally:
         run("buildah", "rm", container)
     try:
-        return push(
-            Built(name, local, 0, 0), f"{registry}/ratchet", plain=True
-        )  # nobody asks for its size
+        unmeasured = Built(name, local, 0, 0)
+        return push(unmeasured, f"{registry}/ratchet", plain=True)
     finally:
         run("buildah", "rmi", local)
 
@@ -55,6 +58,6 @@ def push_altered(image: str, name: str, registry: str, *step: str) -> str:
 def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
     began = time.monotonic()
     while not is_true():
-        assert time.monotonic() - began < seconds, "it did not become true"
+        assert time.monotonic() - began < seconds, "the condition did not become true"
         time.sleep(0.1)  # bounded by the line above
     return time.monotonic() - began

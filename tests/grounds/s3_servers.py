@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from infra.local.s3_server import start_s3
-from retrain.snapshot.snapshot import files_s3
+from retrain.snapshot import files_s3
 
 MOTO_KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -58,11 +58,11 @@ def asked_at(env: Mapping[str, str]) -> Iterator[None]:
         patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
         for name, value in env.items():
             patched.setenv(name, value)
-        files_s3.forget_client()
+        files_s3.s3_files.cache_clear()
         try:
             yield
         finally:
-            files_s3.forget_client()
+            files_s3.s3_files.cache_clear()
 
 
 def make_bucket(name: str) -> str:

@@ -16,8 +16,8 @@ import pytest
 
 from promote.images.ecr import EcrAccount
 from retrain.settings import Settings
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 from tests.grounds.cloudformation import FOLDER
 from tests.grounds.s3_servers import asked_at, moto_server

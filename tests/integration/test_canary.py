@@ -16,6 +16,7 @@ from infra.local.processes import Program, free_port, start, wait_until_answers
 from retrain.contract import digest_of_bytes
 from tests.fakes.promotion_world import MODEL, World
 from tests.grounds.model_folders import make_model_folder
+from tests.grounds.tiers import cases
 
 MARK = "canary-7f3a"
 TOKEN = f"{MARK}-long-enough-for-a-token"
@@ -77,6 +78,9 @@ CHECK, RUN = (
 )
 STATUS, LOOP = (str(BIN / "promote"), "status"), (str(BIN / "promote"), "serve")
 ROLLBACK = (str(BIN / "promote"), "rollback", "flight-delay", "--reason", "the test")
+RECONCILE = (str(BIN / "promote"), "reconcile", "flight-delay", "--once")
+JUDGE = (str(BIN / "promote"), "judge", "flight-delay")
+ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
 
 def run(
@@ -145,27 +149,27 @@ def test_a_service_with_wrong_settings_refuses_to_start_and_says_no_value(
         assert "Traceback" not in done.stderr
 
 
+NEIGHBOURS_REFUSE = {
+    "serving without a model": (SERVE, SERVING | {"SERVING_MODEL_FOLDER": "/nowhere"}),
+    "retrain check": (CHECK, RETRAIN),
+    "retrain run": (RUN, RETRAIN),
+    "retrain run into a folder": (RUN, RETRAIN | {"RETRAIN_SNAPSHOTS": "snapshots"}),
+    "promote status": (STATUS, PROMOTE),
+    "promote status by https": (STATUS, PROMOTE | {"PROMOTE_FORGE_URL": "https://127.0.0.1:1"}),
+    "promote reconcile": (RECONCILE, PROMOTE),
+    "promote judge, images in ECR": (JUDGE, PROMOTE | {"PROMOTE_IMAGES": f"ecr:{ECR}"}),
+    "promote rollback": (ROLLBACK, PROMOTE),
+}
+
+
 @pytest.mark.parametrize(
-    ("command", "given"),
-    [
-        (SERVE, SERVING | {"SERVING_MODEL_FOLDER": "/nowhere"}),
-        (CHECK, RETRAIN),
-        (RUN, RETRAIN),
-        (RUN, RETRAIN | {"RETRAIN_SNAPSHOTS": "snapshots"}),
-        (STATUS, PROMOTE),
-        (STATUS, PROMOTE | {"PROMOTE_FORGE_URL": "https://127.0.0.1:1"}),
-        ((str(BIN / "promote"), "reconcile", "flight-delay", "--once"), PROMOTE),
-        (
-            (str(BIN / "promote"), "judge", "flight-delay"),
-            PROMOTE | {"PROMOTE_IMAGES": "ecr:123456789012.dkr.ecr.eu-central-1.amazonaws.com"},
-        ),
-        (ROLLBACK, PROMOTE),
-    ],
+    "case",
+    cases(NEIGHBOURS_REFUSE, in_make_test=["serving without a model", "retrain check"]),
 )
 def test_a_service_whose_neighbours_refuse_says_no_secret(
-    command: tuple[str, ...], given: dict[str, str], tmp_path: Path
+    case: tuple[tuple[str, ...], dict[str, str]], tmp_path: Path
 ) -> None:
-    done = run(tmp_path, command, given)
+    done = run(tmp_path, *case)
     assert done.returncode != 0
     assert MARK not in done.stdout + done.stderr
 
@@ -195,6 +199,7 @@ def started(folder: Path, command: tuple[str, ...], given: dict[str, str], url: 
     return program
 
 
+@pytest.mark.e2e
 def test_a_server_and_its_gateway_that_answer_say_no_secret(tmp_path: Path) -> None:
     card = make_model_folder(tmp_path / "model")
     ports = free_port(), free_port()
@@ -241,6 +246,7 @@ def test_a_server_and_its_gateway_that_answer_say_no_secret(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.e2e
 def test_promotes_service_before_neighbours_that_refuse_says_no_secret(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"

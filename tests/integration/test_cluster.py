@@ -196,6 +196,7 @@ def test_a_new_release_replaces_the_old_without_a_failed_call_and_a_revert_bring
     ] == [1, 2, 1]
 
 
+@pytest.mark.e2e
 def test_a_release_whose_image_is_damaged_fails_and_leaves_the_old_one_serving_until_the_revert(
     ground: Ground, start_cluster: Callable[..., Cluster]
 ) -> None:
@@ -221,6 +222,7 @@ def test_a_release_whose_image_is_damaged_fails_and_leaves_the_old_one_serving_u
     until(lambda: cluster.is_healthy(first.image), cluster, seconds=12)
 
 
+@pytest.mark.e2e
 def test_a_release_with_another_models_digest_is_never_ready_and_the_log_names_the_file(
     ground: Ground, start_cluster: Callable[..., Cluster]
 ) -> None:
@@ -248,6 +250,7 @@ def test_a_killed_server_is_started_again(
     assert predict(cluster.endpoints()[0])["version"] == 1
 
 
+@pytest.mark.e2e
 def test_a_killed_cluster_leaves_no_server_and_started_again_converges(
     ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -265,6 +268,7 @@ def test_a_killed_cluster_leaves_no_server_and_started_again_converges(
     assert predict(again.endpoints()[0])["version"] == 1
 
 
+@pytest.mark.e2e
 def test_a_restarted_cluster_still_serves_what_served_when_main_names_a_release_that_does_not_come_up(
     ground: Ground, start_cluster: Callable[..., Cluster]
 ) -> None:
@@ -318,6 +322,7 @@ def test_gitops_that_does_not_parse_is_reported_and_deletes_nothing_and_a_model_
     assert server_pids(tmp_path / "cluster") == []
 
 
+@pytest.mark.e2e
 def test_an_unreachable_repository_is_reported_and_what_runs_goes_on(
     ground: Ground, start_cluster: Callable[..., Cluster]
 ) -> None:

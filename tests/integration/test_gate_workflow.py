@@ -18,6 +18,7 @@ import yaml
 from promote.release.manifest import first_files, release_path, render
 from tests.grounds.apiserver import program
 from tests.grounds.manifests import ROOT, release
+from tests.grounds.tiers import cases
 
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/gate.yaml").read_text())
 CHECKOUT, STEP = WORKFLOW["jobs"]["status"]["steps"]
@@ -230,6 +231,7 @@ def repository(made: Path, tmp_path: Path) -> Repository:
             {"README.md": "bye\n", "dags/models/a.yaml": "gate: {}\n"},
             SAME,
             id="nothing that runs, a gate section among it",
+            marks=pytest.mark.e2e,
         ),
         pytest.param(
             {DEPLOYMENT: text(DEPLOYMENT).replace("memory: 768Mi", "memory: 1Gi")},
@@ -240,27 +242,46 @@ def repository(made: Path, tmp_path: Path) -> Repository:
             {OVERLAY: KUSTOMIZATION.replace("count: 2", "count: 3")},
             SAME,
             id="more servers of a model",
+            marks=pytest.mark.e2e,
         ),
         pytest.param(
             {PRODUCTION: re.sub("0{64}", "a" * 64, text(PRODUCTION))},
             SAME,
             id="new images of the platform",
+            marks=pytest.mark.e2e,
         ),
-        pytest.param({PLATFORM: text(PLATFORM).replace("10m", "20m")}, SAME, id="another interval"),
+        pytest.param(
+            {PLATFORM: text(PLATFORM).replace("10m", "20m")},
+            SAME,
+            id="another interval",
+            marks=pytest.mark.e2e,
+        ),
         pytest.param(
             {f"docs/{A}": "a 9\n", "gitops/evil/pod.yaml": POD},
             SAME,
             id="files that nothing refers to",
+            marks=pytest.mark.e2e,
         ),
-        pytest.param({A: None}, WAY_BACK, id="a release removed"),
-        pytest.param(dict.fromkeys(model_files("b", 7)), WAY_BACK, id="a model removed"),
+        pytest.param({A: None}, WAY_BACK, id="a release removed", marks=pytest.mark.e2e),
         pytest.param(
-            {A: written("a", 2)}, WAY_BACK, id="the release before, past the commit that removed it"
+            dict.fromkeys(model_files("b", 7)),
+            WAY_BACK,
+            id="a model removed",
+            marks=pytest.mark.e2e,
+        ),
+        pytest.param(
+            {A: written("a", 2)},
+            WAY_BACK,
+            id="the release before, past the commit that removed it",
+            marks=pytest.mark.e2e,
         ),
         pytest.param({A: written("a", 1), "README.md": "bye\n"}, WAY_BACK, id="an older release"),
         pytest.param(model_files("gone", 4), WAY_BACK, id="a removed model restored"),
         pytest.param(
-            {A: written("a", 1), **dict.fromkeys(model_files("b", 7))}, WAY_BACK, id="two ways back"
+            {A: written("a", 1), **dict.fromkeys(model_files("b", 7))},
+            WAY_BACK,
+            id="two ways back",
+            marks=pytest.mark.e2e,
         ),
     ],
 )
@@ -440,7 +461,23 @@ ATTACKS: dict[str, Sequence[Files]] = {
 }
 
 
-@pytest.mark.parametrize("commits", ATTACKS.values(), ids=ATTACKS.keys())
+TELLING_ATTACKS = (
+    "a new release",
+    "a first release",
+    "a way back and a new release",
+    "an image by the overlay",
+    "an image by a patch in a file",
+    "a sidecar",
+    "a pod beside Flux's objects",
+    "Flux pointed at another repository",
+    "a remote base",
+    "a link",
+    "what cannot be built",
+    "a way back and a program that gives every status",
+)
+
+
+@pytest.mark.parametrize("commits", cases(ATTACKS, in_make_test=TELLING_ATTACKS))
 def test_anything_else_gets_no_status_and_the_log_says_why(
     repository: Repository, commits: Sequence[Files]
 ) -> None:

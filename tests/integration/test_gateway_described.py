@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from infra.local.processes import free_port, start, wait_until_answers
 from tests.grounds.model_folders import ABOUT, make_model_folder
 from tests.integration.test_gateway import ROOT, Gateway
@@ -38,6 +40,7 @@ def schemathesis(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.e2e
 def test_the_gateway_answers_as_its_description_says(tmp_path):
     card = make_model_folder(tmp_path / "model", about=ABOUT)
     port = free_port()

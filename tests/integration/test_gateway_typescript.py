@@ -39,6 +39,7 @@ def install() -> None:
     ready.write_bytes(lock)
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(NPM is None, reason="npm is not installed: apt-get install npm")
 async def test_calls_and_error_handling_compile_against_the_generated_types(tmp_path):
     install()

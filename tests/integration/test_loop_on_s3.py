@@ -19,7 +19,10 @@ from retrain.spec.model_file import parse_spec
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
 from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 
-pytestmark = pytest.mark.timeout(1200)  # the real server is built from source once for each version
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1200),  # the real server is built from source once for each version
+]
 ROOT = Path(__file__).parents[2]
 JULY_8 = datetime(2013, 7, 8, tzinfo=UTC)
 

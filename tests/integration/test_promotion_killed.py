@@ -181,7 +181,7 @@ class Killer:
         self.ground.run(told)
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.timeout(1200)
 def test_killed_at_every_write_and_run_again_the_end_is_the_same(ground: Ground) -> None:
     usual, killer = Run(ground.settings, MODEL), Killer(ground)

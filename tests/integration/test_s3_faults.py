@@ -11,8 +11,8 @@ import pytest
 
 from retrain.errors import SnapshotError, StoreRefused, StoreUnavailable
 from retrain.snapshot.files import files_of
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot
+from retrain.snapshot.store import PartitionStore
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 from tests.grounds.s3_servers import MOTO_KEYS, asked_at, make_bucket, moto_server
 
@@ -69,8 +69,7 @@ def faulty() -> Iterator[FaultyS3]:
 
 
 def write(uri: str) -> None:
-    with files_of(uri).appearing_whole(uri) as file:
-        file.write(b"rows")
+    files_of(uri).write(uri, b"rows")
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,22 @@ def test_a_conflict_with_another_writer_is_worth_another_try(
     faulty: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = files_of(URI)
-    monkeypatch.setattr(store, "_head", lambda _: None)
+    monkeypatch.setattr(store, "_etag", lambda _: None)
     faulty.status, faulty.code = 409, "ConditionalRequestConflict"
-    with pytest.raises(StoreUnavailable), store.appearing_whole(URI) as file:
-        file.write(b"rows")
+    with pytest.raises(StoreUnavailable):
+        store.write(URI, b"rows")
+
+
+def test_the_object_of_a_faster_writer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with moto_server() as env, asked_at(env):
+        uri = f"{make_bucket('acme-snapshots')}/week.json"
+        store = files_of(uri)
+        for stale in (None, '"an older version"'):
+            files_of(uri).write(uri, b"faster")
+            with monkeypatch.context() as slower:
+                slower.setattr(store, "_etag", lambda _, etag=stale: etag)
+                store.write(uri, b"slower")
+            assert store.read(uri) == b"faster"
 
 
 def test_a_run_in_a_bucket_that_is_not_there_says_so_before_it_reads_a_row() -> None:

@@ -233,9 +233,8 @@ def test_an_altered_model_is_never_ready_and_the_last_line_of_the_log_names_the_
 def test_a_missing_model_says_what_to_check(run: Run, tmp_path: Path) -> None:
     done = run(tmp_path / "nowhere", digest_of_bytes(b""))
     assert done.returncode == 1
-    assert last_line(done).endswith(
-        "nowhere/model.json should be a file of the model and is not one: check SERVING_MODEL_FOLDER and the image's model layer"
-    )
+    assert "nowhere/model.json should be a file of the model and is not one" in last_line(done)
+    assert "check SERVING_MODEL_FOLDER and the image's model layer" in last_line(done)
 
 
 def test_a_model_that_cannot_answer_says_so_on_the_last_line(
@@ -249,7 +248,7 @@ def test_a_model_that_cannot_answer_says_so_on_the_last_line(
     done = run(folder, card.model_digest)
     assert done.returncode == 1
     assert last_line(done).startswith(
-        "ModelUnusable: model.onnx has the released digest and onnxruntime cannot load it"
+        "ModelUnusable: model.onnx has the expected digest and onnxruntime cannot load it"
     )
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from retrain.errors import StoreUnavailable
-from retrain.snapshot.partitions import PartitionStore, read_partition
+from retrain.snapshot.partitions import read_partition
+from retrain.snapshot.store import PartitionStore
 store, random = PartitionStore(Path(sys.argv[1])), np.random.default_rng(7)
 rows = [pa.table({"row_key": np.arange(200_000), "number": random.random(200_000)}) for _ in range(2)]
 kept = store.write("2013-W27", rows[0])

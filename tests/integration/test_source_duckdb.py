@@ -16,9 +16,9 @@ from retrain.errors import (
     SourceUnavailable,
     UnknownSource,
 )
-from retrain.snapshot.partitions import PartitionStore
-from retrain.snapshot.rows import MOMENT
+from retrain.snapshot.canonical_rows import MOMENT
 from retrain.snapshot.snapshot import build_snapshot
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import Window
 from retrain.sources.duckdb import check_query, open_source
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things

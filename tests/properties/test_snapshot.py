@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from retrain.contract import Snapshot
 from retrain.errors import WindowTooEmpty
-from retrain.snapshot.partitions import PartitionStore
-from retrain.snapshot.rows import column_digests, in_canonical_types, in_key_order, rows_digest
+from retrain.snapshot.canonical_rows import (
+    column_digests,
+    in_canonical_types,
+    in_key_order,
+    rows_digest,
+)
 from retrain.snapshot.snapshot import build_snapshot, read_split
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import week_of
 from tests.fakes.row_source import FakeSource, small_spec, table_of
 

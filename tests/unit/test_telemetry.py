@@ -26,7 +26,7 @@ def left_in_cache(tmp_path: Path, code: str) -> list[Path]:
 
 @pytest.mark.parametrize(
     "module",
-    ["retrain.fitting.export", "serving.model", "promote.evidence.scoring, onnxruntime"],
+    ["retrain.model.program", "serving.model", "promote.evidence.scoring"],
 )
 def test_onnxruntime_keeps_no_telemetry_where_we_load_it(tmp_path: Path, module: str) -> None:
     assert left_in_cache(tmp_path, f"import {module}") == []

@@ -101,7 +101,7 @@ def test_ci_runs_branches_code_only_with_a_token_that_reads() -> None:
 
 def test_ci_runs_what_the_projects_own_ci_runs() -> None:
     scripts = "\n".join(parts_named("run", jobs(read(ROOT / ".github/workflows/ci.yaml"))))
-    for target in ("lint types imports", "test", "images", "e2e-kubernetes"):
+    for target in ("lint types imports", "test", "e2e", "images", "e2e-kubernetes"):
         assert re.search(rf"\bmake {target}$", scripts, re.MULTILINE), target
 
 

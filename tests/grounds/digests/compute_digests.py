@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from retrain.contract import Snapshot
 from retrain.settings import Settings
-from retrain.snapshot.partitions import PartitionStore
-from retrain.snapshot.rows import column_digests, in_canonical_types, rows_digest
+from retrain.snapshot.canonical_rows import column_digests, in_canonical_types, rows_digest
 from retrain.snapshot.snapshot import build_snapshot, reading_digest
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import Window
 from retrain.spec.model_file import ModelSpec, parse_spec
 from retrain.workflow import run_identity

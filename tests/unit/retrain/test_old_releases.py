@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from retrain.contract import ModelCard
-from retrain.snapshot.partitions import PartitionStore, read_partition
+from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split, snapshot_to_bytes
+from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import week_bounds
 from tests.fakes.row_source import FakeSource
 from tests.grounds.old_release import OldRelease, old_releases

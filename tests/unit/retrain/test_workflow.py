@@ -303,7 +303,7 @@ def test_a_full_disk_is_said_with_the_path_and_nothing_is_recorded(settings, mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/tmp/ratchet-x/model/model.onnx")
 
-    monkeypatch.setattr("retrain.runs.artifacts.write_model_folder", full)
+    monkeypatch.setattr("retrain.runs.artifacts.write_folder", full)
     runs = FakeRuns()
     with pytest.raises(
         StoreUnavailable,

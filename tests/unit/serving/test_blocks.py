@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.blocks import Unanswerable, columns_of, join, row_count
+from retrain.model.columns import join, row_count
+from serving.blocks import Unanswerable, columns_of_block
 from tests.grounds.model_folders import FEATURES
 
 GOOD: dict[str, list[Any]] = {
@@ -21,14 +22,14 @@ GOOD: dict[str, list[Any]] = {
 
 def refused(cells: dict[str, list[Any]], *, max_rows: int = 100) -> tuple[int, str]:
     with pytest.raises(Unanswerable) as refusal:
-        columns_of(cells, FEATURES, max_rows=max_rows)
+        columns_of_block(cells, FEATURES, max_rows=max_rows)
     return refusal.value.error.status, refusal.value.error.detail
 
 
 def test_numbers_become_float32_with_nan_for_missing_and_categories_objects_with_an_empty_string() -> (
     None
 ):
-    columns = columns_of(GOOD, FEATURES, max_rows=2)
+    columns = columns_of_block(GOOD, FEATURES, max_rows=2)
     assert list(columns) == [feature.name for feature in FEATURES]
     assert {name: array.shape for name, array in columns.items()} == dict.fromkeys(columns, (2, 1))
     assert columns["distance"].dtype == np.float32
@@ -38,7 +39,7 @@ def test_numbers_become_float32_with_nan_for_missing_and_categories_objects_with
 
 def test_a_column_that_may_be_missing_may_be_left_out() -> None:
     without = {name: cells for name, cells in GOOD.items() if name != "wind_speed"}
-    assert np.isnan(columns_of(without, FEATURES, max_rows=2)["wind_speed"]).all()
+    assert np.isnan(columns_of_block(without, FEATURES, max_rows=2)["wind_speed"]).all()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_no_rows_and_too_many_rows_are_refused() -> None:
 
 def test_joined_blocks_keep_their_order() -> None:
     one, two = (
-        columns_of({**GOOD, "distance": [first, first + 1]}, FEATURES, max_rows=2)
+        columns_of_block({**GOOD, "distance": [first, first + 1]}, FEATURES, max_rows=2)
         for first in (1.0, 3.0)
     )
     joined = join([one, two])

@@ -13,8 +13,8 @@ from promote.errors import RowsNotFound
 from promote.evidence.judging import EvidenceJudge, Judged
 from promote.registry.port import ModelVersion
 from retrain.contract import Feature, ModelCard, Snapshot
-from retrain.snapshot.partitions import PartitionStore
 from retrain.snapshot.snapshot import build_snapshot, snapshot_to_bytes
+from retrain.snapshot.store import PartitionStore
 from retrain.spec.model_file import GatePolicy
 from tests.fakes.model_registry import FakeModelRegistry
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things

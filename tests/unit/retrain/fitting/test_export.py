@@ -20,25 +20,30 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from retrain.comparison.intervals import says_true
-from retrain.contract import Feature, ModelAbout, ModelCard, digest_of_bytes
+from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, digest_of_bytes
 from retrain.fitting.export import (
     OPSETS,
-    Network,
+    PROBABILITY,
     Parity,
     check_parity,
     extreme_rows,
+    loaded,
     model_about,
     model_card,
     model_schema,
+    scores_of,
     to_onnx,
-    write_model_folder,
 )
-from retrain.fitting.frames import to_columns, to_frame
+from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
 from retrain.fitting.training import true_or_false
+from retrain.model.arrow import columns_of_rows
+from retrain.model.folder import write_folder
+from retrain.model.program import Program
 from retrain.spec.model_file import Technique
 from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows, make_spec
 
+IO = ModelSchema(features=FEATURES, outputs=(PROBABILITY,))
 TRAIN, HELD_OUT = make_rows(3000), make_rows(600, seed=1)
 LABELS = true_or_false(TRAIN, "late")
 
@@ -46,7 +51,11 @@ LABELS = true_or_false(TRAIN, "late")
 def parity_of(pipeline, as_fitted=to_frame, train=TRAIN, held_out=HELD_OUT) -> Parity:
     pipeline.fit(as_fitted(FEATURES, train), LABELS)
     return check_parity(
-        pipeline, Network(to_onnx(pipeline, FEATURES)), FEATURES, held_out, as_fitted=as_fitted
+        pipeline,
+        loaded(to_onnx(pipeline, FEATURES), FEATURES),
+        FEATURES,
+        held_out,
+        as_fitted=as_fitted,
     )
 
 
@@ -162,15 +171,15 @@ def test_what_is_wrong_for_a_missing_value_only_is_refused_though_no_held_out_ro
 
 
 def test_labels_are_compared_by_themselves():
-    class OtherLabels(Network):
-        def answer(self, columns):
-            labels, scores = super().answer(columns)
+    class OtherLabels(Program):
+        def run(self, outputs, columns):
+            labels, scores = super().run(outputs, columns)
             return np.where(np.arange(len(labels)) < 3, 1 - labels, labels), scores
 
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
     assert (
         check_parity(
-            pipeline, OtherLabels(to_onnx(pipeline, FEATURES)), FEATURES, HELD_OUT
+            pipeline, OtherLabels(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT
         ).flipped_labels
         == 3
     )
@@ -184,7 +193,9 @@ def test_the_networks_own_label_is_on_the_side_of_one_half_that_the_gate_reckons
     pipeline = make_pipeline(technique, FEATURES, seed=0).fit(
         to_frame(FEATURES, rows), np.tile([0, 1], 30)
     )
-    labels, scores = Network(to_onnx(pipeline, FEATURES)).answer(to_columns(FEATURES, rows))
+    program = loaded(to_onnx(pipeline, FEATURES), FEATURES)
+    labels, _ = program.run(["label", "probabilities"], columns_of_rows(FEATURES, rows))
+    scores = scores_of(program, FEATURES, rows)
     assert set(scores) == {0.5}
     assert labels.astype(bool).tolist() == says_true(scores).tolist()
 
@@ -196,13 +207,14 @@ def test_a_flipped_label_is_refused_however_small_the_difference():
 
 
 def test_an_answer_that_is_no_number_is_an_infinite_difference():
-    class NoNumber(Network):
-        def answer(self, columns):
-            labels, scores = super().answer(columns)
-            return labels, np.where(np.arange(len(scores)) == 5, np.nan, scores)
+    class NoNumber(Program):
+        def run(self, outputs, columns):
+            labels, scores = super().run(outputs, columns)
+            scores[5] = np.nan
+            return labels, scores
 
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
-    found = check_parity(pipeline, NoNumber(to_onnx(pipeline, FEATURES)), FEATURES, HELD_OUT)
+    found = check_parity(pipeline, NoNumber(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT)
     assert found.largest_difference == np.inf
     assert not found.is_exact
 
@@ -275,7 +287,7 @@ def test_a_model_folder_holds_what_its_card_names(tmp_path):
         b"network",
         about=about,
     )
-    write_model_folder(tmp_path / "model", card, b"network", about=about)
+    write_folder(tmp_path / "model", card, b"network", about=about)
     read = ModelCard.model_validate_json((tmp_path / "model" / "model.json").read_bytes())
     assert read == card
     assert {
@@ -320,7 +332,7 @@ def test_a_schema_knows_the_categories_of_the_training_rows_sorted_and_without_t
 
 def test_a_missing_category_and_an_empty_one_are_the_same():
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
-    network = Network(to_onnx(pipeline, FEATURES))
+    program = loaded(to_onnx(pipeline, FEATURES), FEATURES)
     row = HELD_OUT.slice(0, 1)
     missing, empty = (
         row.set_column(
@@ -328,11 +340,11 @@ def test_a_missing_category_and_an_empty_one_are_the_same():
         )
         for value in (None, "")
     )
-    assert network.score(to_columns(FEATURES, missing)) == network.score(
-        to_columns(FEATURES, empty)
-    )
+    assert scores_of(program, FEATURES, missing) == scores_of(program, FEATURES, empty)
 
 
 def test_whole_numbers_and_booleans_enter_as_float32():
     features = (Feature(name="weekday", type="integer"), Feature(name="holiday", type="boolean"))
-    assert {str(column.dtype) for column in to_columns(features, HELD_OUT).values()} == {"float32"}
+    assert {str(column.dtype) for column in columns_of_rows(features, HELD_OUT).values()} == {
+        "float32"
+    }
