@@ -43,7 +43,9 @@ class MainLine:
             return False
         changes = TreeChanges(lambda tree: self._repository.read(tree)[1])
         # From new to old: libgit2 then has the neighbour's tree in its cache.
-        changed = [changes.between(self._tree(one.parent_ids[:1]), str(one.tree_id)) for one in line]
+        changed = [
+            changes.between(self._tree(one.parent_ids[:1]), str(one.tree_id)) for one in line
+        ]
         for commit, files in zip(reversed(line), reversed(changed), strict=True):
             name, at = str(commit.id), datetime.fromtimestamp(commit.commit_time, UTC)
             position = self._positions[name] = len(self._positions)

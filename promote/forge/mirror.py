@@ -7,6 +7,7 @@ credentials callback only. A mirror that cannot be read is thrown away and fetch
 from __future__ import annotations
 
 import fcntl
+import gc
 import re
 import shutil
 import threading
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import pygit2
-from pygit2.enums import CredentialType, FetchPrune, FileMode, ObjectType, Option
+from pygit2.enums import DeltaStatus, FetchPrune, FileMode, ObjectType, Option
 
-from promote.errors import ForgeRefused, ForgeUnavailable
+from promote.errors import CommitNotFound, ForgeRefused, ForgeUnavailable
 from promote.forge.main_line import MainLine
 from promote.forge.port import Difference, FileVersion
 
@@ -28,20 +29,6 @@ _LARGEST_CACHED_TREE_BYTES = 1 << 20
 _FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, _LARGEST_CACHED_TREE_BYTES)
-
-
-class _Login(pygit2.RemoteCallbacks):
-    """Gives the token once. A second question means that the forge refused the token."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__()
-        self._token: str | None = token
-
-    def credentials(self, url: str, username: str | None, allowed: CredentialType) -> pygit2.UserPass:  # noqa: ARG002 - libgit2's callback
-        if self._token is None:
-            raise pygit2.AuthError("the forge refused the token")
-        token, self._token = self._token, None
-        return pygit2.UserPass("x-access-token", token)
 
 
 class Mirror:
@@ -76,20 +63,22 @@ class Mirror:
         with self._lock, self._only_writer():
             try:
                 self._fetch_and_follow()
+                return
             except (pygit2.GitError, KeyError, ValueError):
                 self._opened = None
                 if self._is_readable():
                     raise  # the forge is at fault, not the folder
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._fetch_and_follow()
+            # After the except block: its traceback keeps the damaged files open.
+            self._throw_away()
+            self._fetch_and_follow()
 
     def head(self) -> str:
         """Return the commit that main points at."""
-        return self._read("main", lambda repository, line, head: head)
+        return str(self._read("main", lambda *opened: opened[2]))
 
     def branch_commit(self, name: str) -> str | None:
         """Return the commit that a branch points at; None when there is no such branch."""
-        return self._read(f"the branch {name}", lambda it, *_: _target(it, name))
+        return self._read(f"the branch {name}", lambda it, *_: branch_target(it, name))
 
     def read_file(self, path: str, commit: str) -> bytes | None:
         """Return a file's bytes; None when there is no such file, or a folder or a link."""
@@ -127,7 +116,7 @@ class Mirror:
             before, after = (repository[one].peel(pygit2.Tree) for one in (start, head))
             files: dict[str, str | None] = {}
             for delta in before.diff_to_tree(after).deltas:
-                gone = delta.status == pygit2.enums.DeltaStatus.DELETED
+                gone = delta.status == DeltaStatus.DELETED
                 files[delta.new_file.path] = None if gone else str(delta.new_file.id)
             return Difference(str(start), files)
 
@@ -142,32 +131,112 @@ class Mirror:
         with self._lock:
             if self._opened is None:
                 self.fetch()
+            repository, line, head = self._open()
             for commit in commits:
-                self._check_commit(commit)
+                _check_commit(repository, commit)
             try:
-                return read(*self._open())
+                return read(repository, line, head)
             except (pygit2.GitError, KeyError, ValueError) as error:
-                self._opened = None
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._throw_away()
                 raise ForgeUnavailable(
-                    f"Asked the mirror {self._folder} for {what}: it cannot be read ({error}). "
+                    f"Asked the mirror {self._folder} for {what}: it cannot be read ({error!r}). "
                     "Promote fetches it again."
                 ) from error
-
-    def _check_commit(self, commit: str) -> None:
-        """Fetch a commit that no branch leads to: the head of a closed pull request."""
-        if not re.fullmatch("[0-9a-f]{40}", commit):
-            raise ForgeRefused(f"Promote reads commits by their full hashes, not {commit!r}.")
-        repository = self._open()[0]
-        if commit in repository:
-            return
-        with self._only_writer():
-            try:
-                self._remote_fetch(repository, [f"+{commit}:refs/commits/{commit}"])
-            except ForgeUnavailable as error:
-                raise ForgeRefused(f"{self._url} has no commit {commit}.") from error
 
     def _open(self) -> tuple[pygit2.Repository, MainLine, str]:
         if self._opened is None:
             raise ForgeUnavailable(f"{self._url} has no branch {self._branch}.")
         return self._opened
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        """Hold the lock beside the folder, and say what a failed fetch means."""
+        asked = f"Asked {self._url} for {self._branch} and ratchet/*, to mirror them"
+        try:
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._folder.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except pygit2.AuthError as error:
+            raise ForgeRefused(
+                f"{asked}: the forge refused the token. Give PROMOTE_FORGE_TOKEN a token that may "
+                "read contents."
+            ) from error
+        except (pygit2.GitError, KeyError, ValueError) as error:
+            raise ForgeUnavailable(f"{asked}: {error}. Promote asks again later.") from error
+        except OSError as error:
+            raise ForgeUnavailable(
+                f"{asked}: the folder {self._folder.parent} cannot be used ({error}). "
+                "Set PROMOTE_MIRROR to a folder that promote may write."
+            ) from error
+
+    def _fetch_and_follow(self) -> None:
+        names = (self._branch, "ratchet/*")
+        repository = self._opened[0] if self._opened else self._repository()
+        repository.remotes.create_anonymous(self._url).fetch(
+            [f"+refs/heads/{name}:refs/heads/{name}" for name in names],
+            callbacks=pygit2.RemoteCallbacks(credentials=_login(self._token)),
+            prune=FetchPrune.PRUNE,
+            proxy=True,
+        )
+        head = branch_target(repository, self._branch)
+        if head is None:
+            raise ForgeUnavailable(f"{self._url} has no branch {self._branch}. Push the branch.")
+        line = self._opened[1] if self._opened else None
+        if line is None or not line.follow(head):  # main was moved: begin anew
+            line = MainLine(repository, head)
+        self._opened = repository, line, head
+
+    def _repository(self) -> pygit2.Repository:
+        """Return the local repository; a folder that holds none is thrown away."""
+        try:
+            return pygit2.Repository(str(self._folder))
+        except pygit2.GitError:
+            self._throw_away()
+            return pygit2.init_repository(str(self._folder), bare=True)
+
+    def _is_readable(self) -> bool:
+        """Return whether the commit and the tree that main points at can be read."""
+        try:
+            repository = pygit2.Repository(str(self._folder))
+            head = branch_target(repository, self._branch)
+            return head is None or len(repository[head].peel(pygit2.Tree)) >= 0
+        except (pygit2.GitError, KeyError, ValueError):
+            return False
+
+    def _throw_away(self) -> None:
+        self._opened = None
+        gc.collect()  # a pygit2 repository is a cycle, and keeps the damaged files open
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _login(token: str) -> Callable[..., pygit2.UserPass]:
+    """Return the callback that gives the token once: a second question means that it was wrong."""
+    logins = [pygit2.UserPass("x-access-token", token)]
+
+    def credentials(*_: object) -> pygit2.UserPass:
+        if not logins:
+            raise pygit2.AuthError("the forge refused the token")
+        return logins.pop()
+
+    return credentials
+
+
+def branch_target(repository: pygit2.Repository, name: str) -> str | None:
+    """Return the commit that a branch of a repository points at; None when there is none."""
+    reference = repository.references.get(f"refs/heads/{name}")
+    return None if reference is None else str(reference.target)
+
+
+def _check_commit(repository: pygit2.Repository, commit: str) -> None:
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        raise ForgeRefused(f"Promote reads commits by their full hashes, not {commit!r}.")
+    if commit not in repository:
+        raise CommitNotFound(f"Neither main nor a branch ratchet/* leads to commit {commit}.")
+
+
+def _entry(repository: pygit2.Repository, path: str, commit: str) -> pygit2.Object | None:
+    try:
+        return repository[commit].peel(pygit2.Tree)[path]
+    except KeyError:
+        return None

@@ -61,12 +61,13 @@ class TreeChanges:
             path = f"{folder}{name.decode(errors='surrogateescape')}"
             old_mode, old_id = before.get(name, (None, None))
             new_mode, new_id = after.get(name, (None, None))
-            trees = [old_id if old_mode == _FOLDER else None, new_id if new_mode == _FOLDER else None]
-            if any(trees):
-                yield from self._walk(*trees, f"{path}/")
-            if trees[1]:
+            old_tree = old_id if old_mode == _FOLDER else None
+            new_tree = new_id if new_mode == _FOLDER else None
+            if old_tree or new_tree:
+                yield from self._walk(old_tree, new_tree, f"{path}/")
+            if new_tree:
                 new_mode, new_id = None, None
-            if new_id or not trees[0]:
+            if new_id or not old_tree:
                 yield FileChange(path, new_mode, new_id, is_mode_only=old_id == new_id)
 
     def _unlike(
