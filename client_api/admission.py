@@ -1,4 +1,4 @@
-"""Who may come in, and who is told at once that it cannot be served: bytes, rows, media type, waiting time. Pure."""
+"""Checks before a request waits: media type, bytes, waiting time, request id. Pure."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from collections.abc import Mapping
 from client_api.errors import BodyTooLarge, MediaTypeRefused
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-"""What a caller may have echoed: nothing that could end a header, a log line or a quoted string."""
+"""The request ids that the gateway repeats. None can end a header, a log line or a quoted text."""
 
 
 def check_media_type(headers: Mapping[bytes, bytes]) -> None:
     """Accept `application/json` with any parameters.
 
     Raises:
-        MediaTypeRefused: It says something else, or nothing.
+        MediaTypeRefused: The header has another type, or is missing.
 
     >>> check_media_type({b"content-type": b"application/json; charset=utf-8"})
     """
     declared = headers.get(b"content-type", b"")
     if declared.partition(b";")[0].strip().lower() != b"application/json":
-        raise MediaTypeRefused(
-            f"send content-type: application/json; it is {declared[:80].decode('ascii', 'replace') or 'missing'}"
-        )
+        shown = declared[:80].decode("ascii", "replace") or "missing"
+        raise MediaTypeRefused(f"send content-type: application/json; it is {shown}")
 
 
 def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int) -> None:
-    """Refuse a body by its Content-Length, before any of it is read; uvicorn drops what still comes.
+    """Refuse a body by its Content-Length, before reading. uvicorn drops the bytes that still come.
 
     Raises:
-        BodyTooLarge: More bytes are announced than allowed.
+        BodyTooLarge: The header announces more bytes than allowed.
     """
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > max_body_bytes):
@@ -41,7 +40,7 @@ def check_declared_bytes(headers: Mapping[bytes, bytes], *, max_body_bytes: int)
 
 
 def check_bytes(received_bytes: int, *, max_body_bytes: int) -> None:
-    """Refuse a body as soon as it is longer than allowed, whatever it announced.
+    """Refuse a body as soon as more bytes came than allowed. Content-Length may be wrong.
 
     Raises:
         BodyTooLarge: More bytes came than allowed.
@@ -51,7 +50,9 @@ def check_bytes(received_bytes: int, *, max_body_bytes: int) -> None:
 
 
 def seconds_to_answer(call_seconds: float, rows: int, *, max_block_rows: int) -> float:
-    """Estimate when the last of `rows` waiting rows is answered: after the call in flight and the blocks they fill.
+    """Estimate the seconds until the last of `rows` waiting rows is answered.
+
+    One call is in flight. The waiting rows fill further blocks, each one call.
 
     >>> seconds_to_answer(0.1, 250, max_block_rows=100)
     0.4
@@ -60,7 +61,7 @@ def seconds_to_answer(call_seconds: float, rows: int, *, max_block_rows: int) ->
 
 
 def request_id(offered: bytes | None, *, fresh: str) -> str:
-    """Return the caller's request id when it is harmless, else `fresh`.
+    """Return the caller's request id when it matches REQUEST_ID, else `fresh`.
 
     >>> request_id(b"a-1", fresh="f"), request_id(b"a b", fresh="f")
     ('a-1', 'f')

@@ -1,4 +1,4 @@
-"""API keys. Only their digests are kept, and every one is compared, in constant time: time tells a guesser nothing. Pure."""
+"""API keys. The gateway keeps only digests of keys and compares them in constant time. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from client_api.errors import KeyRefused
 
 
 class Keyring:
-    """The keys that may ask."""
+    """The keys of callers."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
     def check(self, authorization: bytes | None) -> None:
-        """Accept `Bearer <key>` with a known key.
+        """Accept `Bearer <key>` when the key is one of ours.
 
         Raises:
-            KeyRefused: Anything else; the message never repeats what was sent.
+            KeyRefused: Anything else. The message never repeats the header.
         """
         scheme, _, key = (authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key:
             raise KeyRefused("send your key as `Authorization: Bearer <key>`")
         presented = hashlib.sha256(key.strip()).digest()
-        known = False
-        for digest in self._digests:
-            known |= hmac.compare_digest(digest, presented)
-        if not known:
+        is_ours = False
+        for digest in self._digests:  # all of them: an early end would show which key is near
+            is_ours |= hmac.compare_digest(digest, presented)
+        if not is_ours:
             raise KeyRefused("this key is not known")

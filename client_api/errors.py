@@ -1,22 +1,22 @@
-"""Why a request is not answered. HTTP statuses are given by problems.py, nowhere else. Pure.
+"""Why a request gets no prediction. Only problems.py knows HTTP statuses. Pure.
 
 GatewayError
 ├── Refused                 the caller must change something
-│   ├── KeyRefused          no key, or one we do not know
+│   ├── KeyRefused          no key, or an unknown key
 │   ├── ModelUnknown        no endpoint serves a model of this name
 │   ├── MediaTypeRefused    the body is not application/json
 │   ├── BodyTooLarge        more bytes than allowed
 │   ├── BodyTooSlow         the body did not arrive in time
-│   └── RequestInvalid      not JSON, or fields that the model's schema refuses; names each by its pointer
-├── Shed                    the caller may come again after `retry_after_seconds`
+│   └── RequestInvalid      not JSON, or fields that the schema refuses; each with its pointer
+├── Shed                    the caller may try again after `retry_after_seconds`
 │   ├── QueueFull           too many rows wait already
 │   ├── DeadlineOutOfReach  the rows ahead will take longer than the deadline allows
 │   └── NoLane              no server of this model can be asked now
 ├── DeadlinePassed          the answer did not come in time
-├── CallerLeft              nobody is there to be answered
+├── CallerLeft              the caller hung up
 └── ServerFault             a model server did not answer as agreed
-    ├── NoResponse          no whole answer came back: the one fault that is tried once more, on another endpoint
-    ├── AnswerWrong         an answer that cannot be trusted: rows, release or numbers are not what was asked
+    ├── NoResponse          no whole answer came back; the gateway asks another server once
+    ├── AnswerWrong         the answer has other rows, another release or impossible numbers
     └── BlockRefused        the server refused the rows of one block
 """
 
@@ -28,14 +28,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one place of a body, by its JSON pointer (RFC 6901)."""
+    """A JSON pointer (RFC 6901) into a body, and what is wrong there."""
 
     pointer: str
     detail: str
 
 
 class GatewayError(Exception):
-    """The root: everything a caller may be told."""
+    """The root of all errors that the gateway answers."""
 
 
 class Refused(GatewayError):
@@ -43,15 +43,15 @@ class Refused(GatewayError):
 
 
 class KeyRefused(Refused):
-    """The request carries no key, or one that is not ours."""
+    """The request carries no key, or an unknown key."""
 
 
 class ModelUnknown(Refused):
-    """Nobody serves this model."""
+    """No endpoint serves a model of this name."""
 
 
 class MediaTypeRefused(Refused):
-    """The body is declared to be something else than JSON."""
+    """The content type is not JSON."""
 
 
 class BodyTooLarge(Refused):
@@ -71,7 +71,7 @@ class RequestInvalid(Refused):
 
 
 class Shed(GatewayError):
-    """Not now."""
+    """The gateway has no room for the request now. The caller may try again later."""
 
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -79,7 +79,7 @@ class Shed(GatewayError):
 
 
 class QueueFull(Shed):
-    """As many rows wait as may wait."""
+    """The queue is full."""
 
 
 class DeadlineOutOfReach(Shed):
@@ -95,7 +95,7 @@ class DeadlinePassed(GatewayError):
 
 
 class CallerLeft(GatewayError):
-    """The connection was closed by the caller before the answer."""
+    """The caller closed the connection before the answer."""
 
 
 class ServerFault(GatewayError):
@@ -111,7 +111,7 @@ class AnswerWrong(ServerFault):
 
 
 class BlockRefused(ServerFault):
-    """The server refused the rows of one block; its neighbours may be fine."""
+    """The server refused the rows of one block. Other blocks of the same call may be fine."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)

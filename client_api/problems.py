@@ -1,4 +1,4 @@
-"""Errors as a caller reads them: the one table of HTTP statuses, and problem+json (RFC 9457). Pure."""
+"""Errors as a caller reads them, in problem+json (RFC 9457). The only table of HTTP statuses. Pure."""
 
 from __future__ import annotations
 
@@ -46,15 +46,20 @@ STATUSES: tuple[tuple[type[GatewayError], int, str], ...] = (
     (ServerFault, 502, "the model server failed"),
     (DeadlinePassed, 504, "no answer in time"),
 )
-"""The first class that fits counts."""
+"""Error, status and title. The first class that fits counts."""
 DEFECT = (500, "a fault of the gateway")
-"""What a caller is told about an exception that is none of errors.py."""
+"""Status and title for an exception that errors.py does not list."""
+ASK_OPERATOR = "the operator finds the request id in the log"
+PROBLEM_JSON = (b"content-type", b"application/problem+json")
 SENT_ON = frozenset({400, 413, 422})
-"""Statuses of a refused block that are about the caller's rows: the gateway's check was laxer than the server's."""
+"""A refused block with one of these statuses is the caller's mistake, so the gateway answers 422.
+
+The gateway accepted rows that the server refuses.
+"""
 
 
 class FieldProblem(TypedDict):
-    """One place of the body that was refused."""
+    """One wrong place of the body."""
 
     pointer: Annotated[str, Field(description="JSON pointer (RFC 6901) into the request body.")]
     detail: Annotated[str, Field(description="What is allowed there, and what was sent.")]
@@ -76,7 +81,8 @@ class ProblemBody(TypedDict):
         Annotated[
             list[FieldProblem],
             Field(
-                description="What is wrong with the body, at most 20 places. Only with status 422, and not always."
+                description="What is wrong with the body, at most 20 places. "
+                "Only with status 422, and not always."
             ),
         ]
     ]
@@ -101,8 +107,8 @@ EXAMPLES: tuple[GatewayError, ...] = (
 
 
 @dataclass(frozen=True)
-class Problem:
-    """An error on its way out."""
+class Reply:
+    """One HTTP answer: status, headers and body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -123,31 +129,28 @@ def problem(status: int, title: str, detail: str, *, request_id: str, **more: An
     )
 
 
-def problem_of(error: GatewayError, *, request_id: str) -> Problem:
-    """Return what a caller is told about an error of ours."""
+def problem_of(error: GatewayError, *, request_id: str) -> Reply:
+    """Return what the gateway answers for one of its errors."""
     status, title = next(
         (status, title) for kind, status, title in STATUSES if isinstance(error, kind)
     )
     if isinstance(error, BlockRefused) and error.status in SENT_ON:
         status = 422
     more: dict[str, Any] = {}
-    headers = [(b"content-type", b"application/problem+json")]
+    headers = [PROBLEM_JSON]
     if isinstance(error, RequestInvalid) and error.errors:
         more["errors"] = error.errors
     if isinstance(error, BodyTooSlow):
-        headers.append((b"connection", b"close"))  # nobody waits for the rest of the body
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
     if isinstance(error, KeyRefused):
         headers.append((b"www-authenticate", b'Bearer realm="ratchet"'))
     if isinstance(error, Shed | NoResponse):
         headers.append((b"retry-after", b"%d" % getattr(error, "retry_after_seconds", 1)))
-    detail = (
-        str(error)
-        if not isinstance(error, ServerFault) or isinstance(error, BlockRefused)
-        else f"{title}; the operator finds the request id in the log"
-    )
-    return Problem(
-        status, tuple(headers), problem(status, title, detail, request_id=request_id, **more)
-    )
+    detail = str(error)
+    if isinstance(error, ServerFault) and not isinstance(error, BlockRefused):
+        detail = f"{title}; {ASK_OPERATOR}"
+    body = problem(status, title, detail, request_id=request_id, **more)
+    return Reply(status, tuple(headers), body)
 
 
 def phrase(status: int) -> str:

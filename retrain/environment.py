@@ -83,6 +83,26 @@ DEMO_PORT is not set, and has no default
     return settings
 
 
+def settings_help(form: type[BaseModel], *, prefix: str) -> str:
+    """Return the settings of a form as a list for `--help`: variable, default and meaning.
+
+    >>> from pydantic import Field
+    >>> class Form(BaseModel):
+    ...     port: int = Field(80, description="Where it listens.")
+    >>> print(settings_help(Form, prefix="DEMO_"))
+    Settings, read from environment variables:
+      DEMO_PORT (default: 80)
+          Where it listens.
+    """
+    lines = ["Settings, read from environment variables:"]
+    for name, field in form.model_fields.items():
+        shown = "none" if field.default in (None, "") else field.default
+        default = "required" if field.is_required() else f"default: {shown}"
+        lines.append(f"  {prefix}{name.upper()} ({default})")
+        lines += [f"      {line.strip()}" for line in (field.description or "").splitlines()]
+    return "\n".join(lines)
+
+
 def header_secret(least: int = 1) -> AfterValidator:
     """Return the check of a secret that is sent as an HTTP header; `least` counts characters.
 

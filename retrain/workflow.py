@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,23 +22,16 @@ from retrain.errors import LockMissing
 from retrain.fitting.contest import Trained, train
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.training import warm_up
+from retrain.fitting.window_run import WindowRun
 from retrain.runs.artifacts import write_artifacts
-from retrain.runs.record import (
-    FinishedRun,
-    Registered,
-    Runs,
-    WindowRun,
-    behind_sentence,
-    rows_read,
-    technique_record,
-    window_record,
-)
+from retrain.runs.port import FinishedRun, RegisteredVersion, Runs
+from retrain.runs.record import behind_sentence, rows_read, technique_record, window_record
 from retrain.settings import Settings
 from retrain.snapshot.files import folder_error
 from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
 from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import sliding_window, weeks_without_rows
-from retrain.sources.duckdb import open_source
+from retrain.sources.port import Source
 from retrain.spec.model_file import ModelSpec
 
 SEED = 20_130_101
@@ -81,23 +74,25 @@ def run_window(
     *,
     end: datetime,
     settings: Settings,
+    runs: Runs,
+    source: AbstractContextManager[Source],
     sample: int | None = None,
     register: bool = True,
     reason: str = "",
     progress: Say = lambda _: None,
-    runs: Runs | None = None,
 ) -> RunOutcome:
     """Retrain one model on the window before `end` and register the challenger.
 
     Args:
         spec: The model.
         end: Aware; the first moment that is no longer in the window.
-        settings: Where rows, snapshots and MLflow are.
+        settings: Where snapshots are, and how many processes train.
+        runs: The model's runs and versions.
+        source: The warehouse; open only while rows are read.
         sample: Train on this many rows only, evenly spaced; such a run is never registered.
         register: False to look at a run in MLflow first.
         reason: Why, for those who read the run later.
-        progress: Told what happens, for people.
-        runs: Instead of the MLflow of the settings.
+        progress: Takes a sentence for each step, for people.
 
     Raises:
         RetrainError: See `retrain.errors`; the transient ones are worth another try, and nothing is half-registered.
@@ -105,10 +100,9 @@ def run_window(
     started = time.monotonic()
     if settings.workers > 1:
         warm_up()
-    runs = runs or _mlflow(settings, spec)
     runs.check()
-    with open_source(settings.sources, spec.source) as source:
-        snapshot = build_snapshot(spec, end, source, PartitionStore(settings.snapshots))
+    with source as rows:
+        snapshot = build_snapshot(spec, end, rows, PartitionStore(settings.snapshots))
     progress(
         f"snapshot of {sum(part.rows for part in snapshot.partitions):,} rows in {len(snapshot.partitions)} weeks ({_since(started)})"
     )
@@ -197,7 +191,7 @@ class _Answer:
     """Of the window, whatever becomes of it."""
 
     def of_earlier(
-        self, earlier: FinishedRun, before: Registered | None, now: Registered | None
+        self, earlier: FinishedRun, before: RegisteredVersion | None, now: RegisteredVersion | None
     ) -> RunOutcome:
         if now and not before:
             return self._make(
@@ -208,11 +202,11 @@ class _Answer:
             )
         return self._make("found", before.version if before else None, earlier, ())
 
-    def unchanged(self, last: Registered) -> RunOutcome:
+    def unchanged(self, last: RegisteredVersion) -> RunOutcome:
         return self._make("unchanged", last.version, None, ())
 
     def of_new(
-        self, run: FinishedRun, version: Registered | None, notes: tuple[str, ...]
+        self, run: FinishedRun, version: RegisteredVersion | None, notes: tuple[str, ...]
     ) -> RunOutcome:
         return self._make(
             "registered" if version else "not_registered",
@@ -236,12 +230,6 @@ class _Answer:
             seconds=time.monotonic() - self.started,
             notes=(*self.notes, *notes),
         )
-
-
-def _mlflow(settings: Settings, spec: ModelSpec) -> Runs:
-    from retrain.runs.mlflow import Tracking  # noqa: PLC0415 - mlflow takes seconds to import, and whoever hands in other runs does not need it
-
-    return Tracking(settings.tracking_url, spec.name)
 
 
 def _rows(spec: ModelSpec, snapshot: Snapshot, sample: int | None) -> dict[str, pa.Table]:

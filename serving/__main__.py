@@ -1,40 +1,51 @@
-"""`python -m serving`: the BentoML service in one process.
+"""`python -m serving`: the BentoML service in one process, without BentoML's supervisor.
 
-`bentoml serve serving.service:Server` serves the same with a supervisor above it. Kubernetes (or the local cluster) is the supervisor here:
-one that restarts a crashing server behind its back hides the crash, and killed, leaves an orphan on the port.
+Kubernetes or the local cluster is the supervisor. BentoML's own supervisor (`bentoml serve
+serving.service:Server`) restarts a crashing server, so the cluster does not see the crash. When
+the supervisor is killed, its server stays on the port.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any, cast
 
 import uvicorn
 
-from retrain.environment import SettingsRefused
+from retrain import __version__
+from retrain.environment import SettingsRefused, settings_help
 from retrain.errors import ModelRefused
-from serving.service import Server, load
+from serving.settings import PREFIX, Settings
 
+ABOUT = """The model server: verifies one model folder and answers blocks of rows.
+The gateway is its only caller. It runs until SIGTERM, then answers the calls in flight."""
+EXIT_CODES = """Exit codes:
+  1    the model or the settings are refused, or the address cannot be used: the last line of the
+       log says why
+  2    wrong arguments
+  143  ended by SIGTERM, after the answers in flight"""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than any client keeps an idle connection, so that none is closed just as a request is sent on it."""
+"""Longer than clients keep an idle connection, so the client closes first, never during a call."""
 
 
-def main() -> int:
-    """Serve until SIGTERM, then answer what is in flight and end; 1 when model or settings are refused, with the reason as the last line of the log."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM and return the exit code; EXIT_CODES lists them."""
+    _parse(arguments)
+    # BentoML takes seconds to load: --help and wrong arguments answer without it
+    from serving.service import Server, load  # noqa: PLC0415
+
     try:
         settings, _ = load()
     except ModelRefused as refusal:
-        sys.stderr.write(f"{type(refusal).__name__}: {refusal}\n")
-        return 1
+        return _fail(f"{type(refusal).__name__}: {refusal}")
     except SettingsRefused as refusal:
-        sys.stderr.write(
-            f"the settings are wrong: {refusal}\n"
-        )  # one line: the cluster reports the last one
-        return 1
+        return _fail(f"the settings are wrong: {refusal}")
+    # bentoml.service made Server a Service; mypy sees only the class below the decorator
+    application = cast("Any", Server).to_asgi()
     config = uvicorn.Config(
-        cast(
-            "Any", Server
-        ).to_asgi(),  # bentoml.service made it a Service: mypy sees only the class below the decorator
+        application,
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -46,6 +57,23 @@ def main() -> int:
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 1
+
+
+def _fail(reason: str) -> int:
+    """Write one line, because the cluster reports the last line of the log."""
+    sys.stderr.write(f"{reason}\n")
+    return 1
+
+
+def _parse(arguments: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description=ABOUT,
+        epilog=f"{settings_help(Settings, prefix=PREFIX)}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ratchet {__version__}")
+    parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The server's settings; nothing else here reads the environment."""
+"""The server's settings. Nothing else here reads the environment."""
 
 from __future__ import annotations
 
@@ -12,36 +12,47 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from retrain.contract import Digest
 from retrain.environment import header_secret, settings_from
 
+PREFIX = "SERVING_"
+
 
 class Settings(BaseSettings):
-    """Prefix `SERVING_`. The release (digests and version) comes from release.yaml, never from the image."""
+    """The release (digests and version) comes from release.yaml, never from the image."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SERVING_", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     model_folder: Path = Path("/model")
-    """Where the image's model layer puts it."""
+    """The model folder. The image's model layer puts it here."""
     model_digest: Digest
-    """Of `model.json`; the folder is refused when it is another."""
+    """Digest of `model.json`. A folder with another digest is refused."""
     version: int = Field(ge=1)
+    """The model's version. The server writes it into every answer."""
     image_digest: Annotated[str, StringConstraints(min_length=1)]
-    """Of the image this process was started from; only answered, never looked up."""
+    """Digest of the image that this process runs from. The server writes it into every answer and
+    does not check it."""
     max_rows: int = Field(default=10_000, ge=1)
-    """Rows a block may have: 10,000 take about 50 ms, so one caller cannot hold up the others for longer."""
+    """Rows that a block may have. 10,000 rows take about 50 ms, so one caller cannot delay the
+    others for longer."""
     token: Annotated[SecretStr, header_secret(least=16)] | None = None
-    """What the gateway must carry (its CLIENT_API_SERVING_TOKEN). Unset, every caller is answered: only where none but the gateway can reach this port."""
+    """The token that the gateway must send (its CLIENT_API_SERVING_TOKEN). Without a token every
+    caller gets an answer: right only where no other program can reach this port."""
     host: str = "127.0.0.1"
-    """A container sets 0.0.0.0."""
+    """The address to listen on. A container sets 0.0.0.0."""
     port: int = Field(default=3000, ge=1, le=65535)
+    """The port to listen on."""
     drain_seconds: int = Field(default=6, ge=0)
-    """How long calls in flight may take after SIGTERM; below the 8 s after which the local cluster kills."""
+    """How long calls in flight may take after SIGTERM. The local cluster kills after 8 s."""
 
 
 def read_settings() -> Settings:
-    """Return what the environment says.
+    """Return the settings from the environment.
 
     Raises:
-        SettingsRefused: Settings are missing, wrong or unknown; it names all of them and no value.
+        SettingsRefused: Settings are missing, wrong or unknown. It names all and shows no value.
     """
-    return settings_from(Settings, os.environ, prefix="SERVING_")
+    return settings_from(Settings, os.environ, prefix=PREFIX)

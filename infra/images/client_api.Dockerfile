@@ -22,4 +22,7 @@ ENV PATH=/app/bin:/usr/bin:/bin PYTHONPATH=/app/code PYTHONUNBUFFERED=1 PYTHONDO
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8080
+# The commit of all that is copied above. Last, so that nothing is made again when only it changed.
+ARG REVISION=unknown
+ENV CLIENT_API_REVISION=${REVISION}
 CMD ["python", "-m", "client_api"]

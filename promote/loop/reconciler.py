@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from promote.contract import Promotion
+from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
-from promote.evidence.judging import Judge
+from promote.evidence.port import Judge
+from promote.evidence.verdict_tag import tag_for
 from promote.images.image import build_image
 from promote.images.names import image_tag
-from promote.loop.lifecycle import SUPERSEDED, Act, Observation, Step, decide
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
+from promote.loop.lifecycle import decide
+from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
+from promote.loop.step import Act, Step
 from promote.loop.way_back import close_superseded, open_proposal
 from promote.release.history import (
     ROLLOUT_CONTEXT,
@@ -27,8 +29,7 @@ from promote.release.history import (
     last_served,
     return_target,
 )
-from promote.release.manifest import check_model, evidence_name, verdict_digest
-from retrain.contract import digest_of_bytes, utc_text
+from retrain.contract import digest_of_bytes
 
 MOST_ACTS = 30
 """In one pass; a whole promotion takes about ten."""
@@ -54,16 +55,18 @@ class Reconciler:
             "announce": self._announce,
             "record success": self._record_success,
             "record failure": self._record_failure,
-            "open revert": self._open_revert,
             "close": self._close,
             "flag": self._flag,
             "label": self._label,
-            "gate": self._gate,
             "drop challenger": self._drop_challenger,
             "judge": self._keep_verdict,
             "build": self._build,
             "branch": self._branch,
             "open": self._open,
+        }
+        self._forge_acts: dict[Act, Callable[[ForgeView, Step], None]] = {
+            "gate": self._gate,
+            "open revert": self._open_revert,
         }
 
     def reconcile(
@@ -78,16 +81,16 @@ class Reconciler:
         check_model(model)
         before: Step | None = None
         for _ in range(MOST_ACTS):
-            observation = self.observer.look(model)
-            step = decide(observation)
-            standing = self._standing(observation, step)
+            look = self.observer.look(model)
+            step = decide(look)
+            standing = self._standing(look, step)
             tell(standing)
             if step.act == "wait":
                 return standing
             if step == before:
                 return self._stuck(standing, ActNotSeen(f"{step.act} was done and is not seen yet"))
             try:
-                self._acts[step.act](observation, step)
+                self._act(look, step)
             except PromoteError as error:
                 return self._stuck(standing, error)
             log.info(
@@ -103,19 +106,27 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        observation = self.observer.look(check_model(model))
-        step = decide(observation)
-        return self._standing(observation, step), step
+        look = self.observer.look(check_model(model))
+        step = decide(look)
+        return self._standing(look, step), step
 
-    def _standing(self, observation: Observation, step: Step) -> Promotion:
-        return promotion_of(observation, step, since=self._blind_since(observation, step))
+    def _act(self, look: Look, step: Step) -> None:
+        """Do a step's act. After a blind look only acts that need the forge alone are decided."""
+        view = look.forge if isinstance(look, Blind) else look
+        if view and step.act in self._forge_acts:
+            self._forge_acts[step.act](view, step)
+        elif isinstance(look, Observation):
+            self._acts[step.act](look, step)
 
-    def _blind_since(self, observation: Observation, step: Step) -> datetime | None:
+    def _standing(self, look: Look, step: Step) -> Promotion:
+        return promotion_of(look, step, since=self._blind_since(look, step))
+
+    def _blind_since(self, look: Look, step: Step) -> datetime | None:
         """Nothing outside says when an outage began: this process remembers its first failed look."""
         if step.state != "blind":
-            self._blind.pop(observation.model, None)
+            self._blind.pop(look.model, None)
             return step.since
-        return self._blind.setdefault(observation.model, observation.at)
+        return self._blind.setdefault(look.model, look.at)
 
     def _stuck(self, standing: Promotion, error: PromoteError) -> Promotion:
         log.warning("model=%s state=%r error=%s", standing.model, standing.state, error)
@@ -184,16 +195,16 @@ class Reconciler:
             text,
         )
 
-    def _open_revert(self, observation: Observation, _: Step) -> None:
-        target = return_target(observation.history)
+    def _open_revert(self, view: ForgeView, _: Step) -> None:
+        target = return_target(view.history)
         if target:
             reason = (
-                observation.release_commit.rollout.description
-                if observation.release_commit and observation.release_commit.rollout
+                view.release_commit.rollout.description
+                if view.release_commit and view.release_commit.rollout
                 else "the rollout failed"
             )
             open_proposal(
-                self._parts.forge, going_back(observation, target, purpose="revert", reason=reason)
+                self._parts.forge, going_back(view, target, purpose="revert", reason=reason)
             )
 
     def _close(self, observation: Observation, step: Step) -> None:
@@ -214,7 +225,7 @@ class Reconciler:
                 "not what promote proposed; restore the branch or close the pull request",
             )
 
-    def _gate(self, _: Observation, step: Step) -> None:
+    def _gate(self, _: ForgeView, step: Step) -> None:
         for one in step.pulls:
             what = (
                 "judged and built by promote"
@@ -236,38 +247,22 @@ class Reconciler:
         judged = self._judge(
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
-        digest, why = (
-            verdict_digest(judged.verdict),
-            judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
-        )
-        self._parts.registry.log_metrics(challenger, judged.figures)
-        self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        value = {
-            "digest": digest,
-            "outcome": judged.verdict.outcome,
-            "sentence": why[:1000],
-            "at": utc_text(self._parts.clock()),
-        }
-        self._parts.registry.tag(
-            observation.model,
-            challenger.version,
-            verdict_key(challenger, champion, spec),
-            json.dumps(value, sort_keys=True),
-        )
+        tag = tag_for(challenger, champion, spec)
+        self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:
         challenger = self._parts.registry.version(observation.model, _number(observation))
         with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
-        if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
+        if (found := digest_of_bytes(files["model.json"])) != challenger.model_digest:
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.model_digest}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
             self._parts.repository(observation.model),
             image,
-            tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
+            tag=image_tag(challenger.version, challenger.model_digest),
         )
 
     def _branch(self, observation: Observation, _: Step) -> None:

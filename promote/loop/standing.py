@@ -1,70 +1,71 @@
-"""What people and programs are told about a model: the promotion of one observation. Pure."""
+"""Where a model's promotion stands, for people and programs. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from promote.contract import OpenPullRequest, Outcome, Promotion, Serving
-from promote.loop.lifecycle import Observation, ProposedPull, Step
-from promote.release.history import served_at
+from promote.loop.observation import Blind, Look, ProposedPull
+from promote.loop.step import Step
+from promote.release.history import History, served_at
+
+Pulls = tuple[ProposedPull, ...]
 
 
-def promotion_of(observation: Observation, step: Step, *, since: datetime | None) -> Promotion:
+def promotion_of(look: Look, step: Step, *, since: datetime | None) -> Promotion:
     """Return where a model stands.
 
     Args:
-        observation: The observation that the step was decided on.
-        step: The state and who is waited for.
+        look: What the step was decided on. Of a blind look only the forge's part is used.
+        step: The state, and who is waited for.
         since: When the state began.
     """
-    version = _version(observation)
-    theirs = [
-        one for one in observation.pulls if not one.is_return and one.branch.version == version
-    ]
+    view = look.forge if isinstance(look, Blind) else look
+    history, pulls = (view.history, view.pulls) if view else ((), ())
+    version, outcome = (None, None) if isinstance(look, Blind) else (look.version, look.outcome)
+    version = version or _newest_version(history)
     return Promotion(
-        model=observation.model,
-        environment=observation.environment,
+        model=look.model,
+        environment=look.environment,
         version=version,
         state=step.state,
         waits_for=step.waits_for,
         reason=step.reason,
         since=since,
-        pull_request=_number(theirs),
-        verdict=observation.outcome or _outcome(observation, version),
-        serving=_serving(observation),
-        open=tuple(_open(one) for one in observation.open),
+        pull_request=_number(pulls, version),
+        verdict=outcome or _outcome(history, version),
+        serving=_serving(history, pulls, look.at),
+        open=tuple(_open(one) for one in pulls if one.is_open),
     )
 
 
-def _version(observation: Observation) -> int | None:
-    """The challenger's; without one the newest that main named: its promotion came to its end."""
-    versions = [one.release.version for one in observation.history if one.release]
-    return observation.challenger.version if observation.challenger else max(versions, default=None)
+def _newest_version(history: History) -> int | None:
+    """Return the newest version that main ever named."""
+    return max((one.release.version for one in history if one.release), default=None)
 
 
-def _outcome(observation: Observation, version: int | None) -> Outcome | None:
-    """A version that main names or named was promoted."""
-    was_named = any(one.release and one.release.version == version for one in observation.history)
-    return "promote" if was_named else None
+def _outcome(history: History, version: int | None) -> Outcome | None:
+    """Return `promote` for a version that main names or named."""
+    was_released = any(one.release and one.release.version == version for one in history)
+    return "promote" if was_released else None
 
 
-def _number(pulls: list[ProposedPull]) -> int | None:
-    """Return the open pull request, else the newest."""
-    best = next((one for one in pulls if one.is_open), pulls[0] if pulls else None)
+def _number(pulls: Pulls, version: int | None) -> int | None:
+    """Return the version's open pull request, else its newest."""
+    theirs = [one for one in pulls if not one.is_return and one.branch.version == version]
+    best = next((one for one in theirs if one.is_open), theirs[0] if theirs else None)
     return best.pull.number if best else None
 
 
-def _serving(observation: Observation) -> Serving | None:
-    found = served_at(observation.history, observation.at)
-    if found is None:
+def _serving(history: History, pulls: Pulls, at: datetime) -> Serving | None:
+    served = served_at(history, at)
+    if served is None:
         return None
-    pull = next(
-        (one.pull for one in observation.pulls if one.pull.merge_commit == found.commit), None
-    )
+    pull = next((one.pull for one in pulls if one.pull.merge_commit == served.commit), None)
     return Serving(
-        version=found.release.version,
-        image=found.release.image,
-        since=found.healthy_at,
+        version=served.release.version,
+        image=served.release.image,
+        since=served.healthy_at,
         pull_request=pull.number if pull else None,
         url=pull.url if pull else None,
     )

@@ -1,25 +1,25 @@
-"""MLflow as the model registry; the only file of promote that meets it, and the one place that translates its errors.
+"""The port `ModelRegistry` on an MLflow server.
 
-Two traps decide how it asks. A missing alias is reported as INVALID_PARAMETER_VALUE, so aliases are read from the registered model instead.
-`MlflowClient.download_artifacts` reports any failure, an outage too, as RESOURCE_DOES_NOT_EXIST, so a file's absence is learned from a listing that worked.
+Two habits of MLflow decide how this file asks. A missing alias is reported as
+INVALID_PARAMETER_VALUE, so aliases are read from the registered model. The client reads an empty
+answer as an empty value, so each answer is compared with the question.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-import mlflow.artifacts
-from mlflow import MlflowClient
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
@@ -29,25 +29,45 @@ from promote.errors import (
     VersionNotFound,
 )
 from promote.images.names import check_file_name
-from promote.registry.port import ModelVersion, RegisteredModel, no_version
-from promote.release.manifest import check_model
+from promote.registry.port import (
+    ModelRegistry,
+    ModelVersion,
+    RegisteredModel,
+    model_version,
+    no_version,
+)
 from retrain.contract import ModelCard, Snapshot
+from retrain.runs.client import Meaning, open_client, read_artifact, translated
 
 MODEL_TRAINING = "workflowType=machine_learning"
-"""Without it, behind the #, MLflow 3.17 opens its pages for traces of language models."""
+"""Part of each page's address: without it MLflow 3.17 opens pages for language models."""
 MODELS_PER_PAGE = 1000
 """The most that MLflow gives in one answer."""
-_REFUSED_CODES = {
-    "ALREADY_EXISTS",
-    "BAD_REQUEST",
-    "CUSTOMER_UNAUTHORIZED",
-    "INVALID_PARAMETER_VALUE",
-    "NOT_IMPLEMENTED",
-    "PERMISSION_DENIED",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_CONFLICT",
-    "UNAUTHENTICATED",
-}
+
+
+def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegistry:
+    """Return the registry behind an MLflow server; asks nothing.
+
+    Args:
+        tracking_url: Root of the server, http or https.
+        public_url: Root of the server in links for people; empty: the same.
+
+    Raises:
+        ModelRegistryRefused: The URL is no http address, or holds a password.
+    """
+    parts = urlsplit(tracking_url)
+    if parts.username or parts.password:
+        raise ModelRegistryRefused(
+            "PROMOTE_TRACKING_URL contains a user or a password. "
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelRegistryRefused(
+            "PROMOTE_TRACKING_URL should be the root of an MLflow server, such as http://127.0.0.1:5000."
+        )
+    return MlflowModelRegistry(
+        tracking_url.rstrip("/"), public_url=(public_url or tracking_url).rstrip("/")
+    )
 
 
 class MlflowModelRegistry:
@@ -56,7 +76,7 @@ class MlflowModelRegistry:
     def __init__(self, tracking_url: str, *, public_url: str) -> None:
         self._url = tracking_url
         self._public_url = public_url
-        self._client = MlflowClient(tracking_url, tracking_url)
+        self._client = open_client(tracking_url)
 
     def registered_models(self) -> dict[str, RegisteredModel]:
         """All pages of MLflow's list."""
@@ -76,11 +96,11 @@ class MlflowModelRegistry:
         return models
 
     def challenger(self, model: str) -> ModelVersion | None:
-        """The version that retrain registered last."""
+        """The alias of the registered model."""
         return self._with_alias(model, "challenger")
 
     def champion(self, model: str) -> ModelVersion | None:
-        """The version that was last seen healthy."""
+        """The alias of the registered model."""
         return self._with_alias(model, "champion")
 
     def version(self, model: str, number: int) -> ModelVersion:
@@ -96,7 +116,7 @@ class MlflowModelRegistry:
             with _asking(f"the versions of {model}"):
                 others = self._client.search_model_versions(f"name = '{model}'", max_results=1000)
         except PromoteError:
-            return error  # that the version is not there was observed; which there are was not
+            return error  # the version is absent; only the list for the message is missing
         return no_version(model, number, (int(other.version) for other in others))
 
     def set_champion(self, model: str, number: int) -> None:
@@ -105,14 +125,14 @@ class MlflowModelRegistry:
             self._client.set_registered_model_alias(model, "champion", str(number))
 
     def drop_challenger(self, model: str, number: int) -> None:
-        """Remove the alias, then give it to a version that was registered meanwhile."""
+        """Remove the alias; then give the alias to a version that was registered meanwhile."""
         challenger = self.challenger(model)
         if challenger is None or challenger.version != number:
             return
         with _asking(f"to remove alias challenger of {check_model(model)}"):
             self._client.delete_registered_model_alias(model, "challenger")
-            found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
-            newest = max((int(version.version) for version in found), default=0)
+            versions = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
+            newest = max((int(version.version) for version in versions), default=0)
             if newest > number:
                 self._client.set_registered_model_alias(model, "challenger", str(newest))
 
@@ -122,27 +142,26 @@ class MlflowModelRegistry:
             self._client.set_model_version_tag(model, str(number), name, value)
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
-        """The card first, then what it lists."""
+        """The card first, then the files that it lists."""
         source = self._source(version)
-        content = self._download(source, "model.json", destination)
+        content = self._read(source, "model.json")
         try:
             card = ModelCard.model_validate_json(content)
         except ValidationError as error:
             raise InvalidArtifact(
-                f"model.json of version {version.version} of {version.model} is no model card: {error}"
+                f"model.json of version {version.version} of {version.model} "
+                f"is no model card: {error}"
             ) from error
-        names = [check_file_name(name) for name in sorted(card.files)]
-        return {"model.json": content} | {
-            name: self._download(source, name, destination)
-            for name in names
-            if name != "model.json"
-        }
+        files = {"model.json": content}
+        for name in sorted(check_file_name(name) for name in card.files):
+            files[name] = files.get(name) or self._read(source, name)
+        for name, content in files.items():
+            (destination / name).write_bytes(content)
+        return files
 
     def snapshot(self, version: ModelVersion) -> Snapshot:
-        """What the run saw."""
-        artifacts = str(self._run(version).artifact_uri)
-        with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-            content = self._download(artifacts, "snapshot.json", Path(folder))
+        """The run's snapshot.json."""
+        content = self._read(self._artifacts(version), "snapshot.json")
         try:
             return Snapshot.model_validate_json(content)
         except ValidationError as error:
@@ -151,7 +170,7 @@ class MlflowModelRegistry:
             ) from error
 
     def log_evidence(self, version: ModelVersion, name: str, files: Mapping[str, bytes]) -> None:
-        """What the gate saw."""
+        """Upload a folder."""
         with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
             for file_name, content in files.items():
                 (Path(folder) / check_file_name(file_name)).write_bytes(content)
@@ -161,15 +180,12 @@ class MlflowModelRegistry:
                 )
 
     def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
-        """One file of what the gate saw."""
-        folder = (
-            f"{str(self._run(version).artifact_uri).rstrip('/')}/evidence/{check_file_name(name)}"
-        )
-        with tempfile.TemporaryDirectory(prefix="ratchet-") as destination:
-            return self._download(folder, check_file_name(file_name), Path(destination))
+        """One file of the run's folder."""
+        path = f"evidence/{check_file_name(name)}"
+        return self._read(f"{self._artifacts(version)}/{path}", check_file_name(file_name))
 
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
-        """Figures, dated as the version: so a repeated call writes what is there already."""
+        """Figures with the version's moment, so that a repeated call changes nothing."""
         moment = round(version.created_at.timestamp() * 1000)
         with _asking(f"{len(metrics)} metrics of run {version.run_id}"):
             self._client.log_batch(
@@ -182,7 +198,7 @@ class MlflowModelRegistry:
         return f"{self._run_page(version)}?{MODEL_TRAINING}"
 
     def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
-        """The page of one file of what the gate saw."""
+        """The page of one file of the run."""
         folder = f"{self._run_page(version)}/artifacts/evidence/{check_file_name(name)}"
         return f"{folder}/{check_file_name(file_name)}?{MODEL_TRAINING}"
 
@@ -192,10 +208,12 @@ class MlflowModelRegistry:
         experiments = _quoted(
             sorted({str(self._run(version).experiment_id) for version in (first, second)})
         )
-        return f"{self._public_url}/#/compare-runs?runs={runs}&experiments={experiments}&{MODEL_TRAINING}"
+        query = f"runs={runs}&experiments={experiments}&{MODEL_TRAINING}"
+        return f"{self._public_url}/#/compare-runs?{query}"
 
     def _run_page(self, version: ModelVersion) -> str:
-        return f"{self._public_url}/#/experiments/{self._run(version).experiment_id}/runs/{version.run_id}"
+        experiment = f"{self._public_url}/#/experiments/{self._run(version).experiment_id}"
+        return f"{experiment}/runs/{version.run_id}"
 
     def _with_alias(
         self, model: str, alias: Literal["challenger", "champion"]
@@ -224,66 +242,62 @@ class MlflowModelRegistry:
         _check_answer(run.run_id, version.run_id)
         return run
 
+    def _artifacts(self, version: ModelVersion) -> str:
+        return str(self._run(version).artifact_uri).rstrip("/")
+
     def _source(self, version: ModelVersion) -> str:
-        """Return where the model folder lies; never outside the run's artifacts, whatever somebody registered."""
-        artifacts = str(self._run(version).artifact_uri).rstrip("/")
-        inside = (
-            version.source.removeprefix(f"runs:/{version.run_id}/")
-            .removeprefix(f"{artifacts}/")
-            .strip("/")
-        )
-        if inside == version.source.strip("/") or any(
-            not part.replace(".", "") for part in inside.split("/")
-        ):
+        """Return the address of the model folder, which must be inside the run's artifacts."""
+        artifacts, source = self._artifacts(version), version.source
+        inside = source.removeprefix(f"runs:/{version.run_id}/").removeprefix(f"{artifacts}/")
+        parts = inside.strip("/").split("/")
+        if inside == source or any(not part.replace(".", "") for part in parts):
             raise ModelRegistryRefused(
-                f"version {version.version} of {version.model} has its source at {version.source}, which is not below its run's artifacts ({artifacts}). "
+                f"The source of version {version.version} of {version.model} is {source}, "
+                f"which is not below its run's artifacts ({artifacts}). "
                 "Register it again with `retrain run`."
             )
-        return f"{artifacts}/{inside}"
+        return f"{artifacts}/{'/'.join(parts)}"
 
-    def _download(self, folder: str, name: str, destination: Path) -> bytes:
-        """Return a file that lies directly below an artifact URI, and leave it in `destination`."""
+    def _read(self, folder: str, name: str) -> bytes:
         with _asking(f"{name} in {folder}"):
-            present = mlflow.artifacts.list_artifacts(artifact_uri=folder, tracking_uri=self._url)
-        if name not in {str(file.path).rpartition("/")[2] for file in present if not file.is_dir}:
+            content = read_artifact(self._url, folder, name)
+        if content is None:
             raise ArtifactNotFound(
-                f"{folder} has no {name}. Was the run ended before it was written? Run `retrain run` for its window again."
+                f"{folder} has no {name}. Perhaps the run was ended before it wrote this file. "
+                "Run `retrain run` for its window again."
             )
-        with _asking(f"{name} in {folder}"):
-            path = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{folder}/{name}", dst_path=str(destination), tracking_uri=self._url
-            )
-        return Path(path).read_bytes()
+        return content
 
 
-def _version(found: Any, model: str) -> ModelVersion:
-    _check_answer(found.name, model)
-    created_at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    return ModelVersion(
+def _version(answer: Any, model: str) -> ModelVersion:
+    _check_answer(answer.name, model)
+    created_at = datetime.fromtimestamp(answer.creation_timestamp / 1000, UTC)
+    return model_version(
         model,
-        int(found.version),
-        str(found.run_id),
-        str(found.source),
-        created_at,
-        dict(found.tags),
+        int(answer.version),
+        run_id=str(answer.run_id),
+        source=str(answer.source),
+        created_at=created_at,
+        tags=answer.tags,
     )
 
 
 def _registered_model(answer: Any) -> RegisteredModel:
     aliases = {alias: int(number) for alias, number in answer.aliases.items()}
-    versions = [_version(version, answer.name) for version in answer.latest_versions]
-    return RegisteredModel(
-        challenger=aliases.get("challenger"),
-        champion=aliases.get("champion"),
-        newest=max(versions, key=lambda version: version.version, default=None),
-    )
+    versions = sorted(answer.latest_versions, key=lambda version: int(version.version))
+    try:
+        newest = _version(versions[-1], answer.name) if versions else None
+    except InvalidArtifact:  # another team's model, or a version that a person registered
+        newest = None
+    return RegisteredModel(aliases.get("challenger"), aliases.get("champion"), newest)
 
 
-def _check_answer(found: str, asked: str) -> None:
-    """Raise when the answer is about something else: the client takes an empty body for an empty object."""
-    if found != asked:
+def _check_answer(answer: str, question: str) -> None:
+    """Raise when the answer is about another thing than the question."""
+    if answer != question:
         raise ModelRegistryUnavailable(
-            f"asked about {asked!r}, the answer was about {found!r}. Is PROMOTE_TRACKING_URL the root of an MLflow server?"
+            f"asked about {question!r}, the answer was about {answer!r}. "
+            "Is PROMOTE_TRACKING_URL the root of an MLflow server?"
         )
 
 
@@ -291,29 +305,19 @@ def _quoted(names: list[str]) -> str:
     return quote("[" + ",".join(f'"{name}"' for name in names) + "]", safe="")
 
 
-@contextmanager
-def _asking(question: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        raise _translated(question, error.error_code, str(error)) from error
-    except OSError as error:  # artifacts come through requests, whose errors are OSErrors
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        raise _translated(
-            question, "PERMISSION_DENIED" if status in (401, 403) else "", str(error)
-        ) from error
+def _asking(question: str) -> AbstractContextManager[None]:
+    return translated(partial(_error, question))
 
 
-def _translated(question: str, code: str, message: str) -> PromoteError:
-    found = message.partition("\n")[0][:300]
-    if code == "RESOURCE_DOES_NOT_EXIST":
-        return VersionNotFound(
-            f"asked MLflow for {question}: {found}. See the model's page in MLflow."
-        )
-    if code in _REFUSED_CODES:
+def _error(question: str, meaning: Meaning, message: str) -> PromoteError:
+    asked, answer = f"asked MLflow for {question}", message.partition("\n")[0][:300]
+    if meaning == "absence":
+        return VersionNotFound(f"{asked}: {answer}. See the model's page in MLflow.")
+    if meaning == "refusal":
         return ModelRegistryRefused(
-            f"asked MLflow for {question}, which it refused: {found}. See the request, or the rights of MLFLOW_TRACKING_USERNAME."
+            f"{asked}, which it refused: {answer}. "
+            "See PROMOTE_TRACKING_URL, or the rights of MLFLOW_TRACKING_USERNAME."
         )
     return ModelRegistryUnavailable(
-        f"asked MLflow for {question}, without an answer: {found}. See that it runs at PROMOTE_TRACKING_URL."
+        f"{asked}, without an answer: {answer}. See that MLflow runs at PROMOTE_TRACKING_URL."
     )

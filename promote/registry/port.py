@@ -1,28 +1,21 @@
-"""The model registry as promote sees it: the port, its values, and the choice by URL. `mlflow_registry` is what stands behind it.
+"""The port `ModelRegistry` and its values. `promote.registry.mlflow` implements the port.
 
 Nothing that was fetched is trusted: whoever judges or ships a model folder checks its digests.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
-from promote.errors import ModelRegistryRefused, VersionNotFound
+from promote.errors import InvalidArtifact, VersionNotFound
 from retrain.contract import Snapshot
 
-MLFLOW_CLIENT = {  # MLflow's client reads these from the environment only; what the operator set there stays
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds; by default 120, longer than a pass over all models should take
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # by default 7, four minutes; the reconciler's next pass is the better retry
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
+RETRAIN_TAGS = ("model_digest", "snapshot_id", "recipe_digest", "technique")
+"""The tags that every version of `retrain run` has, and that promote needs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,12 @@ class ModelVersion:
     """Where the model folder lies; below its run's artifacts."""
     created_at: datetime
     """Aware, UTC."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    model_digest: str
+    snapshot_id: str
+    recipe_digest: str
+    technique: str
+    tags: Mapping[str, str]
+    """All tags, also those that promote adds later: verdicts, and what people filter by."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,14 @@ class RegisteredModel:
     champion: int | None
     """The version with alias `champion`; None when no version has the alias."""
     newest: ModelVersion | None
-    """The version with the highest number; None when the model has no versions."""
+    """The version with the highest number; None when `retrain run` did not register it."""
 
 
 class ModelRegistry(Protocol):
     """Versions, aliases, tags and files of registered models.
 
-    Every method raises ModelRegistryUnavailable when nothing was observed, ModelRegistryRefused when the answer was no,
-    and InvalidName before it asks.
+    Every method raises ModelRegistryUnavailable for an outage, ModelRegistryRefused for a refusal,
+    and InvalidName for a name that it does not ask about.
     """
 
     def registered_models(self) -> Mapping[str, RegisteredModel]:
@@ -68,7 +66,10 @@ class ModelRegistry(Protocol):
         ...
 
     def challenger(self, model: str) -> ModelVersion | None:
-        """Return the version with alias `challenger`; None when the registry answered that there is no such model or alias."""
+        """Return the version with alias `challenger`.
+
+        None when the registry answered that the model or the alias does not exist.
+        """
         ...
 
     def champion(self, model: str) -> ModelVersion | None:
@@ -79,68 +80,73 @@ class ModelRegistry(Protocol):
         """Return a version.
 
         Raises:
-            VersionNotFound: There is none.
+            VersionNotFound: The version does not exist.
+            InvalidArtifact: `retrain run` did not register the version: it lacks tags.
         """
         ...
 
     def set_champion(self, model: str, number: int) -> None:
-        """Let alias `champion` name a version.
+        """Give alias `champion` to a version.
 
         Raises:
-            VersionNotFound: There is none.
+            VersionNotFound: The version does not exist.
         """
         ...
 
     def drop_challenger(self, model: str, number: int) -> None:
-        """Take alias `challenger` from a version; a newer version that is registered gets it.
+        """Take alias `challenger` from a version, and give the alias to a newer version if any.
 
-        Nothing happens when the alias names another version. MLflow has no compare-and-set: the
-        newest version is looked up after the alias was removed, so that one registered in between
-        does not lose its turn.
+        Does nothing when another version has the alias. MLflow has no compare-and-set. So the
+        newest version is read after the alias was removed: a version that is registered in between
+        still becomes the challenger.
         """
         ...
 
     def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set a tag of a version, whatever it was before.
+        """Set or replace a tag of a version.
 
         Raises:
-            VersionNotFound: There is none.
+            VersionNotFound: The version does not exist.
         """
         ...
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
-        """Write `model.json` and the files that it lists, and nothing else, to a folder that exists; return them by name.
+        """Write `model.json` and the files that it lists to a folder; return their bytes by name.
+
+        Args:
+            version: Whose model folder is read.
+            destination: A folder that exists.
 
         Raises:
-            ArtifactNotFound: A file is not there.
+            ArtifactNotFound: A file is missing.
             InvalidArtifact: `model.json` is no model card.
-            InvalidName: `model.json` lists a file that would leave the folder.
+            InvalidName: `model.json` lists a file outside the folder.
         """
         ...
 
     def snapshot(self, version: ModelVersion) -> Snapshot:
-        """Return the snapshot that the version's run saw.
+        """Return the snapshot that the version was trained on.
 
         Raises:
             ArtifactNotFound: The run has no snapshot.json.
-            InvalidArtifact: It is no snapshot.
+            InvalidArtifact: The run's snapshot.json is no snapshot.
         """
         ...
 
     def log_evidence(self, version: ModelVersion, name: str, files: Mapping[str, bytes]) -> None:
-        """Write files to `evidence/<name>/` of the version's run; those of the same name are replaced."""
+        """Write or replace files in `evidence/<name>/` of the version's run."""
         ...
 
     def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
         """Return a file of `evidence/<name>/` of the version's run.
 
         Raises:
-            ArtifactNotFound: There is none.
+            ArtifactNotFound: The file does not exist.
         """
         ...
 
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
-        """Add figures to the version's run; the same figures twice are one."""
+        """Add figures to the version's run; to add the same figures again changes nothing."""
         ...
 
     def run_url(self, version: ModelVersion) -> str:
@@ -148,7 +154,7 @@ class ModelRegistry(Protocol):
         ...
 
     def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
-        """Return the page that shows a file of `evidence/<name>/` of the version's run, for people."""
+        """Return the page of a file in `evidence/<name>/` of the version's run, for people."""
         ...
 
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
@@ -156,40 +162,38 @@ class ModelRegistry(Protocol):
         ...
 
 
-def no_version(model: str, number: int, there_are: Iterable[int]) -> VersionNotFound:
-    """Return the error that says which versions a model has instead; the newest ten of them."""
-    newest = [str(one) for one in sorted(there_are)[-10:]]
-    if not newest:
-        advice = f"no version of {model} is registered. `retrain run {model}` registers one"
-        return VersionNotFound(f"{model} has no version {number}: {advice}.")
-    return VersionNotFound(
-        f"{model} has no version {number}. Its newest versions are {', '.join(newest)}."
-    )
-
-
-def open_model_registry(tracking_url: str, *, public_url: str = "") -> ModelRegistry:
-    """Return the registry behind an MLflow server; importing its client takes seconds.
-
-    Args:
-        tracking_url: Root of the server, http or https.
-        public_url: Root of the server in links for people; empty: the same.
+def model_version(
+    model: str,
+    number: int,
+    *,
+    run_id: str,
+    source: str,
+    created_at: datetime,
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """Return a version as its tags describe it.
 
     Raises:
-        ModelRegistryRefused: The URL is no http address, or carries a password, which would end up in logs.
+        InvalidArtifact: A tag is missing. `retrain run` writes all of them in one call.
     """
-    parts = urlsplit(tracking_url)
-    if parts.username or parts.password:
-        raise ModelRegistryRefused(
-            "PROMOTE_TRACKING_URL carries a user or password. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+    missing = [name for name in RETRAIN_TAGS if name not in tags]
+    if missing:
+        raise InvalidArtifact(
+            f"Version {number} of {model} lacks the tags {', '.join(missing)}: it was not registered "
+            f"by `retrain run`. Run `retrain run {model}`, or remove the version's aliases."
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelRegistryRefused(
-            "PROMOTE_TRACKING_URL should be the root of an MLflow server, such as http://127.0.0.1:5000."
-        )
-    for name, value in MLFLOW_CLIENT.items():
-        os.environ.setdefault(name, value)
-    from promote.registry.mlflow import MlflowModelRegistry  # noqa: PLC0415 - takes seconds, and reads the lines above
+    fields = {name: tags[name] for name in RETRAIN_TAGS}
+    return ModelVersion(model, number, run_id, source, created_at, **fields, tags=dict(tags))
 
-    return MlflowModelRegistry(
-        tracking_url.rstrip("/"), public_url=(public_url or tracking_url).rstrip("/")
+
+def no_version(model: str, number: int, versions: Iterable[int]) -> VersionNotFound:
+    """Return the error for a missing version; it names the ten newest versions of the model."""
+    newest = [str(version) for version in sorted(versions)[-10:]]
+    if not newest:
+        return VersionNotFound(
+            f"{model} has no version {number}: no version of {model} is registered. "
+            f"`retrain run {model}` registers the first."
+        )
+    return VersionNotFound(
+        f"{model} has no version {number}. Its newest versions are {', '.join(newest)}."
     )

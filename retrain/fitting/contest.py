@@ -14,7 +14,7 @@ from retrain.fitting.export import model_about, model_card, model_schema
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.selection import select_technique
 from retrain.fitting.training import Fit, Fitted, Floats, Ineligible, fit_all
-from retrain.runs.record import WindowRun, figures
+from retrain.fitting.window_run import WindowRun, figures
 
 
 @dataclass(frozen=True)

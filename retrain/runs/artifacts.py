@@ -10,10 +10,10 @@ import numpy.typing as npt
 from retrain.fitting.contest import Trained
 from retrain.fitting.export import PROBABILITY, loaded
 from retrain.fitting.frames import evenly_spaced
+from retrain.fitting.window_run import WindowRun
 from retrain.model.arrow import columns_of_rows
 from retrain.model.columns import Columns
 from retrain.model.folder import write_folder
-from retrain.runs.record import WindowRun
 from retrain.snapshot.snapshot import snapshot_to_bytes
 
 IMPORTANCE_ROWS = 2_000
@@ -29,7 +29,7 @@ def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
 
 
 def _describe(folder: Path, window: WindowRun, trained: Trained) -> None:
-    from retrain.runs.mlflow import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
+    from retrain.runs.mlflow_folder import describe_for_mlflow  # noqa: PLC0415 - mlflow takes seconds to import, while the fits run elsewhere
 
     first = (
         window.rows["test"]

@@ -1,149 +1,97 @@
-"""The only file of retrain that meets MLflow: finds a run by its identity, records a window's run, registers its model.
+"""The port `Runs` on an MLflow server.
 
-A run counts once MLflow says it is finished, which is the last thing written; a version is written in one call with all of its tags.
-So a killed attempt leaves nothing that counts.
+A run counts when MLflow says that it is finished. That status is written last, and a version is
+written in one call with all of its tags. So a killed attempt leaves nothing that counts.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http import HTTPStatus
+import getpass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
-from retrain.contract import ModelSchema, Snapshot
+from retrain.contract import Snapshot
 from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
-from retrain.runs.record import (
+from retrain.runs.client import Meaning, one_try, open_client, read_artifact, translated
+from retrain.runs.port import (
     NOTE,
     REQUIRED_TAGS,
     VERSION_TAGS,
     FinishedRun,
     Record,
-    Registered,
+    RegisteredVersion,
     Rows,
 )
 
-for _name, _value in {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # mlflow's 7, at its pace, keep an outage secret for minutes; Airflow tries again
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # stdout and stderr are ours
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}.items():
-    os.environ.setdefault(_name, _value)
-
-import mlflow.artifacts  # noqa: E402 - reads the environment when it is imported
-from mlflow import MlflowClient  # noqa: E402 - reads the environment when it is imported
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402 - as above
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES  # noqa: E402 - as above
-from mlflow.exceptions import MlflowException  # noqa: E402 - as above
-from mlflow.models import Model, ModelSignature  # noqa: E402 - as above
-from mlflow.types import ColSpec, Schema  # noqa: E402 - as above
-from requests import RequestException  # noqa: E402 - comes with mlflow
-from requests.exceptions import InvalidURL, SSLError  # noqa: E402 - as above
-
 CHALLENGER, CHAMPION = "challenger", "champion"
-_OUTAGES = {
-    "ABORTED",
-    "DEADLINE_EXCEEDED",
-    "INTERNAL_ERROR",
-    "REQUEST_LIMIT_EXCEEDED",
-    "RESOURCE_EXHAUSTED",
-    "TEMPORARILY_UNAVAILABLE",
-}
-"""INTERNAL_ERROR is also what the client says when nobody answers. Each 429 is RESOURCE_EXHAUSTED."""
-_OUR_MISTAKES = (SSLError, InvalidURL)
-"""The client reports these as INTERNAL_ERROR too, but waiting mends neither."""
-_WORTH_ANOTHER_TRY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
-"""Status codes that may be gone a little later."""
 
 
-class Tracking:
-    """One MLflow server and one model's runs and versions in it."""
+class MlflowRuns:
+    """One MLflow server, and one model's runs and versions in it."""
 
     def __init__(self, url: str, model: str) -> None:
         self.url, self.model = url, model
         with self._translated():
-            self._client = MlflowClient(tracking_uri=url, registry_uri=url)
+            self._client = open_client(url)
 
     def check(self) -> None:
-        """Return when MLflow answers.
-
-        Raises:
-            TrackingUnavailable: It does not; asked once, so that this takes no time.
-            TrackingRefused: It refuses our login, or its address or certificate is wrong.
-        """
-        with self._translated(), _one_try():
+        """Search for one experiment."""
+        with self._translated(), one_try():
             self._client.search_experiments(max_results=1)
 
     def champion_technique(self) -> str | None:
-        """Return the technique of the version that production runs; None when there is none."""
+        """Read the alias from the model: MLflow reports a missing alias as a wrong parameter."""
         with self._translated():
-            try:
-                champion = self._client.get_model_version_by_alias(self.model, CHAMPION)
-            except MlflowException as error:
-                if error.error_code in {
-                    "RESOURCE_DOES_NOT_EXIST",
-                    "INVALID_PARAMETER_VALUE",
-                }:  # no such model; no such alias
-                    return None
-                raise
-            technique: str | None = champion.tags.get("technique")
-            return technique
+            for model in self._client.search_registered_models(f"name = '{self.model}'"):
+                if version := model.aliases.get(CHAMPION):
+                    champion = self._client.get_model_version(self.model, version)
+                    technique: str | None = champion.tags.get("technique")
+                    return technique
+            return None
 
     def finished_run(self, identity: str) -> FinishedRun | None:
-        """Return the first run that finished with this identity and that can be registered; None when there is none."""
+        """Search by the tag `run_identity`, oldest run first."""
+        query = f"tags.run_identity = '{identity}' AND attributes.status = 'FINISHED'"
         with self._translated():
-            for run in self._runs(
-                f"tags.run_identity = '{identity}' AND attributes.status = 'FINISHED'"
-            ):
+            for run in self._runs(query):
                 tags = run.data.tags
                 if tags.keys() >= REQUIRED_TAGS:
                     return FinishedRun(run.info.run_id, tags["technique"], tags["model_digest"])
             return None
 
-    def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
-        """Return the newest version that the same plan made, with the snapshot it was trained on.
-
-        None when there is none, or when its snapshot is lost or cannot be read: the window is trained then.
-        """
+    def last_snapshot(self, plan_digest: str) -> tuple[RegisteredVersion, Snapshot] | None:
+        """Ask the run of each version for its plan, newest version first."""
         with self._translated():
             for version in self._versions():
-                if self._client.get_run(version.run_id).data.tags.get("plan_digest") == plan_digest:
-                    return self._with_snapshot(version)
+                run = self._client.get_run(version.run_id)
+                if run.data.tags.get("plan_digest") == plan_digest:
+                    snapshot = self._snapshot(str(run.info.artifact_uri))
+                    return None if snapshot is None else (version, snapshot)
             return None
 
-    def _with_snapshot(self, version: Registered) -> tuple[Registered, Snapshot] | None:
-        content = self._artifact(version.run_id, "snapshot.json")
+    def _snapshot(self, artifact_uri: str) -> Snapshot | None:
+        content = read_artifact(self.url, artifact_uri, "snapshot.json")
         if content is None:
             return None
         try:
-            return version, Snapshot.model_validate_json(content)
+            return Snapshot.model_validate_json(content)
         except ValidationError:  # written by another version of Ratchet, or damaged
             return None
 
-    def registered(self, run_id: str) -> Registered | None:
-        """Return the version that this run's model is; None when it was not registered."""
+    def registered(self, run_id: str) -> RegisteredVersion | None:
+        """Search the model's versions."""
         with self._translated():
             return next((version for version in self._versions() if version.run_id == run_id), None)
 
     def record(
         self, parent: Record, children: Sequence[Record], rows: Sequence[Rows], folder: Path
     ) -> str:
-        """Write a window's run with a child for each technique, and return its id; what earlier attempts left open is closed first.
-
-        Args:
-            parent: Its tags hold `run_identity`.
-            children: One a technique.
-            rows: What the run read.
-            folder: Becomes the run's artifacts.
-        """
+        """Children, datasets and artifacts first; the parent's status last."""
         with self._translated():
             self._close_killed(parent.tags["run_identity"])
             run = self._open(parent, {})
@@ -158,13 +106,8 @@ class Tracking:
             self._close(run, parent)
             return str(run.info.run_id)
 
-    def register(self, run_id: str, *, title: str) -> Registered:
-        """Return the version that this run's model is, registered once however often this is called; the newest version is the challenger.
-
-        Args:
-            run_id: A finished run with a model folder; its tags and its note become the version's.
-            title: Of the model, for people; counts when the model is new.
-        """
+    def register(self, run_id: str, *, title: str) -> RegisteredVersion:
+        """Register once; move the alias on every call."""
         version = self.registered(run_id) or self._register(run_id, title)
         with self._translated():
             if version.version == max(other.version for other in self._versions()):
@@ -173,24 +116,24 @@ class Tracking:
                 )
         return version
 
-    def _register(self, run_id: str, title: str) -> Registered:
+    def _register(self, run_id: str, title: str) -> RegisteredVersion:
         with self._translated():
             self._create_model(title)
             run = self._client.get_run(run_id)
-            tags = {name: run.data.tags[name] for name in VERSION_TAGS}
-            with _one_try():  # a second try after a lost answer would register a second version
+            with one_try():  # a second try after a lost answer would register a second version
                 self._client.create_model_version(
                     self.model,
                     f"{run.info.artifact_uri}/model",
                     run_id,
-                    tags=tags,
+                    tags={name: run.data.tags[name] for name in VERSION_TAGS},
                     description=run.data.tags[NOTE],
                     await_creation_for=0,
                 )
         version = self.registered(run_id)
         if version is None:
             raise TrackingUnavailable(
-                f"MLflow at {self.url} took a version of {self.model} and does not show it; run again, it will be found"
+                f"MLflow at {self.url} accepted a version of {self.model} but does not list it. "
+                "Run again: the run is found and not trained twice."
             )
         return version
 
@@ -201,55 +144,33 @@ class Tracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _versions(self) -> list[Registered]:
+    def _versions(self) -> list[RegisteredVersion]:
         """Newest first."""
-        found = self._client.search_model_versions(f"name = '{self.model}'", max_results=10_000)
-        versions = [Registered(int(one.version), one.run_id) for one in found]
+        answer = self._client.search_model_versions(f"name = '{self.model}'", max_results=10_000)
+        versions = [RegisteredVersion(int(version.version), version.run_id) for version in answer]
         return sorted(versions, key=lambda version: version.version, reverse=True)
-
-    def _artifact(self, run_id: str, path: str) -> bytes | None:
-        """Return a file of the run's own folder; None when a listing that worked does not name it.
-
-        A download's own error does not say whether the file is missing: it looks like an outage.
-        """
-        if path not in {file.path for file in self._client.list_artifacts(run_id)}:
-            return None
-        address = f"{self._client.get_run(run_id).info.artifact_uri}/{path}"
-        with tempfile.TemporaryDirectory() as folder:
-            return Path(
-                mlflow.artifacts.download_artifacts(
-                    artifact_uri=address, dst_path=folder, tracking_uri=self.url
-                )
-            ).read_bytes()
 
     def _runs(self, query: str) -> list[Run]:
         experiment = self._client.get_experiment_by_name(self.model)
-        return (
-            list(
-                self._client.search_runs(
-                    [experiment.experiment_id], query, order_by=["attributes.start_time ASC"]
-                )
-            )
-            if experiment
-            else []
+        if experiment is None:
+            return []
+        oldest_first = ["attributes.start_time ASC"]
+        return list(
+            self._client.search_runs([experiment.experiment_id], query, order_by=oldest_first)
         )
 
     def _close_killed(self, identity: str) -> None:
-        for run in self._runs(
-            f"tags.run_identity = '{identity}' AND attributes.status = 'RUNNING'"
-        ):
-            self._client.set_tag(
-                run.info.run_id,
-                NOTE,
-                "Killed before it finished; a later run with the same identity took its place.",
-            )
+        note = "Killed before it finished. A later run with the same identity replaces it."
+        query = f"tags.run_identity = '{identity}' AND attributes.status = 'RUNNING'"
+        for run in self._runs(query):
+            self._client.set_tag(run.info.run_id, NOTE, note)
             self._client.set_terminated(run.info.run_id, "KILLED")
 
     def _open(self, record: Record, tags: Mapping[str, str]) -> Run:
         return self._client.create_run(
             self._experiment(),
             start_time=record.started_ms,
-            tags={**record.tags, **tags},
+            tags={**record.tags, **tags, "mlflow.user": _user()},
             run_name=record.name,
         )
 
@@ -265,62 +186,31 @@ class Tracking:
         )
 
     def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self.model)
-        return str(found.experiment_id if found else self._client.create_experiment(self.model))
+        experiment = self._client.get_experiment_by_name(self.model)
+        if experiment is None:
+            return str(self._client.create_experiment(self.model))
+        return str(experiment.experiment_id)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except RequestException as error:  # of an artifact; all else comes as MlflowException
-            raise self._artifact_error(error) from error
-        except MlflowException as error:
-            if isinstance(error.__context__, _OUR_MISTAKES):
-                advice = "correct RETRAIN_TRACKING_URL, or give this machine the certificate of its authority"
-                raise TrackingRefused(
-                    f"MLflow at {self.url} cannot be asked: {advice} ({error.message[:300]})"
-                ) from error
-            if error.error_code in _OUTAGES:
-                raise self._unavailable(error.message) from error
-            raise TrackingRefused(
-                f"MLflow at {self.url} refused what was asked for {self.model}: {error.error_code}: {error.message[:500]}"
-            ) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._error)
 
-    def _artifact_error(self, error: RequestException) -> RetrainError:
-        status = _status(error)
-        if status == HTTPStatus.NOT_FOUND:
-            return TrackingRefused(
-                f"MLflow at {self.url} has lost an artifact of {self.model}: {error}"
+    def _error(self, meaning: Meaning, message: str) -> RetrainError:
+        if meaning == "outage":
+            return TrackingUnavailable(
+                f"MLflow at {self.url} does not answer ({message[:300]}). Start MLflow, or set "
+                "RETRAIN_TRACKING_URL to its address, and run again. Nothing is half-registered."
             )
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return TrackingRefused(
-                f"MLflow at {self.url} refuses an artifact of {self.model}: {error}. Look at our login with it"
-            )
-        if isinstance(error, _OUR_MISTAKES) or (
-            status is not None and status not in _WORTH_ANOTHER_TRY
-        ):
-            return TrackingRefused(
-                f"MLflow at {self.url} does not take or give an artifact of {self.model}: {error}"
-            )
-        return self._unavailable(str(error))
-
-    def _unavailable(self, why: str) -> TrackingUnavailable:
-        advice = "start it, or set RETRAIN_TRACKING_URL to where it is, and run again; nothing is half-registered"
-        return TrackingUnavailable(f"MLflow at {self.url} does not answer: {advice} ({why[:300]})")
+        return TrackingRefused(
+            f"MLflow at {self.url} refused a request for {self.model} ({message[:500]}). "
+            "See RETRAIN_TRACKING_URL, the certificate and the rights of MLFLOW_TRACKING_USERNAME."
+        )
 
 
-def _status(error: RequestException) -> int | None:
-    return None if error.response is None else error.response.status_code
-
-
-@contextmanager
-def _one_try() -> Iterator[None]:
-    usual = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)
+def _user() -> str:
     try:
-        yield
-    finally:
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(usual)
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has a number and no name
+        return "unknown"
 
 
 def _dataset(rows: Rows) -> Dataset:
@@ -331,32 +221,3 @@ def _dataset(rows: Rows) -> Dataset:
         source=rows.source,
         profile=rows.profile,
     )
-
-
-def describe_for_mlflow(
-    folder: Path, io: ModelSchema, example: Mapping[str, float | str | None]
-) -> None:
-    """Add what MLflow shows of a model to its folder: `MLmodel` with the signature, and an example of the input.
-
-    Written by hand: `log_model` would take seconds to guess requirements, and nobody loads this model through MLflow.
-    """
-    columns = [
-        ColSpec(
-            "string" if feature.type == "category" else "float",
-            feature.name,
-            required=feature.required,
-        )
-        for feature in io.features
-    ]
-    signature = ModelSignature(
-        Schema(columns), Schema([ColSpec("double", output.name) for output in io.outputs])
-    )
-    saved = {"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"}
-    (folder / "input_example.json").write_text(
-        json.dumps({"columns": list(example), "data": [list(example.values())]})
-    )
-    Model(
-        signature=signature,
-        saved_input_example_info=saved,
-        flavors={"onnx": {"data": "model.onnx"}},
-    ).save(str(folder / "MLmodel"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ from retrain.snapshot.checks import checked_rows, group_spans, group_times, prov
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.store import PartitionStore, ReadWeek
 from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, week_of, weeks_within
+from retrain.sources.port import RowSource
 from retrain.spec.model_file import ModelSpec
 
 T = TypeVar("T")
@@ -27,13 +28,6 @@ LOOK_BACK = timedelta(days=7)
 
 _THREADS = 4
 """Reading and hashing release the interpreter; more threads than cores hide the disk."""
-
-
-class RowSource(Protocol):
-    """Gives rows of a time range; `retrain.sources.duckdb` has the real one."""
-
-    def rows(self, spec: ModelSpec, window: Window) -> pa.Table:
-        """Return all columns of the query's rows whose event time lies in the window, in any order."""
 
 
 def build_snapshot(
@@ -173,7 +167,7 @@ def _read_span(
     spec: ModelSpec, span: Window, source: RowSource, store: PartitionStore, end: datetime
 ) -> list[ReadWeek]:
     """Read a span at once and keep it by weeks; a week without rows has no partition."""
-    table = checked_rows(spec, source.rows(spec, span))
+    table = checked_rows(spec, source.rows(spec, span.start, span.end))
     moments = table.column(spec.columns.event_time)
 
     def keep(week: str) -> ReadWeek | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,6 @@ from retrain.errors import (
     SourceUnavailable,
     UnknownSource,
 )
-from retrain.snapshot.canonical_rows import in_key_order
-from retrain.snapshot.checks import checked_rows
-from retrain.snapshot.window import Window
 from retrain.spec.model_file import ModelSpec
 
 _OUTAGES = (
@@ -46,7 +44,7 @@ class Source:
     connection: Any
     """An Ibis backend."""
 
-    def rows(self, spec: ModelSpec, window: Window) -> pa.Table:
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
         """Return all columns of the query's rows whose event time lies in the window.
 
         Raises:
@@ -63,7 +61,7 @@ class Source:
                 )
             moment = query[spec.columns.event_time]
             return query.filter(
-                moment >= _literal(moment, window.start), moment < _literal(moment, window.end)
+                moment >= _literal(moment, start), moment < _literal(moment, end)
             ).to_pyarrow()
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
@@ -124,21 +122,6 @@ def open_source(sources: Mapping[str, str], name: str) -> Iterator[Source]:
         yield Source(name, connection)
     finally:
         connection.disconnect()
-
-
-def check_query(source: Source, spec: ModelSpec, *, rows: int) -> int:
-    """Run the query on a few rows; return how many came.
-
-    Raises:
-        SourceError: What came cannot be a snapshot, or does not have a column that a slice names.
-    """
-    found = checked_rows(spec, source.head(spec, rows))
-    in_key_order(found, spec.columns.key)
-    if missing := [name for name in spec.gate.slices.by if name not in found.column_names]:
-        raise MissingColumn(
-            f"`gate.slices.by` names `{missing[0]}`, which {spec.query} does not return; it returns {', '.join(found.column_names)}"
-        )
-    return int(found.num_rows)
 
 
 def _connect(name: str, address: str) -> Any:

@@ -1,4 +1,8 @@
-"""`make bench`: every `bench_*.py` measures both of its sides in one run; figures end as JSON lines and as RESULTS.md."""
+"""`make bench` runs every `bench_*.py` and writes the figures.
+
+Each module measures both of its sides in one run. The figures go to the screen as JSON lines and
+into RESULTS.md.
+"""
 
 import argparse
 import importlib
@@ -37,12 +41,13 @@ def main() -> int:
 
 
 def report(figures: list[dict[str, object]]) -> str:
-    """The table that is committed: ratios from one run on one machine."""
+    """Return the table that is committed: the ratios of one run on one machine."""
     lines = [
         "# Measured",
         "",
-        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Both sides of a ratio ran in the same run.",
-        "Each module in `tests/bench/` says what its sides are. Seconds move by a third from hour to hour, those of pandas by half: ratios with them.",
+        f"`make bench` on {datetime.now(UTC):%Y-%m-%d}: {machine()}.",
+        "Both sides of a ratio ran in the same run. Each module of `tests/bench/` describes them.",
+        "Seconds vary by a third from hour to hour, those of pandas by half. So do the ratios.",
         "",
         "| figure | ratio | goal | the two sides |",
         "|---|---:|---:|---|",
@@ -71,7 +76,9 @@ def _parts() -> tuple[str, str]:
 
 def machine() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    hardware = f"{os.cpu_count()} cores, {memory_gib:.0f} GiB"
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{hardware}, {system}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""ROC AUC's interval on 1,000,000 rows in 14 groups: the jackknife from pair counts, against a leave-one-out loop over scikit-learn.
+"""The interval of ROC AUC on 1,000,000 rows in 14 groups.
 
-Both sides start from the same arrays and end with the improvement of one model over another and its standard error, which must agree.
+Ours is the jackknife from pair counts. The other side is a leave-one-out loop over scikit-learn.
+Both start from the same arrays. Both end with the improvement of one model over another and its
+standard error, and must agree.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def measure() -> list[dict[str, object]]:
         math.isclose(found.improvement.estimate, estimate, abs_tol=1e-12)
         and math.isclose(standard_error(found), error, abs_tol=1e-12)
     ):
-        message = f"the two sides differ: {found.improvement.estimate} ± {standard_error(found)} and {estimate} ± {error}"
+        jackknife = f"{found.improvement.estimate} ± {standard_error(found)}"
+        message = f"the two sides differ: {jackknife} and {estimate} ± {error}"
         raise ValueError(message)
     median = sorted(ours)[ROUNDS // 2]
     figure = {"name": "roc_auc_jackknife", "ratio": round(theirs / median, 1), "goal": GOAL}

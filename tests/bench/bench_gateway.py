@@ -1,13 +1,13 @@
-"""Gateway and model server at 64 connections, 1 row a request, over loopback; callers share the machine's cores with both.
+"""Gateway and model server over loopback: 64 connections, one row a request.
 
-Ours: client_api and serving, as shipped. Baseline (tests/bench/baseline/): FastAPI + httpx +
-BentoML's batchable API + the same fitted pipeline, pickled. Each side's programs run alone; the
-medians of interleaved turns are compared.
+The callers share the machine's cores with both. Ours: client_api and serving, as shipped. The
+baseline (tests/bench/baseline/): FastAPI, httpx, BentoML's batchable API and the same fitted
+pipeline, pickled. Each side's programs run alone. The medians of interleaved turns are compared.
 
-The baseline has two speeds: where other work wants the cores, scikit-learn's threads wait for
-each other and it answers some 90 requests a second (docs/facts.md saw 87, a busy run here 92: a
-ratio of 80); on a quiet machine it answers some 350, which is what httpx can ask. The committed
-figure is a quiet machine's.
+The baseline has two speeds. On a busy machine scikit-learn's threads wait for each other, and the
+baseline answers about 90 requests a second (87 in docs/facts.md, 92 in one run here: a ratio of
+80). On a quiet machine it answers about 350, which is the most that httpx can ask. The committed
+figure is from a quiet machine.
 """
 
 from __future__ import annotations

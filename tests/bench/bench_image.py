@@ -19,7 +19,8 @@ from infra.images.programs import ProgramFailed, run
 from infra.local.processes import DidNotStart, free_port
 from infra.local.registry import start_registry
 from promote.images.image import build_image
-from promote.images.port import ImageRegistry, open_image_registry
+from promote.images.opening import open_image_registry
+from promote.images.port import ImageRegistry
 from retrain.contract import canonical_json, digest_of_bytes
 
 GOAL = 50

@@ -1,8 +1,11 @@
-"""One row's model time: the fitted scikit-learn pipeline on a DataFrame of one row, against the served path's model call.
+"""The model time of one row: a fitted scikit-learn pipeline against the model call of serving.
 
-The boosted trees of `dags/models/flight_delay.yaml`, fitted on real flights. Both sides start from the row as a caller sent it: theirs makes a DataFrame and
-asks `predict_proba`, ours asks `serving.model.Model`, which checks the block and runs onnxruntime. Timed in turn by rounds of all rows, medians: in turn by
-single rows, scikit-learn's threads and data would leave ours with cold caches, which no server's process has.
+The model is the boosted trees of `dags/models/flight_delay.yaml`, fitted on real flights. Both
+sides start from the row as a caller sent it. Theirs makes a DataFrame and asks `predict_proba`.
+Ours asks `serving.model.Model`, which checks the block and runs onnxruntime.
+
+The sides take turns by rounds of all rows, and the medians are compared. Turns by single rows
+would be unfair: scikit-learn's threads and data would leave our side with cold caches.
 """
 
 from __future__ import annotations

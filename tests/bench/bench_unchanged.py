@@ -1,7 +1,9 @@
-"""A week in which nothing changed, against a full retrain, in one process without imports.
+"""A week without new rows, against a full retrain, in one process without imports.
 
-Real flights, the real YAML, `run_window` on both sides with one worker (nothing is forked, nothing imported in the time) and runs kept in memory, so that
-neither side waits for MLflow. Theirs: the week is retrained with an empty snapshot store. Ours: the week after it, in which no row arrived.
+Both sides run `run_window` on real flights and the real YAML with one worker. No process is forked
+and no module imported in the measured time. Runs are kept in memory, so neither side waits for
+MLflow. Theirs: the week is retrained with an empty snapshot store. Ours: the week after it, in
+which no row arrived.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from pathlib import Path
 from infra.local.flights import load_flights
 from retrain.settings import Settings
 from retrain.spec.files import load_model
+from retrain.wiring import open_source
 from retrain.workflow import RunOutcome, run_window
-from tests.unit.retrain.fake_runs import FakeRuns
+from tests.fakes.runs import FakeRuns
 
 END = datetime(2013, 7, 8, tzinfo=UTC)
 ROUNDS = 3
@@ -39,7 +42,13 @@ def measure() -> list[dict[str, object]]:
                 lock=Path("infra/locks/retrain.txt"),
             )
             runs = FakeRuns()
-            retrain = partial(run_window, spec, settings=settings, runs=runs)
+
+            def retrain(
+                end: datetime, settings: Settings = settings, runs: FakeRuns = runs
+            ) -> RunOutcome:
+                source = open_source(settings, spec.source)
+                return run_window(spec, end=end, settings=settings, runs=runs, source=source)
+
             full.append(seconds("registered", run=partial(retrain, end=END)))
             unchanged.append(
                 seconds("unchanged", run=partial(retrain, end=END + timedelta(days=7)))

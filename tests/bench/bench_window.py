@@ -1,12 +1,15 @@
-"""The weekly window: 13 of 52 weeks of 5.2 million generated rows, against pandas that reads all files and then filters.
+"""The weekly window: 13 of 52 weeks of 5.2 million generated rows.
 
-Both sides start from the same 52 Parquet files, which the operating system has in memory, and are timed in turn in one process.
-Theirs: pandas reads all files into one frame and filters it by time. Ours: what a weekly run does to know its window (open the warehouse through Ibis,
-`build_snapshot`): prove the twelve kept weeks by the digest of their files, read the new week through DuckDB, order, name and write it, compare keys over the
-whole window, cut the splits. The rows of the model never change (`late_rows: 0 days`); the first figure is the issue's goal.
+Both sides start from the same 52 Parquet files, which are in the operating system's cache. They
+take turns in one process. Theirs: pandas reads all files into one frame and filters by time. Ours:
+what a weekly run does to know its window (open the warehouse, `build_snapshot`). This proves the
+twelve kept weeks by their digests, reads the new week through DuckDB, sorts and writes it, compares
+keys over the whole window, and cuts the splits. The rows of the model never change
+(`late_rows: 0 days`). The first figure is the goal.
 
-What ours does not do in that figure is to put the window's rows in memory. The second figure does: `read_split` of all three splits, every column of every row
-proven by its own digest, on top of the build; it is here so that nobody takes the first for more than it is.
+In the first figure ours does not put the window's rows into memory. The second figure does: after
+the build, `read_split` reads all three splits and proves every column of every row by its digest.
+It keeps readers from taking the first figure for more than it is.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ query: generated.sql
 columns: {key: row_key, event_time: happened_at, label: label, groups: day}
 label_delay: 0 days
 late_rows: 0 days
-features: {carrier: category, origin: category, destination: category, n0: number, n1: number, n2: number}
+features:
+  {carrier: category, origin: category, destination: category, n0: number, n1: number, n2: number}
 """
 
 
@@ -150,7 +154,7 @@ def pandas_window(root: Path) -> float:
 
 
 def ratchet_window(root: Path, spec: ModelSpec, store: Path, end: datetime) -> tuple[float, float]:
-    """Return the seconds that building the snapshot takes, and those of reading its three splits."""
+    """Return the seconds of building the snapshot, and of reading its three splits."""
     began = time.perf_counter()
     with open_source({"warehouse": f"duckdb://{root}/warehouse.duckdb"}, spec.source) as source:
         snapshot = build_snapshot(spec, end, source, PartitionStore(store))

@@ -18,9 +18,9 @@ from infra.local.processes import free_port
 from promote.errors import CommitNotFound, ForgeRefused, ForgeUnavailable
 from promote.forge.github import GitHubForge
 from promote.forge.port import Forge, NewBranch, blob_id
-from tests.conformance.lying_forge import Kind, LyingForge, lying_forge
 from tests.fakes.forge import FakeForge
 from tests.grounds.forge_server import REPOSITORY, TOKEN, start_forge
+from tests.grounds.lying_forge import Kind, LyingForge, lying_forge
 
 RELEASE = "gitops/models/flight-delay/production/release.yaml"
 FILES = {

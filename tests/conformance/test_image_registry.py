@@ -16,7 +16,8 @@ from moto import mock_aws
 from promote.errors import ImageRegistryRefused, InvalidImage, InvalidName
 from promote.images.http import HttpRegistry
 from promote.images.image import BaseImage, Image, build_image
-from promote.images.port import ImageRegistry, open_image_registry
+from promote.images.opening import open_image_registry
+from promote.images.port import ImageRegistry
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.image_registry import FakeImageRegistry
 from tests.grounds.registry_server import EcrFront, start_open_registry
@@ -110,7 +111,7 @@ def test_one_image_may_have_two_tags_and_one_repository_many_images(
 
 def test_a_tag_is_written_once(registry: ImageRegistry) -> None:
     registry.push(REPOSITORY, image_of(b"one"), tag="v1")
-    with pytest.raises(ImageRegistryRefused, match=r"names sha256:.* already"):
+    with pytest.raises(ImageRegistryRefused, match=r"already names sha256:"):
         registry.push(REPOSITORY, image_of(b"two"), tag="v1")
     assert registry.find(REPOSITORY, "v1") == image_of(b"one").digest
 

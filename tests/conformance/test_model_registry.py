@@ -12,13 +12,8 @@ from typing import Protocol
 import pytest
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound
-from promote.registry.port import (
-    MLFLOW_CLIENT,
-    ModelRegistry,
-    ModelVersion,
-    RegisteredModel,
-    open_model_registry,
-)
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import RETRAIN_TAGS, ModelRegistry, ModelVersion, RegisteredModel
 from retrain.contract import (
     Feature,
     ModelCard,
@@ -30,8 +25,10 @@ from retrain.contract import (
     canonical_json,
     digest_of_bytes,
 )
+from retrain.runs.client import open_client
 from tests.fakes.model_registry import FakeModelRegistry
 
+RETRAINED = {name: f"the {name}" for name in RETRAIN_TAGS}
 START = datetime(2013, 4, 1, tzinfo=UTC)
 NUMBERS = itertools.count()
 
@@ -70,9 +67,7 @@ class FakeRetrain:
 class MlflowRetrain:
     def __init__(self, url: str, folder: Path) -> None:
         self.registry = open_model_registry(url)
-        from mlflow import MlflowClient  # noqa: PLC0415 - after its settings are in the environment
-
-        self._url, self._folder, self._client = url, folder, MlflowClient(url, url)
+        self._url, self._folder, self._client = url, folder, open_client(url)
 
     def register(
         self,
@@ -120,16 +115,9 @@ class MlflowRetrain:
 
 
 @pytest.fixture(params=["fake", "mlflow"])
-def retrain(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Retrain:
+def retrain(request: pytest.FixtureRequest, tmp_path: Path) -> Retrain:
     if request.param == "fake":
         return FakeRetrain()
-    for (
-        name,
-        value,
-    ) in MLFLOW_CLIENT.items():  # as open_model_registry does, but undone after the test
-        monkeypatch.setenv(name, value)
     return MlflowRetrain(request.getfixturevalue("mlflow_server"), tmp_path)
 
 
@@ -194,7 +182,7 @@ def register(
         model,
         folder or folder_of(),
         snapshot=snapshot or canonical_json(a_snapshot().model_dump(mode="json")),
-        tags=tags,
+        tags={**RETRAINED, **tags},
     )
 
 
@@ -232,7 +220,13 @@ def test_all_models_are_listed_with_their_aliases_and_newest_versions(
 
 def test_a_version_carries_its_tags_and_an_aware_time(retrain: Retrain, model: str) -> None:
     version = register(retrain, model, technique="boosted_trees", model_digest="sha256:00")
-    assert dict(version.tags) == {"technique": "boosted_trees", "model_digest": "sha256:00"}
+    assert dict(version.tags) == {
+        **RETRAINED,
+        "technique": "boosted_trees",
+        "model_digest": "sha256:00",
+    }
+    assert (version.technique, version.model_digest) == ("boosted_trees", "sha256:00")
+    assert (version.snapshot_id, version.recipe_digest) == ("the snapshot_id", "the recipe_digest")
     assert version.created_at.utcoffset() == timedelta(0)
     assert retrain.registry.version(model, 1) == version
 
@@ -303,7 +297,11 @@ def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
     )
     for written in ("before", value):
         retrain.registry.tag(model, 1, name, written)
-    assert dict(retrain.registry.version(model, 1).tags) == {"technique": "logistic", name: value}
+    assert dict(retrain.registry.version(model, 1).tags) == {
+        **RETRAINED,
+        "technique": "logistic",
+        name: value,
+    }
 
 
 def test_the_model_folder_is_the_card_and_what_it_lists_and_nothing_else(
@@ -357,7 +355,9 @@ def test_a_run_without_a_snapshot_or_with_a_broken_one_is_an_error(
     retrain: Retrain, model: str
 ) -> None:
     with pytest.raises(ArtifactNotFound):
-        retrain.registry.snapshot(retrain.register(model, folder_of(), snapshot=None, tags={}))
+        retrain.registry.snapshot(
+            retrain.register(model, folder_of(), snapshot=None, tags=RETRAINED)
+        )
     for content in (b"{", b"{}", b"\xff"):
         with pytest.raises(InvalidArtifact):
             retrain.registry.snapshot(register(retrain, model, snapshot=content))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from retrain.runs.mlflow import Tracking
-from retrain.runs.record import NOTE, VERSION_TAGS, Record, Registered, Rows, Runs
+from retrain.runs.mlflow import MlflowRuns
+from retrain.runs.port import NOTE, VERSION_TAGS, Record, RegisteredVersion, Rows, Runs
 from retrain.snapshot.snapshot import snapshot_to_bytes
-from tests.unit.retrain.fake_runs import FakeRuns, Killed
-from tests.unit.retrain.synthetic import make_window
+from tests.fakes.runs import FakeRuns, Killed
+from tests.grounds.learnable_rows import make_window
 
 SNAPSHOT = make_window().snapshot
 STARTED_MS = itertools.count(1_700_000_000_000, 1000)
@@ -23,7 +23,7 @@ STARTED_MS = itertools.count(1_700_000_000_000, 1000)
 def runs(request: pytest.FixtureRequest) -> Runs:
     if request.param == "fake":
         return FakeRuns()
-    return Tracking(
+    return MlflowRuns(
         request.getfixturevalue("mlflow_server"), f"flight-delay-{uuid.uuid4().hex[:8]}"
     )
 
@@ -65,7 +65,7 @@ def challenger(runs: Runs) -> int | None:
     return int(runs._client.get_model_version_by_alias(runs.model, "challenger").version)
 
 
-def promote(runs: Runs, version: Registered, technique: str) -> None:
+def promote(runs: Runs, version: RegisteredVersion, technique: str) -> None:
     if isinstance(runs, FakeRuns):
         runs.champion = technique
     else:
@@ -102,7 +102,7 @@ def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the
     assert runs.finished_run("one") is None
     run_id = record(runs, folder, identity="one")
     assert runs.finished_run("one").run_id == run_id
-    if isinstance(runs, Tracking):
+    if isinstance(runs, MlflowRuns):
         assert sorted(run.info.status for run in runs._runs("")) == ["FINISHED", "KILLED"]
 
 
@@ -113,7 +113,7 @@ def test_a_run_is_one_version_however_often_it_is_registered_and_the_newest_vers
     assert runs.registered(older) is None
     versions = [runs.register(run_id, title="Will it be late?") for run_id in (older, newer, older)]
     assert [version.version for version in versions] == [1, 2, 1]
-    assert runs.registered(older) == versions[0] == Registered(1, older)
+    assert runs.registered(older) == versions[0] == RegisteredVersion(1, older)
     assert challenger(runs) == 2
 
 
@@ -168,7 +168,7 @@ def test_the_champions_technique_is_that_of_the_version_that_production_runs_not
 def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_and_says_why(
     mlflow_server: str, folder: Path
 ) -> None:
-    runs = Tracking(mlflow_server, f"flight-delay-{uuid.uuid4().hex[:8]}")
+    runs = MlflowRuns(mlflow_server, f"flight-delay-{uuid.uuid4().hex[:8]}")
     children = [
         Record("fitted", {}, {}, {}, 1, 2),
         Record("refused", {}, {}, {}, 1, 2, problem="it did not converge"),

@@ -1,7 +1,7 @@
-"""The README's first command, on fewer weeks: the whole loop over real Airflow, MLflow, BentoML, git and flights.
+"""The README's first command on fewer weeks: the whole loop with every real program.
 
-The demo runs once, as `make demo`, on a machine without internet (`tests/grounds/offline.py`). While it is up, a browser opens
-its pages. Then make gets a SIGINT.
+The demo runs once, as `make demo`, on a machine without internet (`tests/grounds/offline.py`).
+A browser opens its pages while it is up. Then make gets a SIGINT.
 """
 
 import os
@@ -32,7 +32,7 @@ WEEKS = 3
 SECONDS = 780
 """For the story: 200 on an idle machine."""
 UNSET = ("CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
-"""Libraries that report to their makers do not do so in CI. Make's own would change the inner make."""
+"""In CI libraries do not report to their makers. MAKE's variables would change the inner make."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def skip_or_fail(reason: str) -> None:
 
 
 def left_by(folder: Path) -> list[str]:
-    """Command lines of running processes that name the demo's folder in their words or their environment."""
+    """Command lines of processes with the demo's folder in their words or environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

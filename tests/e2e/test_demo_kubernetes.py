@@ -1,4 +1,7 @@
-"""`make demo CLUSTER=kubernetes`, on two weeks that are both promoted: the same loop, with servers and gateway as pods that Flux applies from main."""
+"""`make demo CLUSTER=kubernetes` on two weeks that are both promoted.
+
+Servers and gateway are pods that Flux applies from main.
+"""
 
 import json
 import subprocess

@@ -19,7 +19,9 @@ import pytest
 from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
-from promote.release.manifest import parse, release_path
+from promote.contract import Slot
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from tests.grounds.kubernetes_ground import why_not
 from tests.grounds.kubernetes_loop import BROKEN, DEADLINE_SECONDS, MODEL, Loop
 from tests.grounds.kubernetes_story import DISTURBANCES, Story, between, disturb, failed
@@ -71,7 +73,7 @@ def test_killed_between_merge_and_alias_of_a_rollback_the_next_pass_completes_an
 
 
 def _went_from_to(story: Story, merged: float, old: int, new: int) -> None:
-    """A rollout just ended: no request failed, both versions answered, and now only the new does."""
+    """A rollout just ended: no request failed, both versions answered, now only the new one."""
     ended = time.monotonic()
     time.sleep(2)  # the phones go on
     answers = story.asked(MODEL, merged)
@@ -125,9 +127,7 @@ def test_another_model_goes_on_while_three_releases_are_broken(
     loop.wait_until_served(MODEL, 3)
     assert failed(story.asked(MODEL, merged)) == []
     first = min(answer.asked_at for answer in story.asked(MODEL, merged) if answer.version == 3)
-    print(
-        f"{first - merged:.1f} s from merge to first answer, while {len(broken)} releases are broken"
-    )
+    print(f"{first - merged:.1f} s to the first answer, while {len(broken)} releases are broken")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def _merge_commit(loop: Loop, release: Release) -> str:
 
 
 def _image_of(loop: Loop, release: Release) -> str:
-    path = f"{release.pull['head']['sha']}:{release_path(release.model, 'local')}"
+    path = f"{release.pull['head']['sha']}:{release_path(Slot(release.model, 'local'))}"
     content = subprocess.run(
         ["git", "-C", str(loop.folder / "forge"), "show", path], capture_output=True, check=True
     ).stdout

@@ -1,6 +1,7 @@
-"""docs/production.md, followed on a real kubelet: MLflow, Airflow, retrain, promote, gateway and servers as the pods that production has.
+"""docs/production.md, followed on a real kubelet, with every program in the pod that it gets there.
 
-Airflow starts retraining with its own account's rights; promote reads the cluster with its own; Flux applies gitops/clusters/production.
+Airflow starts retraining with the rights of its own account. promote reads the cluster with its own
+account. Flux applies gitops/clusters/production.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from infra.local.demo.clients import Clients
 from infra.local.demo.laptop import MODEL
 from infra.local.demo.rows import example_rows
 from infra.local.demo.web import wait_for
-from promote.registry.port import open_model_registry
+from promote.registry.mlflow import open_model_registry
 from tests.grounds.kubernetes_ground import why_not
 from tests.grounds.postgres import why_no_postgres
 from tests.grounds.production import SNAPSHOTS, Production, open_production

@@ -1,1 +1,1 @@
-"""One in-memory class per outside part. Each passes the conformance suite that its real part passes."""
+"""One class in memory for each outside part. It passes the conformance suite of the real part."""

@@ -1,4 +1,7 @@
-"""A forge in memory: commits with whole trees, branches, pull requests, statuses. Also what people do there: push, merge, close."""
+"""A forge in memory: commits with whole trees, branches, pull requests and statuses.
+
+It also does what people do: push, merge, close.
+"""
 
 from __future__ import annotations
 
@@ -124,9 +127,8 @@ class FakeForge:
             if pull.branch == branch and pull.state == "open":
                 return self._shown(pull)
         if branch not in self.branches:
-            raise ForgeRefused(
-                f"asked the fake forge to open a pull request from {branch}: it answered 422, no such branch."
-            )
+            asked = f"asked the fake forge to open a pull request from {branch}"
+            raise ForgeRefused(f"{asked}: it answered 422, no such branch.")
         number = len(self.pulls) + 1
         self.pulls[number] = PullRequest(
             number,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.images.image import Image, read_model_layer
+from promote.images.image import Image
+from promote.images.layer import read_model_layer
 from promote.images.names import check_digest, check_repository, check_tag, image_reference
 
 
 class FakeImageRegistry:
-    """An ImageRegistry without a disk; `is_down` makes every call fail as an outage does, `pushed` counts images that were sent."""
+    """An ImageRegistry in memory.
+
+    `is_down` makes every call an outage. `pushed` lists the repository and tag of each new image.
+    """
 
     def __init__(self) -> None:
         self.is_down = False
@@ -17,7 +21,7 @@ class FakeImageRegistry:
         self._tags: dict[tuple[str, str], str] = {}
 
     def base_image(self) -> None:
-        """The empty one."""
+        """The empty image."""
 
     def reference(self, repository: str, digest: str) -> str:
         """Repository and digest."""
@@ -33,7 +37,7 @@ class FakeImageRegistry:
         self._observe()
         key = (check_repository(repository), check_tag(tag))
         if self._tags.get(key, image.digest) != image.digest:
-            raise ImageRegistryRefused(f"tag {tag} of {repository} names {self._tags[key]} already")
+            raise ImageRegistryRefused(f"tag {tag} of {repository} already names {self._tags[key]}")
         if image.base_layers:
             raise ImageRegistryRefused(f"{repository} lacks the layers of the base image")
         if (repository, image.digest) not in self._images:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
 from promote.images.names import check_file_name
-from promote.registry.port import ModelVersion, RegisteredModel, no_version
-from promote.release.manifest import check_model
+from promote.registry.port import ModelVersion, RegisteredModel, model_version, no_version
 from retrain.contract import ModelCard, Snapshot
 
 FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
@@ -22,7 +22,8 @@ FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
 class FakeModelRegistry:
     """A ModelRegistry without a server.
 
-    Tests play retrain with `register`; `is_down` makes every call fail as an outage does; `acts` lists what was changed, in order.
+    Tests play retrain with `register`. `is_down` makes every call fail like an outage. `acts` lists
+    the changes in order.
     """
 
     is_down: bool = False
@@ -48,17 +49,24 @@ class FakeModelRegistry:
         snapshot: bytes | None,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """Play retrain: a run with these files, and a version that is the challenger from now on. None: the run has no snapshot.json."""
+        """Play retrain: log a run with these files, and register its version as the challenger.
+
+        Args:
+            model: The model's name.
+            folder: The files of the model folder.
+            snapshot: The content of snapshot.json. None: the run has no such file.
+            tags: The version's tags.
+        """
         number = 1 + sum(1 for name, _ in self._versions if name == model)
         run_id = f"{len(self._versions):032x}"
         created_at = FIRST_CREATED_AT + timedelta(days=7 * len(self._versions))
-        version = ModelVersion(
+        version = model_version(
             model,
             number,
-            run_id,
-            f"mlflow-artifacts:/1/{run_id}/artifacts/model",
-            created_at,
-            dict(tags),
+            run_id=run_id,
+            source=f"mlflow-artifacts:/1/{run_id}/artifacts/model",
+            created_at=created_at,
+            tags=tags,
         )
         self._versions[model, number] = version
         self._folders[run_id] = dict(folder)

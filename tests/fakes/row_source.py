@@ -37,19 +37,19 @@ def small_spec(**changed: object) -> ModelSpec:
 
 @dataclass
 class FakeSource:
-    """Conforms to `retrain.snapshot.snapshot.RowSource`; the table is replaced or appended to as time goes on."""
+    """A `retrain.sources.port.RowSource`. Tests replace or extend its table."""
 
     table: pa.Table
     asked: list[Window] = field(default_factory=list)
     """Every range of rows asked for, in order."""
 
-    def rows(self, spec: ModelSpec, window: Window) -> pa.Table:
-        self.asked.append(window)
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
+        self.asked.append(Window(start, end))
         at = self.table.column(spec.columns.event_time)
         return self.table.filter(
             pc.and_(
-                pc.greater_equal(at, pa.scalar(window.start, MOMENT)),
-                pc.less(at, pa.scalar(window.end, MOMENT)),
+                pc.greater_equal(at, pa.scalar(start, MOMENT)),
+                pc.less(at, pa.scalar(end, MOMENT)),
             )
         )
 
@@ -57,7 +57,10 @@ class FakeSource:
 def things(
     start: datetime, *, days: int, rows_per_day: int = 8, night_hours: int = 0, seed: int = 3
 ) -> pa.Table:
-    """Rows of `days` days; a day's last rows lie up to `night_hours` after midnight, as flights of a local day do in UTC."""
+    """Rows of `days` days.
+
+    A day's last rows lie up to `night_hours` after midnight, as flights of a local day do in UTC.
+    """
     dice = random.Random(seed)
     rows = []
     for day in range(days):

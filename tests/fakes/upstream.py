@@ -1,4 +1,7 @@
-"""Model servers that misbehave: one in memory for unit tests, and one that is real HTTP on loopback, lying, hanging and resetting as told."""
+"""Model servers that misbehave: one in memory for unit tests, one over real HTTP on loopback.
+
+The second lies, hangs and resets as a test says.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_api.errors import NoResponse
+from client_api.protocols.instances import RequestReader
 from retrain.contract import Feature, ModelSchema, Output
 from serving.contract import AnswerBlock, Served
 
@@ -41,6 +45,11 @@ def served(
         io=io,
         max_rows=max_rows,
     )
+
+
+def reader_of(release: Served) -> RequestReader:
+    """What the gateway makes of a release, as client_api/app.py does."""
+    return RequestReader(release.model, release.io, max_rows=min(1_000, release.max_rows))
 
 
 def honest_answer(columns: dict[str, list], release: Served) -> dict[str, object]:
@@ -85,7 +94,7 @@ class ServerInMemory:
 
 @dataclass
 class HttpServer:
-    """A model server over real HTTP whose next answers to /predict follow `conducts`, the last of them for ever."""
+    """A model server over real HTTP. /predict follows `conducts`; the last conduct stays."""
 
     release: Served
     conducts: list[str] = field(default_factory=lambda: ["honest"])
@@ -134,9 +143,9 @@ class HttpServer:
     async def _reply(
         self, writer: asyncio.StreamWriter, status: int, body: str, *, promised: int | None = None
     ) -> None:
-        writer.write(
-            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {promised or len(body)}\r\n\r\n{body}".encode()
-        )
+        length = promised or len(body)
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n"
+        writer.write(f"{head}content-length: {length}\r\n\r\n{body}".encode())
         await writer.drain()
 
     async def _conduct(

@@ -1,4 +1,7 @@
-"""An event loop whose clock jumps to the next timer: hours pass in a moment, and every run is the same."""
+"""An event loop whose clock jumps to the next timer.
+
+Hours pass in a moment, and every run is the same.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What released versions of Ratchet left in the world. Tests hold today's code against it."""
+"""What tests stand on: real servers, clusters, folders and records of old releases."""

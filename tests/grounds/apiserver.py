@@ -1,4 +1,7 @@
-"""A real kube-apiserver and etcd for tests, with Flux's CRDs: no kubelet, no controllers. `make cluster-build` brings the programs."""
+"""A real kube-apiserver and etcd with Flux's CRDs, without kubelet and controllers.
+
+`make cluster-build` builds the programs.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ NEEDED = ("etcd", "kube-apiserver", "kubectl", "crds")
 
 
 def program(name: str) -> Path:
-    """Return a program of the laptop's Kubernetes; skip the test, saying why, when it was not built here."""
+    """Return a program of the laptop's Kubernetes. Skip the test when it was not built here."""
     cache = Path(
         os.environ.get("RATCHET_CACHE")
         or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"

@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window: what a page shows, and what else the page asked for."""
+"""Debian's Chromium without a window: what a page shows, and which addresses it asked for."""
 
 from __future__ import annotations
 

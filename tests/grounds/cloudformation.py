@@ -1,4 +1,7 @@
-"""Reads our CloudFormation templates and fills in what AWS would: parameters, pseudo parameters and the names of resources."""
+"""Reads our CloudFormation templates and fills in what AWS fills in.
+
+These are parameters, pseudo parameters and the names of resources.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def template(name: str) -> dict[str, Any]:
 
 
 def resources(content: Mapping[str, Any], **parameters: str) -> dict[str, dict[str, Any]]:
-    """The properties of every resource by its logical name, with values in the place of functions."""
+    """The properties of every resource by its logical name. Values replace functions."""
     defaults = {
         name: str(given["Default"])
         for name, given in content["Parameters"].items()

@@ -1,6 +1,7 @@
-"""A small evaluator of AWS policies, for what our own templates use; anything it does not know is an error and never a yes.
+"""A small evaluator of AWS policies, for what our own templates use.
 
-The order is AWS's within one account: an explicit deny of any policy wins, then any allow, else no.
+A policy that it cannot evaluate is an error, never a yes. The order is AWS's within one account: an
+explicit deny of any policy wins, then any allow, else no.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 

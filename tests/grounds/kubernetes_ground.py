@@ -1,8 +1,13 @@
-"""Whether the tests of the real local cluster can run here, and how they wait."""
+"""Whether the tests of the real local cluster can run here, and how they wait.
+
+`python -m tests.grounds.kubernetes_ground` fails with the reason when they cannot run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +17,7 @@ from infra.images.programs import run, said
 from infra.local.kubernetes import doctor
 from infra.local.kubernetes.build import built_folder, is_built
 from infra.local.kubernetes.errors import MachineLacks
+from tests.grounds.postgres import why_no_postgres
 
 
 def why_not() -> str:
@@ -33,13 +39,16 @@ def why_not() -> str:
 
 
 def push_altered(image: str, name: str, registry: str, *step: str) -> str:
-    """Change an image by one step of buildah and push it as `ratchet/<name>`. Return its digest form.
+    """Change an image by one step of buildah and push it as `ratchet/<name>`.
 
     Args:
         image: The image to change.
         name: The new image's name in the registry.
         registry: Host and port of the registry.
         step: A command of buildah, such as `copy`. `{container}` stands for the container's name.
+
+    Returns:
+        The pushed image's name with its digest.
     """
     container = said("buildah", "from", "--pull=never", image)
     try:
@@ -61,3 +70,12 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
         assert time.monotonic() - began < seconds, "the condition did not become true"
         time.sleep(0.1)  # bounded by the line above
     return time.monotonic() - began
+
+
+def main() -> str | None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    return why_not() or why_no_postgres() or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,7 +24,9 @@ from infra.local.demo.rows import example_rows
 from infra.local.demo.web import Refused, fetch, wait_for
 from infra.local.flights import load_flights
 from infra.local.processes import Program, wait_until_answers
-from promote.release.manifest import parse, release_path
+from promote.contract import Slot
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from tests.grounds.kubernetes_ground import push_altered
 
 MODEL = "flight-delay"
@@ -32,8 +34,10 @@ BROKEN = {"missing": "flight-missing", "corrupt": "flight-corrupt", "crashing": 
 """The fault of a release, and the model that gets this release. The three rollouts run at once."""
 FIRST_WEEK = date(2013, 5, 27)
 MIN_READY_SECONDS = 8
-"""Longer than 5 s, after which the crashing release ends, and what a busy kubelet needs to report it.
-Production has 20 s. That would only make the test longer."""
+"""The crashing release ends after 5 s, and a busy kubelet needs time to report its end.
+
+Production has 20 s. That would only make the test longer.
+"""
 DEADLINE_SECONDS = 75
 _ENTRY = {
     # What a bad disk or a bad build would do. It happens before the real server starts.
@@ -160,7 +164,7 @@ class Loop(KubernetesLaptop):
         )
 
     def merge(self, pull: dict[str, Any]) -> float:
-        """Wait for the gate's status and merge as the reviewer. Return when, by `time.monotonic()`."""
+        """Wait for the gate's status and merge as the reviewer. Return `time.monotonic()`."""
         wait_for(
             "the gate's status", lambda: True if self._is_gated(pull) else None, timeout_seconds=30
         )
@@ -239,7 +243,7 @@ class Loop(KubernetesLaptop):
 
     def digests_on_main(self, model: str) -> set[str]:
         """Every image digest that stood in the model's release.yaml on main."""
-        path = release_path(model, "local")
+        path = release_path(Slot(model, "local"))
         git = ["git", "-C", str(self.folder / "forge")]
         commits = subprocess.run(
             [*git, "log", "--first-parent", "--format=%H", "main", "--", path],

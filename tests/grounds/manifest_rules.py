@@ -1,4 +1,7 @@
-"""What a manifest of ours must and must not say, as functions from parsed objects to violations. Pure: no kustomize, no cluster."""
+"""What our manifests must and must not say: functions from parsed objects to violations.
+
+Pure: no kustomize, no cluster.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ def pods_are_restricted(objects: list[Object]) -> Iterator[str]:
 
 
 def volumes_are_the_pods_own(objects: list[Object]) -> Iterator[str]:
-    """No folder of the node; what is written has an end."""
+    """A pod mounts no folder of the node. Each emptyDir has a size limit."""
     for name, _, pod, _ in workloads(objects):
         for volume in pod.get("volumes", []):
             if not (volume.keys() - {"name"}) <= SAFE_VOLUMES:
@@ -120,7 +123,7 @@ def volumes_are_the_pods_own(objects: list[Object]) -> Iterator[str]:
 
 
 def tokens_are_for_who_needs_one(objects: list[Object]) -> Iterator[str]:
-    """Every pod has an account of its own; no account or pod gets a token that asks the API nothing."""
+    """Every pod has its own account. A pod that asks the API nothing gets no token."""
     accounts = {
         (found["metadata"].get("namespace"), found["metadata"]["name"])
         for found in kind(objects, "ServiceAccount")
@@ -161,7 +164,7 @@ def _rights(rule: Object) -> Iterator[tuple[str, str, str]]:
 
 
 def namespaces_are_restricted_and_closed(objects: list[Object]) -> Iterator[str]:
-    """Each namespace refuses pods that are not restricted, and denies all traffic that no edge allows."""
+    """Each namespace refuses pods that are not restricted, and denies traffic without an edge."""
     denied = {
         found["metadata"]["namespace"]
         for found in kind(objects, "NetworkPolicy")
@@ -192,14 +195,14 @@ def _denies_all(spec: Object) -> bool:
 
 
 def images_are_named_by_digest(objects: list[Object]) -> Iterator[str]:
-    """A tag may be another image tomorrow. (As built: before that, `unset` and the names that overlays replace stand there.)"""
+    """Built manifests name images by digest: a tag may be another image tomorrow."""
     for name, _, _, container in workloads(objects):
         if not re.fullmatch(r"[\w./:-]+@sha256:[0-9a-f]{64}", container.get("image", "")):
             yield f"{name}: image {container.get('image')!r}"
 
 
 def resources_are_bounded(objects: list[Object]) -> Iterator[str]:
-    """Requests for the scheduler, a limit of memory for the neighbours; none of CPU, which only slows down."""
+    """Pods request CPU and memory and limit memory. A CPU limit would only slow them down."""
     for name, _, _, container in workloads(objects):
         resources = container.get("resources", {})
         if not {"cpu", "memory"} <= resources.get("requests", {}).keys() or resources.get(
@@ -209,7 +212,7 @@ def resources_are_bounded(objects: list[Object]) -> Iterator[str]:
 
 
 def ends_lose_no_call(objects: list[Object]) -> Iterator[str]:
-    """Probes of all three kinds, a drain before the end, and the end's reason kept."""
+    """Pods have all three probes, drain before their end, and keep the reason of their end."""
     for name, found, pod, container in workloads(objects):
         if missing := {"startupProbe", "readinessProbe", "livenessProbe"} - container.keys():
             yield f"{name}: no {', '.join(sorted(missing))}"
@@ -228,7 +231,7 @@ def ends_lose_no_call(objects: list[Object]) -> Iterator[str]:
 
 
 def replicas_are_apart(objects: list[Object]) -> Iterator[str]:
-    """Where there are several, a drained node takes one at a time, and they spread over nodes."""
+    """Replicas spread over nodes, and a drained node takes only one pod at a time."""
     budgets = [found["spec"] for found in kind(objects, "PodDisruptionBudget")]
     for name, found, pod, _ in workloads(objects):
         if found["spec"].get("replicas", 1) < 2:
@@ -253,7 +256,7 @@ def replicas_are_apart(objects: list[Object]) -> Iterator[str]:
 
 
 def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
-    """No secret is in git; what sounds like one comes from a Secret."""
+    """No secret is in git. A variable whose name sounds like a secret comes from a Secret."""
     yield from (
         f"Secret {found['metadata']['name']} is in git" for found in kind(objects, "Secret")
     )
@@ -266,7 +269,7 @@ def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
 
 
 def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:
-    """A server asks for the token that the gateway carries, since a plain bridge network enforces no policy."""
+    """Server and gateway share a token: a plain bridge network enforces no NetworkPolicy."""
     carried = {
         variable["name"]: variable.get("valueFrom")
         for _, _, _, container in workloads(objects)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from promote.contract import Release
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Release, Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.grounds.apiserver import program
 
@@ -31,7 +32,7 @@ def documents(path: Path) -> list[Object]:
 
 @functools.cache
 def written() -> list[Object]:
-    """Return every object that gitops/ holds, before any overlay; kustomize's own files left out."""
+    """Return every object of gitops/ before any overlay, without kustomize's own files."""
     found = [
         document
         for path in sorted((ROOT / "gitops").rglob("*.yaml"))
@@ -62,8 +63,8 @@ def tree_with_model(folder: Path, *, model: str = MODEL) -> Path:
     """Write gitops/ as it is after the first pull request of a model in every environment."""
     shutil.copytree(ROOT / "gitops", folder / "gitops", dirs_exist_ok=True)
     for environment in ENVIRONMENTS:
-        files = first_files(model, environment) | {
-            release_path(model, environment): render(release(model=model))
+        files = first_files(Slot(model, environment)) | {
+            release_path(Slot(model, environment)): render(release(model=model))
         }
         for path, content in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def tree_with_model(folder: Path, *, model: str = MODEL) -> Path:
 
 
 def overlays(environment: str, model: str = MODEL) -> tuple[str, ...]:
-    """Return the folders that Flux builds in an environment, in the order in which they are applied."""
+    """Return the folders that Flux builds in an environment, in the order of their use."""
     return (
         "gitops/platform",
         f"gitops/platform/{environment}",
@@ -81,7 +82,7 @@ def overlays(environment: str, model: str = MODEL) -> tuple[str, ...]:
 
 
 def kustomize(folder: Path) -> list[Object]:
-    """Return what `kustomize build` makes of a folder; skip when there is no kustomize."""
+    """Return what `kustomize build` makes of a folder. Skip the test without kustomize."""
     done = subprocess.run(
         [_kustomize(), "build", str(folder)],
         capture_output=True,
@@ -90,7 +91,7 @@ def kustomize(folder: Path) -> list[Object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # it warns there
+    assert done.stderr == ""  # kustomize writes its warnings there
     return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
 
 
@@ -99,7 +100,10 @@ def _kustomize() -> str:
 
 
 def applied_by_cluster(tree: Path, environment: str, folder: Path) -> list[Object]:
-    """Return what the Flux Kustomization `cluster` applies: its folder's files with its own patches, as kustomize-controller builds them."""
+    """Return what the Flux Kustomization `cluster` applies.
+
+    As in kustomize-controller, these are the files of its folder with its own patches.
+    """
     source = tree / "gitops" / "clusters" / environment
     shutil.copytree(source, folder)
     (cluster,) = [

@@ -1,4 +1,4 @@
-"""Makes small, real model folders for tests: a fitted pipeline as ONNX and its card, without the rest of retrain."""
+"""Makes small, real model folders: a fitted pipeline as ONNX and its card."""
 
 # ruff: noqa: PLC0415  (skl2onnx takes seconds to import: only tests that make a folder pay)
 
@@ -36,7 +36,7 @@ def make_model_folder(
 ) -> ModelCard:
     """Write `model.onnx`, `model.json` and, when `about` is given, `about.json`; return the card.
 
-    The same arguments give the same bytes within a session; another seed gives another model with other answers.
+    The same arguments give the same bytes within a session. Another seed gives other answers.
     """
     network = _onnx(seed, features)
     card = ModelCard(
@@ -106,9 +106,8 @@ def _onnx(seed: int, features: tuple[Feature, ...]) -> bytes:
         for f in features
     ]
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # skl2onnx hands protobuf 6 booleans where it wants integers; as an error it is a ValueError
+        # skl2onnx gives protobuf 6 booleans instead of integers. As an error this is a ValueError.
+        warnings.simplefilter("ignore", DeprecationWarning)
         exported = to_onnx(
             pipeline,
             initial_types=inputs,

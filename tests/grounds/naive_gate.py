@@ -1,7 +1,7 @@
-"""What the gate's rule must say, computed again from each day's rows and log loss: the slow way, with no code of ours.
+"""The gate's rule, computed again from each day's rows and log loss, slowly and without our code.
 
-The interval leaves out one day at a time (docs of `retrain/comparison/intervals.py`). Guardrails and slices need the rows and are
-not computed here: they can only block.
+The interval leaves out one day at a time (see `retrain/comparison/intervals.py`). Guardrails and
+slices need the rows and are not computed here. They can only block.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A machine without internet: a network namespace that has loopback, and a trap for all else.
+"""A machine without internet: a network namespace with loopback and a trap for the rest.
 
 The trap is a route to nowhere. Packets to other hosts and questions for names go into it, and a
-recorder writes each down. A program that swallows its failed attempts is found all the same.
+recorder writes each down. So a program that hides its failed attempts is caught too.
 
-Run as a program, this file is the recorder: standard library only.
+Run as a program, this file is the recorder. It uses the standard library only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def why_not_offline() -> str:
     )
     if tried.returncode == 0:
         return ""
-    return f"no network namespace with a veth link can be made: {tried.stderr.strip()}. Run as root, or allow user namespaces."
+    problem = f"no network namespace with a veth link can be made: {tried.stderr.strip()}"
+    return f"{problem}. Run as root, or allow user namespaces."
 
 
 def offline(words: Sequence[str], attempts: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A real Postgres for tests that stands for RDS: Debian's, over TLS only, with a master user who is no superuser."""
+"""A real Postgres that stands for RDS: Debian's, over TLS only, its master user no superuser."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""docs/production.md on the local cluster: its own commands, from the databases to Flux.
+"""Runs the commands of docs/production.md on the local cluster, from the databases to Flux.
 
-Postgres, a real S3 server and the forge stand for RDS, S3 and GitHub; they listen on the node's address. What a role would allow, keys allow here.
+Postgres, a real S3 server and the forge stand for RDS, S3 and GitHub. They listen on the node's
+address. Keys stand for AWS's roles.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _NOTIFICATION_KINDS = {"Provider": "v1beta3", "Alert": "v1beta3", "Receiver": "v
 
 
 def page_commands(step: int) -> list[str]:
-    """The lines of a step's blocks that put something into the cluster; psql without the pod that it needs on AWS."""
+    """The commands of a step that change the cluster. psql runs without the pod it needs on AWS."""
     page = (ROOT / "docs/production.md").read_text(encoding="utf-8")
     [chapter] = re.findall(rf"^## {step}\..*?(?=^## )", page, flags=re.MULTILINE | re.DOTALL)
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", chapter, flags=re.MULTILINE | re.DOTALL))
@@ -135,7 +136,7 @@ class Production:
         self.airflow.unpause(DAG)
 
     def check_out(self, pushed: dict[str, str], keys: Mapping[str, str]) -> None:
-        """The person's folder, with what the page has them say in git, keys instead of roles, and less CPU: two cores hold everything."""
+        """Write the person's checkout: the page's changes, keys instead of roles, and less CPU."""
         for name in ("dags", "gitops", "infra/aws"):
             shutil.copytree(
                 ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__")
@@ -256,7 +257,7 @@ class Production:
         self.follow(*commands, **images, **roles, AWS_REGION=s3.env["AWS_REGION"])
 
     def flux(self) -> None:
-        """Step 8; notification-controller is on no Go module proxy, so its kinds are there and nobody acts on them."""
+        """Do step 8. Only the kinds of notification-controller exist: no Go module proxy has it."""
         self.cluster.kubectl(
             "apply",
             "-f",

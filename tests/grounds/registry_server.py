@@ -1,4 +1,8 @@
-"""Registries for tests: a real docker-registry, open or with a login; a token server; ECR's rules before a real registry; a transport with faults."""
+"""Image registries for tests.
+
+There are a real docker-registry (open or with a login), a token server, ECR's rules in front of a
+real registry, and a transport with faults.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +34,12 @@ SERVICE, ISSUER = "registry of the test", "token server of the test"
 
 
 class EcrFront(httpx2.BaseTransport):
-    """Answers as ECR's distribution API does: moto knows logins, repositories and mutability, a real registry keeps the bytes.
+    """Answers like ECR's distribution API.
 
-    Of uploads (aws/containers-roadmap#2831): a chunk is answered 201, and the range that an upload says it has stays at the end of its first chunk. A mount
-    is a plain upload, and where an upload is cannot be asked. Of manifests: none is put twice, by tag or digest (whether it is so by digest AWS does not say).
+    moto knows logins, repositories and mutability. A real registry keeps the bytes. ECR's uploads
+    (aws/containers-roadmap#2831) differ: a chunk is answered 201, and the range of an upload stays
+    at the end of its first chunk. A mount starts a plain upload, and nobody can ask how far an
+    upload is. No manifest is put twice, by tag or by digest. (AWS documents this for tags only.)
     """
 
     def __init__(self, url: str, ecr: Any) -> None:
@@ -73,7 +79,8 @@ class EcrFront(httpx2.BaseTransport):
                 request,
                 400,
                 "TAG_INVALID",
-                f"The image tag '{reference}' already exists in the '{name}' repository and cannot be overwritten",
+                f"The image tag '{reference}' already exists in the '{name}' repository"
+                " and cannot be overwritten",
             )
         if request.method == "GET" and "/blobs/uploads/" in path:
             return _refusal(request, 405, "UNSUPPORTED", "The operation is unsupported")
@@ -264,7 +271,8 @@ class TokenServer:
         chain = [
             base64.b64encode(self._certificate.public_bytes(serialization.Encoding.DER)).decode()
         ]
-        signed = f"{_url64(json.dumps({'typ': 'JWT', 'alg': 'ES256', 'x5c': chain}).encode())}.{_url64(json.dumps(claims).encode())}"
+        header = {"typ": "JWT", "alg": "ES256", "x5c": chain}
+        signed = ".".join(_url64(json.dumps(part).encode()) for part in (header, claims))
         r, s = utils.decode_dss_signature(
             self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
         )

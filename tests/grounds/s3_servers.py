@@ -1,4 +1,7 @@
-"""S3 servers for tests: moto in this process, and the real one that infra/local builds. Each yields what sets AWS's own variables."""
+"""S3 servers for tests: moto in this process, and the real server that infra/local builds.
+
+Each yields AWS's own environment variables.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ MOTO_KEYS = {
 
 @contextmanager
 def moto_server() -> Iterator[Mapping[str, str]]:
-    """All of AWS that moto knows, over HTTP on loopback, empty; its state is this process's, so start one at a time."""
+    """Start moto, empty, over HTTP on loopback. Its state is global: start only one at a time."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -13,10 +13,11 @@ from infra.local.processes import free_port
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The tracking URL of a real MLflow server; give each test a model name of its own.
+    """The tracking URL of a real MLflow server. Give each test its own model name.
 
-    While writing tests, keep one warm and save its start of about 15 s:
-    `python -m infra.local.mlflow_server /tmp/warm 5999 &`, then `RATCHET_TEST_MLFLOW=http://127.0.0.1:5999 pytest …`.
+    While you write tests, one running server saves its start of about 15 s:
+    `python -m infra.local.mlflow_server /tmp/warm 5999 &`, then
+    `RATCHET_TEST_MLFLOW=http://127.0.0.1:5999 pytest …`.
     """
     if warm := os.environ.get("RATCHET_TEST_MLFLOW"):
         yield warm

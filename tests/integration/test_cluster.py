@@ -150,7 +150,7 @@ def test_before_the_first_release_there_is_no_deployment_and_no_endpoint(
 
 
 class Caller(threading.Thread):
-    """Asks without pause, as the gateway does: follows the endpoints file, tries one other endpoint when a call got no byte."""
+    """Asks without pause. Like the gateway, it follows the endpoints file and tries twice."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(daemon=True)
@@ -269,7 +269,7 @@ def test_a_killed_cluster_leaves_no_server_and_started_again_converges(
 
 
 @pytest.mark.e2e
-def test_a_restarted_cluster_still_serves_what_served_when_main_names_a_release_that_does_not_come_up(
+def test_a_restarted_cluster_serves_the_old_release_while_the_new_one_does_not_come_up(
     ground: Ground, start_cluster: Callable[..., Cluster]
 ) -> None:
     cluster = start_cluster()
@@ -298,7 +298,7 @@ def test_sigterm_ends_all_servers_within_eight_seconds(
     assert server_pids(tmp_path / "cluster") == []
 
 
-def test_gitops_that_does_not_parse_is_reported_and_deletes_nothing_and_a_model_taken_out_of_git_is_ended(
+def test_gitops_that_does_not_parse_deletes_nothing_and_a_model_removed_from_git_ends(
     ground: Ground, start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
     cluster = start_cluster()
@@ -362,8 +362,8 @@ def test_a_taken_port_is_said_plainly(
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert (
-        done.stderr
-        == f"port {port} of 127.0.0.1 cannot be used: Address already in use. Choose another with --port.\n"
+        done.stderr == f"port {port} of 127.0.0.1 cannot be used: Address already in use."
+        " Choose another with --port.\n"
     )
 
 

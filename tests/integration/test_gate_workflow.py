@@ -1,4 +1,7 @@
-"""The step of .github/workflows/gate.yaml in a real bash, on a real repository, with kustomize: which pull requests get `ratchet/gate`."""
+"""Which pull requests get the status `ratchet/gate` from .github/workflows/gate.yaml.
+
+The workflow's step runs in a real bash, on a real repository, with kustomize.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from tests.grounds.apiserver import program
 from tests.grounds.manifests import ROOT, release
 from tests.grounds.tiers import cases
@@ -41,15 +46,17 @@ def written(model: str, version: int) -> str:
 
 
 def model_files(model: str, version: int) -> dict[str, str]:
-    files = {path: content.decode() for path, content in first_files(model, "production").items()}
-    return {**files, release_path(model, "production"): written(model, version)}
+    files = {
+        path: content.decode() for path, content in first_files(Slot(model, "production")).items()
+    }
+    return {**files, release_path(Slot(model, "production")): written(model, version)}
 
 
 def text(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-A, B, GONE, NEW = (release_path(model, "production") for model in ("a", "b", "gone", "new"))
+A, B, GONE, NEW = (release_path(Slot(model, "production")) for model in ("a", "b", "gone", "new"))
 OVERLAY = A.replace("release.yaml", "kustomization.yaml")
 FLUX_A = "gitops/clusters/production/a.yaml"
 DEPLOYMENT, COMPONENT = (
@@ -61,7 +68,7 @@ BASE, PRODUCTION = (
     "gitops/platform/production/kustomization.yaml",
 )
 PLATFORM = "gitops/clusters/production/platform.yaml"
-KUSTOMIZATION = first_files("a", "production")[OVERLAY].decode()
+KUSTOMIZATION = first_files(Slot("a", "production"))[OVERLAY].decode()
 MAIN: Sequence[Files] = (
     {
         path.relative_to(ROOT).as_posix(): path.read_text()
@@ -89,6 +96,11 @@ spec: {{containers: [{{name: extra, image: "{EVIL}"}}]}}
 SIDECAR = f'        - {{name: extra, image: "{EVIL}"}}\n'
 
 
+def renamed(image: str) -> str:
+    """An overlay that lets kustomize replace an image."""
+    return f"{KUSTOMIZATION}images: [{{name: {image}, newName: evil.test/a}}]\n"
+
+
 def patch(target: str, image: str = EVIL) -> str:
     return (
         f"patches:\n  - target: {{kind: Deployment, {target}}}\n    patch: |\n"
@@ -97,7 +109,7 @@ def patch(target: str, image: str = EVIL) -> str:
 
 
 class Repository:
-    """GitHub's bare repository, a checkout of its main as the workflow has it, and the branch `topic` of pull request 7."""
+    """GitHub's bare repository, the workflow's checkout of main, and branch `topic` of PR 7."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -174,7 +186,7 @@ class Repository:
         failing: str = "",
         without: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Open the pull request and run the workflow as GitHub does: `bash -e` on a file, in a checkout of main."""
+        """Open the pull request and run the workflow like GitHub: `bash -e` in main's checkout."""
         for files in commits:
             self._commit(files)
         self._git(
@@ -315,16 +327,8 @@ ATTACKS: dict[str, Sequence[Files]] = {
         {A: written("a", 9)},
     ],
     "a release renamed": [{B: None, NEW: written("b", 7)}],
-    "an image by the overlay": [
-        {
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n"
-        }
-    ],
-    "an image by an overlay, later": [
-        {
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: registry.example.com/a, newName: evil.test/a}}]\n"
-        }
-    ],
+    "an image by the overlay": [{OVERLAY: renamed("127.0.0.1:5000/ratchet/a")}],
+    "an image by an overlay, later": [{OVERLAY: renamed("registry.example.com/a")}],
     "an image by a patch": [{OVERLAY: KUSTOMIZATION + patch("name: server")}],
     "an image by a patch of the next version": [
         {OVERLAY: KUSTOMIZATION + patch('labelSelector: "app.kubernetes.io/version=4"')}
@@ -381,7 +385,11 @@ ATTACKS: dict[str, Sequence[Files]] = {
         {"gitops/clusters/production/kustomization.yaml": "resources: [a.yaml]\n"}
     ],
     "Flux pointed at another folder": [
-        {FLUX_A: first_files("a", "production")[FLUX_A].decode().replace("models/a", "models/b")}
+        {
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A]
+            .decode()
+            .replace("models/a", "models/b")
+        }
     ],
     "Flux pointed at another repository": [
         {
@@ -392,12 +400,15 @@ ATTACKS: dict[str, Sequence[Files]] = {
     ],
     "Flux with an image of its own": [
         {
-            FLUX_A: first_files("a", "production")[FLUX_A].decode()
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A].decode()
             + "  images: [{name: a, newName: b}]\n"
         }
     ],
     "Flux with patches of its own": [
-        {FLUX_A: first_files("a", "production")[FLUX_A].decode() + "  patches: [{patch: x}]\n"}
+        {
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A].decode()
+            + "  patches: [{patch: x}]\n"
+        }
     ],
     "a Flux object in a model's folder": [
         {OVERLAY: KUSTOMIZATION.replace("release.yaml\n", "release.yaml\n  - flux.yaml\n")}
@@ -447,7 +458,7 @@ ATTACKS: dict[str, Sequence[Files]] = {
     "a way back that brings another image": [
         {
             A: written("a", 2),
-            OVERLAY: f"{KUSTOMIZATION}images: [{{name: 127.0.0.1:5000/ratchet/a, newName: evil.test/a}}]\n",
+            OVERLAY: renamed("127.0.0.1:5000/ratchet/a"),
         }
     ],
     "a release removed, and an image in its place": [{A: None, OVERLAY: NO_IMAGE_OF_A_RELEASE}],
@@ -622,7 +633,7 @@ def test_a_code_owner_reviews_every_file_that_promote_writes_and_what_it_judges_
     ]
     owned = tuple(pattern.removeprefix("/") for pattern, *owners in lines if owners)
     assert all(pattern.endswith("/") for pattern in owned), "a folder, and all below it"
-    ours = [*first_files("a", "production"), release_path("a", "local"), PRODUCTION]
+    ours = [*first_files(Slot("a", "production")), release_path(Slot("a", "local")), PRODUCTION]
     judged_by = [
         "dags/models/flight_delay.yaml",
         ".github/workflows/gate.yaml",

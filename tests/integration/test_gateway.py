@@ -55,7 +55,7 @@ class Gateway:
             figures = (await client.get("/metrics")).text
             if {
                 f'version="{server.release.version}"'
-                in figures.partition("client_api_waiting_rows")[2]
+                in figures.partition("gateway_waiting_rows")[2]
                 for server in servers
             } == {True}:
                 await asyncio.sleep(
@@ -315,7 +315,7 @@ async def test_a_body_that_trickles_is_ended_and_holds_up_nobody(tmp_path):
             await asyncio.sleep(0.3)
             assert (await ask(client, 3)).json()["predictions"] == [{"probability": 0.0003}]
             assert (
-                'client_api_waiting_rows{model="flight-delay",version="8"} 0.0'
+                'gateway_waiting_rows{model="flight-delay",version="8"} 0.0'
                 in (await client.get("/metrics")).text
             )
             for seconds, said in await asyncio.gather(*trickling):
@@ -370,12 +370,10 @@ async def test_figures_count_requests_by_version_and_status_and_rows_of_blocks(g
         await ask(client, -1)
         figures = (await client.get("/metrics")).text
         assert (
-            'client_api_requests_total{model="flight-delay",status="200",version="41"} 1.0'
-            in figures
+            'gateway_requests_total{model="flight-delay",status="200",version="41"} 1.0' in figures
         )
         assert (
-            'client_api_requests_total{model="flight-delay",status="422",version="41"} 1.0'
-            in figures
+            'gateway_requests_total{model="flight-delay",status="422",version="41"} 1.0' in figures
         )
         assert 'client_api_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
 

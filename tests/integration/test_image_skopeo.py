@@ -11,7 +11,7 @@ import pytest
 
 from promote.images.image import MODEL_DIGEST_LABEL, BaseImage, build_image
 from promote.images.names import image_tag
-from promote.images.port import open_image_registry
+from promote.images.opening import open_image_registry
 from retrain.contract import canonical_json, digest_of_bytes
 
 REPOSITORY = "ratchet/flight-delay"

@@ -259,6 +259,7 @@ def test_a_command_runs_with_a_read_only_root(
         assert ran.process.wait(120) == 0, ran.log_tail()
 
 
+@pytest.mark.e2e
 def test_retrains_image_names_the_commit_that_it_is_made_of(tmp_path: Path) -> None:
     labels = described("retrain")["Labels"]
     if labels["ratchet.recipe"] != recipe_digest("retrain", base_image()):  # type: ignore[index]  # a mapping in the format
@@ -276,6 +277,7 @@ def test_retrains_image_names_the_commit_that_it_is_made_of(tmp_path: Path) -> N
     assert ran.log_tail().strip() == told["REVISION"]
 
 
+@pytest.mark.e2e
 def test_an_image_built_twice_of_wheels_fetched_twice_is_the_same_image() -> None:
     image("client_api")
     first = build("client_api")

@@ -89,6 +89,7 @@ def built() -> tuple[str, str]:
     ]
 
 
+@pytest.mark.e2e
 def test_an_image_names_the_commit_that_changed_its_content_last(tree: Path) -> None:
     first = git(tree, "rev-parse", "HEAD")
     image, revision = built()

@@ -1,4 +1,7 @@
-"""A real Kubernetes with a real Flux, from nothing to nothing: needs `make cluster-build` once, root and Debian's packages."""
+"""A real Kubernetes with a real Flux, from its start to its end.
+
+It needs `make cluster-build` once, root and Debian's packages.
+"""
 
 from __future__ import annotations
 
@@ -383,7 +386,8 @@ def restarts(cluster: Cluster, component: str) -> int:
 
 
 def cluster_address(cluster: Cluster, name: str) -> str:
-    return f"http://{cluster.kubectl('--namespace=demo', 'get', f'service/{name}', '-o', 'jsonpath={.spec.clusterIP}')}/"
+    get = ("--namespace=demo", "get", f"service/{name}", "-o", "jsonpath={.spec.clusterIP}")
+    return f"http://{cluster.kubectl(*get)}/"
 
 
 def dns(cluster: Cluster, name: str) -> set[str]:

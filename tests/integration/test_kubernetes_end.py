@@ -34,7 +34,7 @@ class TestEnd:
 
     @pytest.fixture(autouse=True)
     def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A home of our own: other programs on this machine may write to ~/.kube at the same time."""
+        """Give the test its own home: other programs may write to ~/.kube at the same time."""
         monkeypatch.setenv("RATCHET_CACHE", str(cache_folder()))
         monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -59,7 +59,8 @@ class TestEnd:
 
     def test_after_the_program_that_started_it_was_killed(self, tmp_path: Path) -> None:
         before = machine()
-        imports = "import sys, time; from pathlib import Path; from infra.local.kubernetes.cluster import start_cluster"
+        imports = "import sys, time; from pathlib import Path"
+        imports += "; from infra.local.kubernetes.cluster import start_cluster"
         code = f"{imports}; start_cluster(Path(sys.argv[1])); time.sleep(600)"
         caller = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cluster")])
         wait_until(
@@ -113,7 +114,7 @@ def test_a_component_that_ends_at_once_is_named_with_its_log(
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one running cluster puts on the host, by names that nothing else on the machine has: other clusters may come and go."""
+    """What one cluster puts on the host. No other cluster uses the same names."""
 
     folder: Path
     link_index: int

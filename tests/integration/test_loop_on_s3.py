@@ -12,10 +12,13 @@ import pytest
 
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import free_port
-from promote.registry.port import ModelRegistry, ModelVersion, open_model_registry
+from promote.registry.mlflow import open_model_registry
+from promote.registry.port import ModelRegistry, ModelVersion
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import parse_spec
+from retrain.wiring import open_runs, open_source
+from retrain.workflow import RunOutcome, run_window
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
 from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 
@@ -65,12 +68,20 @@ def settings(tracking_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
     )
 
 
+def run_small_model(settings: Settings) -> RunOutcome:
+    spec = parse_spec(SMALL_MODEL, path="small.yaml", query_text="SELECT * FROM things")
+    return run_window(
+        spec,
+        end=JULY_8,
+        settings=settings,
+        runs=open_runs(settings, spec.name),
+        source=open_source(settings, spec.source),
+    )
+
+
 @pytest.fixture(scope="module")
 def registry(settings: Settings) -> ModelRegistry:
-    from retrain.workflow import run_window  # noqa: PLC0415 - loads every library of retrain
-
-    spec = parse_spec(SMALL_MODEL, path="small.yaml", query_text="SELECT * FROM things")
-    outcome = run_window(spec, end=JULY_8, settings=settings)
+    outcome = run_small_model(settings)
     assert (outcome.outcome, outcome.version) == ("registered", 1)
     return open_model_registry(settings.tracking_url)
 
@@ -122,9 +133,6 @@ def test_evidence_is_kept_beside_the_run_and_read_back(
 def test_a_second_run_finds_the_first_and_writes_no_object(
     settings: Settings, challenger: ModelVersion
 ) -> None:
-    from retrain.workflow import run_window  # noqa: PLC0415 - as above
-
     before = keys("acme-snapshots"), keys("acme-artifacts")
-    spec = parse_spec(SMALL_MODEL, path="small.yaml", query_text="SELECT * FROM things")
-    assert run_window(spec, end=JULY_8, settings=settings).outcome == "found"
+    assert run_small_model(settings).outcome == "found"
     assert (keys("acme-snapshots"), keys("acme-artifacts")) == before

@@ -28,7 +28,7 @@ from promote.errors import (
 from promote.images.content import read_manifest
 from promote.images.http import HttpRegistry
 from promote.images.image import BaseImage, Image, build_image
-from promote.images.port import open_image_registry
+from promote.images.opening import open_image_registry
 from promote.images.session import RegistrySession
 from retrain.contract import canonical_json, digest_of_bytes
 from tests.fakes.promotion_world import World, model_folder
@@ -250,8 +250,10 @@ def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository
         answer = inner.handle_request(request)
         answer.read()
         opened.breaks(let_through)
-        other._put_blob(repository, another.config.digest, io.BytesIO(another.config.content))
-        other._put_blob(
+        other._uploads.put_blob(
+            repository, another.config.digest, io.BytesIO(another.config.content)
+        )
+        other._uploads.put_blob(
             repository, another.model_layer.digest, io.BytesIO(another.model_layer.content)
         )
         other._put_manifest(repository, "v1", another)
@@ -264,7 +266,7 @@ def test_a_tag_that_another_took_meanwhile_is_refused(opened: Opened, repository
             take,
         )
     )
-    with pytest.raises(ImageRegistryRefused, match=f"names {another.digest} already"):
+    with pytest.raises(ImageRegistryRefused, match=f"already names {another.digest}"):
         opened.registry.push(repository, IMAGE, tag="v1")
 
 
@@ -402,6 +404,27 @@ def test_the_layers_of_a_base_are_mounted_not_sent(
     registry.close()
 
 
+def test_a_refused_mount_is_continued_at_its_upload(
+    server: tuple[str, Path], repository: str
+) -> None:
+    def refuses(request: httpx2.Request, inner: httpx2.BaseTransport) -> httpx2.Response | None:
+        """Ask for a mount from a repository that lacks the blob: distribution begins an upload."""
+        if "mount=" not in str(request.url):
+            return None
+        url = request.url.copy_set_param("from", "ratchet/without-the-blob")
+        return inner.handle_request(httpx2.Request("POST", url, headers=request.headers))
+
+    network = Breaking(refuses)
+    registry = open_image_registry(server[0], base_image=push_base(server[0]), transport=network)
+    image = build_image(FOLDER, base=registry.base_image())
+    assert registry.push(repository, image, tag="v1") == registry.find(repository, "v1")
+    assert network.sent("POST", "mount=") == 1
+    assert network.sent("POST") == 3  # the mount, the model layer and the configuration
+    assert network.sent("PATCH") == 3
+    assert registry.model_folder(repository, image.digest) == FOLDER
+    registry.close()
+
+
 def test_the_layers_of_a_base_elsewhere_are_copied_once(
     server: tuple[str, Path], repository: str, tmp_path: Path
 ) -> None:
@@ -438,7 +461,7 @@ def test_a_base_that_is_not_there_or_for_another_machine_is_named(server: tuple[
     absent = open_image_registry(
         server[0], base_image=f"ratchet/serving@{digest_of_bytes(b'absent')}"
     )
-    with pytest.raises(InvalidImage, match="is not there"):
+    with pytest.raises(InvalidImage, match="is absent"):
         absent.base_image()
     absent.close()
     other = open_image_registry(

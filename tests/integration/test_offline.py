@@ -1,4 +1,4 @@
-"""What the demo's offline test relies on: the trap and the browser both see an attempt, and see none where there is none."""
+"""What the demo's offline test relies on: trap and browser see an attempt, and only an attempt."""
 
 import http.server
 import os

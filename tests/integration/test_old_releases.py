@@ -1,4 +1,4 @@
-"""Releases of earlier versions of Ratchet: today's code judges against them, serves them, asks them."""
+"""Today's code judges against, serves and asks the releases of earlier versions of Ratchet."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from promote.evidence.judging import EvidenceJudge
 from retrain.contract import Snapshot
 from retrain.settings import Settings
 from retrain.snapshot.partitions import read_partition
+from retrain.wiring import open_source
 from retrain.workflow import run_window
 from tests.fakes.model_registry import FakeModelRegistry
+from tests.fakes.runs import FakeRuns
 from tests.grounds.old_release import MODEL, OldRelease, old_releases
-from tests.unit.retrain.fake_runs import FakeRuns
 
 ROOT = Path(__file__).parents[2]
 WEEK = timedelta(days=7)
@@ -72,7 +73,8 @@ def test_a_challenger_of_today_is_judged_against_the_old_release(
     end = datetime.fromisoformat(old.tags["window_end"]).astimezone(UTC) + WEEK
     runs = FakeRuns()
     runs.champion = old.tags["technique"]
-    outcome = run_window(old.spec, end=end, settings=settings, runs=runs)
+    source = open_source(settings, old.spec.source)
+    outcome = run_window(old.spec, end=end, settings=settings, runs=runs, source=source)
     assert outcome.outcome == "registered", outcome.sentence
     _, record, _, files = runs.runs[0]
     assert record.tags["recipe_digest"] == old.tags["recipe_digest"], "an upgrade is no change"

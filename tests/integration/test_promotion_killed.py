@@ -1,4 +1,7 @@
-"""kill -9 at every write of a whole promotion and of a rollback, against the real forge, MLflow and image folder; run again: the same end."""
+"""kill -9 at every write of a promotion and of a rollback: run again, both end the same.
+
+Forge, MLflow and image folder are real.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,13 @@ import pytest
 from promote.cluster.kubernetes import KubernetesRollout
 from promote.forge.github import GitHubForge
 from promote.images.layout import LayoutRegistry
-from promote.loop.lifecycle import Observation
+from promote.loop.observation import Observation
 from promote.loop.observer import Observer, Parts
-from promote.registry.port import MLFLOW_CLIENT
 from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
 from tests.grounds.forge_server import REPOSITORY, start_forge
-from tests.integration.killed_promotion import Run, run
+from tests.grounds.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADED_ONCE = [
@@ -33,17 +35,16 @@ LOADED_ONCE = [
     "promote.images.layout",
     "promote.cluster.kubernetes",
     "promote.registry.mlflow",
-    "tests.integration.killed_promotion",
+    "tests.grounds.killed_promotion",
 ]
-PROCESSES.set_forkserver_preload(
-    LOADED_ONCE
-)  # or each of some seventy processes would load the clients anew
+# Otherwise each of some seventy processes loads the clients again.
+PROCESSES.set_forkserver_preload(LOADED_ONCE)
 MODEL = "flight-delay-killed"
 WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5
 
 
 class Cluster(ThreadingHTTPServer):
-    """Answers as a Deployment would; tests say which image runs."""
+    """Lists Deployments; a test sets the image of each model."""
 
     daemon_threads = True
 
@@ -52,24 +53,25 @@ class Cluster(ThreadingHTTPServer):
         self.images: dict[str, str] = {}
 
 
+def _deployment(model: str, image: str) -> dict[str, Any]:
+    counters = dict.fromkeys(
+        ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1
+    )
+    container = {"name": "server", "image": image}
+    return {
+        "metadata": {"name": f"server-{model}", "generation": 1},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        "status": counters,
+    }
+
+
 class _Answer(BaseHTTPRequestHandler):
     server: Cluster
 
     def do_GET(self) -> None:
-        image = self.server.images.get(self.path.rpartition("/server-")[2])
-        counters = dict.fromkeys(
-            ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1
-        )
-        container = {"name": "server", "image": image}
-        deployment = {
-            "metadata": {"generation": 1},
-            "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
-            "status": counters,
-        }
-        body = json.dumps(
-            deployment if image else {"kind": "Status", "reason": "NotFound", "code": 404}
-        ).encode()
-        self.send_response(200 if image else 404)
+        items = [_deployment(model, image) for model, image in self.server.images.items()]
+        body = json.dumps({"kind": "DeploymentList", "metadata": {}, "items": items}).encode()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -110,7 +112,7 @@ class Ground:
             deadline=timedelta(minutes=5),
         )
         observation = Observer(parts).look(model)
-        assert not observation.is_blind
+        assert isinstance(observation, Observation)
         return observation
 
     def register(self, model: str) -> None:
@@ -123,6 +125,7 @@ class Ground:
             "model_digest": digest_of_bytes(folder["model.json"]),
             "snapshot_id": card.snapshot_id,
             "recipe_digest": card.recipe_digest,
+            "technique": card.technique,
         }
         self.retrain.register(model, folder, snapshot=b"{}", tags=tags)
 
@@ -164,10 +167,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iter
     forge, url, _, token = start_forge(folder / "forge", files=files)
     cluster = Cluster()
     threading.Thread(target=cluster.serve_forever, daemon=True).start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in MLFLOW_CLIENT.items():
-            patch.setenv(name, value)
-        yield Ground(folder, mlflow_server, cluster, url, token)
+    yield Ground(folder, mlflow_server, cluster, url, token)
     cluster.shutdown()
     cluster.server_close()
     forge.stop()

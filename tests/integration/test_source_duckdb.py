@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 
 from retrain.errors import (
-    DuplicateKeys,
     MissingColumn,
     QueryFailed,
     SourceUnavailable,
@@ -19,8 +18,7 @@ from retrain.errors import (
 from retrain.snapshot.canonical_rows import MOMENT
 from retrain.snapshot.snapshot import build_snapshot
 from retrain.snapshot.store import PartitionStore
-from retrain.snapshot.window import Window
-from retrain.sources.duckdb import check_query, open_source
+from retrain.sources.duckdb import open_source
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
 
 SPEC = small_spec()
@@ -42,7 +40,7 @@ def test_rows_come_from_the_half_open_range_with_all_their_columns(sources: dict
     table = things(JUNE, days=40)
     start, end = (table.column("at")[index].as_py() for index in (8, 24))
     with open_source(sources, "warehouse") as source:
-        rows = source.rows(SPEC, Window(start, end))
+        rows = source.rows(SPEC, start, end)
     assert (
         rows.sort_by("id").column("id").to_pylist() == table.column("id").slice(8, 16).to_pylist()
     )
@@ -68,14 +66,14 @@ def test_timestamps_without_a_time_zone_are_utc(sources: dict[str, str]) -> None
         query_text='SELECT * REPLACE ("at" AT TIME ZONE \'UTC\' AS "at") FROM things;\n'
     )
     with open_source(sources, "warehouse") as source:
-        assert source.rows(spec, Window(JUNE, JUNE + timedelta(days=1))).num_rows == 8
+        assert source.rows(spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
 
 
 def test_the_file_is_free_for_a_writer_as_soon_as_the_rows_are_read(
     sources: dict[str, str], tmp_path: Path
 ) -> None:
     with open_source(sources, "warehouse") as source:
-        source.rows(SPEC, Window(JUNE, JULY_8))
+        source.rows(SPEC, JUNE, JULY_8)
     write = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('INSERT INTO things SELECT * FROM things LIMIT 1')"
     assert (
         subprocess.run(
@@ -151,32 +149,12 @@ def test_a_query_without_its_event_time_is_named_before_it_runs(sources: dict[st
         open_source(sources, "warehouse") as source,
         pytest.raises(MissingColumn, match="does not return `at`, the event time"),
     ):
-        source.rows(
-            small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), Window(JUNE, JULY_8)
-        )
-
-
-def test_checking_a_query_finds_duplicate_keys_and_slices_by_a_missing_column(
-    sources: dict[str, str],
-) -> None:
-    policy = SPEC.gate.model_copy(
-        update={"slices": SPEC.gate.slices.model_copy(update={"by": ("shape",)})}
-    )
-    with open_source(sources, "warehouse") as source:
-        assert check_query(source, SPEC, rows=100) == 100
-        with pytest.raises(DuplicateKeys, match="keys of the column `id` name more than one row"):
-            check_query(
-                source,
-                small_spec(query_text="SELECT * FROM things UNION ALL SELECT * FROM things"),
-                rows=1000,
-            )
-        with pytest.raises(MissingColumn, match=r"`gate\.slices\.by` names `shape`"):
-            check_query(source, small_spec(gate=policy), rows=10)
+        source.rows(small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), JUNE, JULY_8)
 
 
 def test_an_empty_query_has_columns_and_no_rows(sources: dict[str, str]) -> None:
     with open_source(sources, "warehouse") as source:
         assert isinstance(
-            source.rows(SPEC, Window(JUNE - timedelta(days=900), JUNE - timedelta(days=800))),
+            source.rows(SPEC, JUNE - timedelta(days=900), JUNE - timedelta(days=800)),
             pa.Table,
         )

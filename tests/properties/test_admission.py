@@ -1,4 +1,7 @@
-"""Whatever bytes a caller sends: rows, or what is wrong by pointer; never another error, never something unsafe echoed."""
+"""Any bytes of a caller become rows, or a problem with a pointer to its place.
+
+There is never another error, and no unsafe text is repeated.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ good_rows = st.fixed_dictionaries(
 
 
 def resolves(pointer: str, body: object) -> bool:
-    """True when the pointer names a place of the body, or a place that is missing in one that is there."""
+    """True when the pointer names a place of the body, or a missing member of a place."""
     *path, last = [
         part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]
     ] or [None]

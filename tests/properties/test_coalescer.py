@@ -1,4 +1,7 @@
-"""Callers come, leave and wait at random before a server that fails, is late and lies: whoever gets an answer gets his own, whole and from one call."""
+"""Callers come, leave and wait at random before a server that fails, is late and lies.
+
+Whoever gets an answer gets his own, whole and from one call.
+"""
 
 from __future__ import annotations
 

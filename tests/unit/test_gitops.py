@@ -1,4 +1,4 @@
-"""gitops/ as data: each file parses, what it refers to exists, and what a release decides says `unset`."""
+"""gitops/ as data: files parse, references exist, and `unset` stands where a release decides."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings
 import client_api.settings
 import serving.settings
 from infra.local.cluster.desired import read_desired
-from promote.contract import Release
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Release, Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from promote.settings import PromoteSettings
 from retrain.contract import digest_of_bytes
 
@@ -71,7 +72,7 @@ def deployment() -> dict[str, Any]:
 
 
 def value_at(value: Any, path: str) -> Any:
-    """Follow a kustomize field path: dots, and `[name=x]` for the entry of a list or `[x]` for a key with dots."""
+    """Follow a kustomize field path. `[name=x]` is an entry of a list, `[x]` a key with dots."""
     for step in re.findall(r"\[[^\]]+\]|[^.\[\]]+", path):
         if step.startswith("[") and "=" in step:
             key, _, wanted = step[1:-1].partition("=")
@@ -133,8 +134,8 @@ def test_a_release_fills_the_places_from_values_that_promote_writes() -> None:
 
 def test_the_first_pull_request_of_a_model_is_complete() -> None:
     tree = {str(path.relative_to(ROOT)): path.read_bytes() for path in MANIFESTS}
-    tree |= first_files("flight-delay", "production", replicas=2) | {
-        release_path("flight-delay", "production"): render(release())
+    tree |= first_files(Slot("flight-delay", "production"), replicas=2) | {
+        release_path(Slot("flight-delay", "production")): render(release())
     }
     desired = read_desired(tree, environment="production")
     assert desired.problems == {}
@@ -185,7 +186,7 @@ def test_a_server_runs_restricted() -> None:
 
 
 def settings_of(name: str, prefix: str) -> set[str]:
-    """The settings that a Deployment gives its container, ConfigMaps of all environments included."""
+    """A Deployment's settings for its container, with the ConfigMaps of all environments."""
     (container,) = [
         container
         for path in MANIFESTS

@@ -1,4 +1,7 @@
-"""gitops/ as written keeps every rule, and each line that a rule is about is held by it: take it out or widen it, and a rule says so."""
+"""gitops/ keeps every rule of manifest_rules.py, and every line that a rule is about matters.
+
+Remove or widen such a line, and a rule reports it.
+"""
 
 from __future__ import annotations
 

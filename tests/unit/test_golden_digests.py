@@ -1,7 +1,7 @@
-"""Digests that must not change: of plans, recipes, policies, snapshots, rows, as 7496720 computes them.
+"""The digests of plans, recipes, policies, snapshots and rows stay as 7496720 computes them.
 
-A test that fails here means: after an upgrade every next challenger is a `change`, or every verdict
-is given again, or every week is read again. Mend the code, not `digests.json`.
+A failure means that after an upgrade every next challenger is a `change`, or every verdict is given
+again, or every week is read again. Mend the code, not `digests.json`.
 """
 
 from __future__ import annotations

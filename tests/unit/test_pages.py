@@ -1,4 +1,4 @@
-"""What the pages name is there: links, files and tests in backticks, the states of a promotion."""
+"""What the pages mention exists: links, files and tests in backticks, states of a promotion."""
 
 import re
 from collections import Counter
@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 
 from promote.contract import State, WaitsFor
-from promote.loop.lifecycle import TABLE
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))
@@ -134,8 +133,9 @@ def test_the_words_of_a_promotion_are_those_of_the_code(heading: str, values: ob
 
 
 def test_the_states_are_in_the_order_in_which_they_are_tried() -> None:
-    tried = list(dict.fromkeys(row.state for row in TABLE))
-    assert first_cells(section(text_of("docs/words.md"), "States of a promotion")) == tried
+    """The contract lists them in that order; tests/unit/promote/loop/test_lifecycle.py compares."""
+    states = first_cells(section(text_of("docs/words.md"), "States of a promotion"))
+    assert states == list(get_args(State))
 
 
 def test_every_word_is_explained_once_and_in_the_order_of_the_alphabet() -> None:

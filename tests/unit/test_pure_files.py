@@ -1,4 +1,4 @@
-"""The files that call themselves pure are those that import-linter holds to it."""
+"""The files that say "Pure" are the files that import-linter keeps pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SERVICES = ("retrain", "promote", "serving", "client_api", "infra")
 
 
 def files_that_say_pure() -> Iterator[str]:
-    """The modules with the word "Pure" in their docstring, by the name that an import gives them."""
+    """The modules whose docstring has the word "Pure"."""
     for service in SERVICES:
         for path in (ROOT / service).rglob("*.py"):
             docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -1,4 +1,4 @@
-"""What the pages name exists: the example is a model, every command parses with its words, links lead somewhere."""
+"""What the pages show exists: the example is a model, commands parse, links lead somewhere."""
 
 import argparse
 import importlib
@@ -55,7 +55,7 @@ class Parsed(Exception):
 
 
 def commands_of(text: str) -> list[str]:
-    """Commands of ours in code: lines of blocks, fenced or indented, words in backticks, and what a pod is asked to run."""
+    """Our commands in a page: in code blocks, in backticks, and those that a pod runs."""
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in fenced for line in block.splitlines()] + re.findall(
@@ -173,7 +173,8 @@ def test_a_misspelled_command_does_not_parse(command: str, monkeypatch: pytest.M
 
 
 def test_commands_are_found_in_every_kind_of_code() -> None:
-    page = "Say `promote status`.\n\n    make demo\n\n```sh\nretrain check --data\nkubectl exec x -- promote status --json\n```\n"
+    block = "```sh\nretrain check --data\nkubectl exec x -- promote status --json\n```\n"
+    page = f"Say `promote status`.\n\n    make demo\n\n{block}"
     assert commands_of(page) == [
         "retrain check --data",
         "promote status --json",

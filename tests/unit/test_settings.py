@@ -1,4 +1,7 @@
-"""What all four services promise of their settings: unknown ones are refused, all problems come at once, no value is said."""
+"""What all four services promise of their settings.
+
+Unknown settings are refused. All problems come at once. No message holds a value.
+"""
 
 from __future__ import annotations
 
@@ -110,8 +113,8 @@ def test_what_kubernetes_adds_for_a_service_is_told_with_what_turns_it_off(
 ) -> None:
     (problem,) = refused(promote.settings.read_settings, monkeypatch, PROMOTE | {name: "10.0.0.1"})
     assert (
-        problem
-        == f"{name} is no setting: Kubernetes adds it for a Service; set `enableServiceLinks: false` in the pod"
+        problem == f"{name} is no setting: Kubernetes adds it for a Service;"
+        " set `enableServiceLinks: false` in the pod"
     )
 
 
@@ -136,8 +139,8 @@ def test_all_problems_are_named_at_once_and_none_with_a_value(
     )
     assert "MLFLOW_TRACKING_PASSWORD" in problems[2]
     assert (
-        problems[3]
-        == "RETRAIN_WORKERS cannot be used: it should be a valid integer, unable to parse string as an integer"
+        problems[3] == "RETRAIN_WORKERS cannot be used: it should be a valid integer,"
+        " unable to parse string as an integer"
     )
 
 

@@ -1,6 +1,6 @@
-"""GitHub's workflows: no foreign action, few rights, and no text of a pull request in a script.
+"""GitHub's workflows: no foreign action, few rights, no text of a pull request in a script.
 
-And its issue forms, which GitHub leaves out without a word when they are wrong.
+Also the issue forms: GitHub ignores a wrong form without a word.
 """
 
 import os

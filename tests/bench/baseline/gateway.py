@@ -1,4 +1,7 @@
-"""The gateway as FastAPI's and httpx's documentation show it: one pydantic model, one shared client, one call a request."""
+"""The baseline gateway, as the documentation of FastAPI and httpx shows it.
+
+It has one pydantic model and one shared client, and makes one call for each request.
+"""
 
 import os
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""The model server as BentoML's documentation shows it: a pickled pipeline behind a batchable API."""
+"""The baseline model server, as BentoML's documentation shows it: a pickled pipeline, batched."""
 
 import os
 import pickle

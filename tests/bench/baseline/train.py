@@ -1,6 +1,7 @@
-"""`python -m tests.bench.baseline.train FOLDER`: one fitted pipeline over the features of flight-delay, as pickle and as a model folder, and bodies.
+"""`python -m tests.bench.baseline.train FOLDER` fits one pipeline on the features of flight-delay.
 
-Rows are drawn, not real: how long a pipeline takes does not depend on what it learnt.
+It writes the pipeline as a pickle and as a model folder, and request bodies. The rows are drawn at
+random: a pipeline's speed does not depend on what it learnt.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ async def test_a_request_without_a_valid_key_makes_no_series(learning):
     assert await statuses_of(learning, [f"name-{number}" for number in range(200)]) == {401}
     assert await statuses_of(learning, ["a", "b"], authorization="Bearer guess") == {401}
     assert series(learning) == before
-    assert 'client_api_requests_total{model="unknown",status="401",version=""}' in before
+    assert 'gateway_requests_total{model="unknown",status="401",version=""}' in before
     await learning.state.gateway.lanes.close()
 
 

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
@@ -46,6 +47,11 @@ def test_help_names_the_exit_codes_and_loads_nothing_heavy() -> None:
         assert code in " ".join(shown.split())
 
 
+def test_the_version_is_one_line_and_that_of_the_package() -> None:
+    shown = runner.invoke(app, ["--version"])
+    assert (shown.exit_code, shown.stdout) == (0, f"ratchet {version('ratchet')}\n")
+
+
 def test_a_model_without_mistakes_exits_0(models: Path) -> None:
     done = runner.invoke(app, ["check"])
     assert (done.exit_code, done.stdout) == (0, "small: no mistakes\n")
@@ -79,10 +85,20 @@ def test_check_in_json_is_the_last_line(models: Path) -> None:
 
 def test_check_with_data_runs_the_query(models: Path) -> None:
     assert runner.invoke(app, ["check", "--data"]).stdout == "small: no mistakes, 320 rows read\n"
+    (models / "small.sql").write_text("SELECT * FROM things UNION ALL SELECT * FROM things")
+    done = runner.invoke(app, ["check", "--data"])
+    assert "keys of the column `id` name more than one row" in done.stderr
     (models / "small.sql").write_text("SELECT id, day, late, size, colour FROM things")
     done = runner.invoke(app, ["check", "--data"])
     assert done.exit_code == 1
     assert "small.sql does not return `at`, which the YAML names" in done.stderr
+
+
+def test_check_with_data_finds_a_slice_by_a_column_that_the_query_lacks(models: Path) -> None:
+    (models / "small.yaml").write_text(f"{SMALL_MODEL}gate: {{slices: {{by: [shape]}}}}\n")
+    done = runner.invoke(app, ["check", "--data"])
+    assert done.exit_code == 1
+    assert "`gate.slices.by` names `shape`, which small.sql does not return" in done.stderr
 
 
 def test_a_warehouse_that_is_not_there_yet_exits_75(

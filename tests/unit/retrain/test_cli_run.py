@@ -12,7 +12,8 @@ from retrain import cli
 from retrain.contract import digest_of_bytes
 from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
 from retrain.workflow import RunOutcome
-from tests.unit.retrain.synthetic import make_spec
+from tests.fakes.runs import FakeRuns
+from tests.grounds.learnable_rows import make_spec
 
 REGISTERED = RunOutcome(
     model="flight-delay",
@@ -41,8 +42,11 @@ def invoke(monkeypatch):
                 raise answer
             return answer
 
-        monkeypatch.setattr("retrain.workflow.run_window", run_window)
-        monkeypatch.setattr(cli, "_load", lambda _, model: make_spec(name=model))
+        monkeypatch.setattr("retrain.commands.run.run_window", run_window)
+        monkeypatch.setattr("retrain.commands.run.open_runs", lambda *_: FakeRuns())
+        monkeypatch.setattr(
+            "retrain.commands.run.load_model", lambda _, model: make_spec(name=model)
+        )
         return CliRunner().invoke(
             cli.app, ["run", "flight-delay", "--end", "2013-07-08", *arguments]
         ), asked

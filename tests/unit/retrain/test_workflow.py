@@ -19,13 +19,14 @@ from retrain.errors import (
     WindowTooEmpty,
 )
 from retrain.plan import plan_run
-from retrain.runs.record import NOTE
+from retrain.runs.port import NOTE
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import Technique
+from retrain.wiring import open_source
 from retrain.workflow import SEED, RunOutcome, run_window
-from tests.unit.retrain.fake_runs import FakeRuns, Killed
-from tests.unit.retrain.synthetic import LOGISTIC, make_rows, make_spec
+from tests.fakes.runs import FakeRuns, Killed
+from tests.grounds.learnable_rows import LOGISTIC, make_rows, make_spec
 
 END = datetime(2013, 7, 8, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -58,7 +59,8 @@ def settings(tmp_path) -> Settings:
 def run(
     settings: Settings, runs: FakeRuns, *, end: datetime = END, spec=SPEC, **options
 ) -> RunOutcome:
-    return run_window(spec, end=end, settings=settings, runs=runs, **options)
+    source = open_source(settings, spec.source)
+    return run_window(spec, end=end, settings=settings, runs=runs, source=source, **options)
 
 
 def test_a_window_is_recorded_and_registered_as_challenger(settings):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from client_api.errors import ModelUnknown, NoLane
 from client_api.servers.lanes import Lanes
 from client_api.settings import DnsName, Settings
-from tests.fakes.upstream import ServerInMemory, served
+from tests.fakes.upstream import ServerInMemory, reader_of, served
 from tests.fakes.virtual_time import run
 
 MODEL = "flight-delay"
@@ -30,7 +30,10 @@ class World:
         self.asked: list[tuple[str, int]] = []
         self.servers: dict[str, ServerInMemory] = {}
         self.lanes = Lanes(
-            Settings(endpoints=PLACE, keys=("k",)), connect=self.connect, on_block=lambda *_: None
+            Settings(endpoints=PLACE, keys=("k",)),
+            connect=self.connect,
+            reader_of=reader_of,
+            on_block=lambda *_: None,
         )
 
     def connect(self, url: str) -> ServerInMemory:

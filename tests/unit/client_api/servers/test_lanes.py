@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from client_api.errors import AnswerWrong, ModelUnknown, NoLane, NoResponse
-from client_api.servers.lanes import HANDOVER_SECONDS, Lane, Lanes
+from client_api.servers.lane import Lane
+from client_api.servers.lanes import HANDOVER_SECONDS, Lanes
 from client_api.settings import Settings
 from retrain.contract import Feature
-from tests.fakes.upstream import ROW, ServerInMemory, honest_answer, served
+from tests.fakes.upstream import ROW, ServerInMemory, honest_answer, reader_of, served
 from tests.fakes.virtual_time import run
 
 MODEL = "flight-delay"
@@ -31,6 +32,7 @@ class World:
         self.lanes = Lanes(
             settings,
             connect=self.connect,
+            reader_of=reader_of,
             on_block=lambda model, rows: self.blocks.append((model, rows)),
         )
 

@@ -22,8 +22,9 @@ from promote.errors import (
 from promote.images.content import BaseSource
 from promote.images.http import HttpRegistry
 from promote.images.image import build_image
-from promote.images.port import open_image_registry
+from promote.images.opening import open_image_registry
 from promote.images.session import RegistrySession
+from promote.images.uploads import Uploads
 from retrain.contract import canonical_json, digest_of_bytes
 
 SECRET = "hunter2"
@@ -118,7 +119,7 @@ def test_the_registry_says_how_long_to_wait() -> None:
 
 def test_nobody_waits_for_minutes() -> None:
     talk = Talk([too_many("600")])
-    with pytest.raises(ImageRegistryBusy, match="600 s of patience"):
+    with pytest.raises(ImageRegistryBusy, match="a wait of 600 s"):
         talk.get()
     assert talk.waits == []
 
@@ -261,6 +262,8 @@ class Resuming:
         if request.method == "POST":
             self.begun, self.received = self.begun + 1, b""
             return httpx2.Response(202, headers=at)
+        if request.method != "PUT" and request.url.params.get("state") != "x":
+            return httpx2.Response(404)
         if request.method == "PUT":
             digest = request.url.params["digest"]
             self.blobs |= (
@@ -269,7 +272,7 @@ class Resuming:
             assert request.url.params["state"] == "x"
             return httpx2.Response(201 if digest in self.blobs else 400)
         if request.method == "PATCH":
-            start = int(re.match(r"\d+", request.headers["content-range"])[0])  # type: ignore[index]  # it always matches
+            start = int(re.match(r"\d+", request.headers.get("content-range", "0-"))[0])  # type: ignore[index]  # it always matches
             if start != len(self.received):
                 return httpx2.Response(416, headers=at)
             if self._cuts:
@@ -300,22 +303,52 @@ def test_an_upload_goes_on_at_the_byte_that_the_registry_names(cuts: list[int]) 
     server = Resuming(list(cuts))
     registry = HttpRegistry(Talk(server).session, chunk_bytes=1000)
     layer = IMAGE.model_layer
-    registry._put_blob("a", layer.digest, io.BytesIO(layer.content))
+    registry._uploads.put_blob("a", layer.digest, io.BytesIO(layer.content))
     assert server.blobs[layer.digest] == layer.content
     assert server.begun == 1 + (cuts[:1] in ([0], [1]))  # the header `0-0` says nothing
+
+
+@pytest.mark.parametrize("chunk_bytes", [1000, None], ids=["chunks", "at once"])
+@pytest.mark.parametrize("address", ["/v2/a/blobs/uploads/1?state=x", "/v2/a/lie", ""])
+def test_after_a_refused_mount_the_upload_continues_at_its_address_or_begins(
+    address: str, chunk_bytes: int | None
+) -> None:
+    server, layer = Resuming([]), IMAGE.model_layer
+    uploads = Uploads(Talk(server).session, chunk_bytes=chunk_bytes)
+    uploads.put_blob("a", layer.digest, io.BytesIO(layer.content), address=address)
+    assert server.blobs[layer.digest] == layer.content
+    assert server.begun == (0 if "state=x" in address else 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "address"),
+    [
+        (httpx2.Response(201), None),
+        (
+            httpx2.Response(202, headers={"Location": "/v2/a/blobs/uploads/1"}),
+            "/v2/a/blobs/uploads/1",
+        ),
+        (httpx2.Response(202), ""),
+    ],
+)
+def test_a_mount_is_done_or_an_upload(answer: httpx2.Response, address: str | None) -> None:
+    uploads = Uploads(Talk([answer]).session, chunk_bytes=None)
+    assert uploads.mount("a", IMAGE.config.digest, "base") == address
 
 
 def test_an_upload_that_is_lost_five_times_is_an_outage() -> None:
     registry = HttpRegistry(Talk(Resuming([0] * 5, forgets=True)).session, chunk_bytes=1000)
     with pytest.raises(ImageRegistryUnavailable):
-        registry._put_blob("a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content))
+        registry._uploads.put_blob(
+            "a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content)
+        )
 
 
 def test_a_registry_that_takes_bytes_and_has_them_not_is_an_outage() -> None:
     server = Resuming([])
     registry = HttpRegistry(Talk(server).session)
     with pytest.raises(ImageRegistryUnavailable, match="3 times and does not have it"):
-        registry._put_blob("a", digest_of_bytes(b"something else"), io.BytesIO(b"bytes"))
+        registry._uploads.put_blob("a", digest_of_bytes(b"something else"), io.BytesIO(b"bytes"))
 
 
 def test_a_registry_without_the_digest_header_is_believed_by_the_manifests_bytes() -> None:
@@ -353,7 +386,7 @@ def test_an_upload_address_that_is_none_is_an_error_of_ours(location: str) -> No
         )
     )
     with pytest.raises(PromoteError):
-        HttpRegistry(talk.session)._put_blob(
+        HttpRegistry(talk.session)._uploads.put_blob(
             "a", IMAGE.model_layer.digest, io.BytesIO(IMAGE.model_layer.content)
         )
 

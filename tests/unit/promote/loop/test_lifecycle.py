@@ -1,9 +1,10 @@
-"""The table of states: its order, and each row by the smallest observation that reaches it."""
+"""The states of a promotion: their order, and each by the smallest observation that reaches it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, get_args
 
 import pytest
@@ -11,17 +12,19 @@ import pytest
 from promote.cluster.port import RolloutStatus
 from promote.contract import Release, State, Verdict
 from promote.forge.port import PullRequest, Status
-from promote.loop.lifecycle import (
+from promote.loop.lifecycle import STATES, decide
+from promote.loop.observation import (
     SUPERSEDED,
-    TABLE,
+    Blind,
     Challenger,
     Failure,
+    ForgeView,
+    Look,
     Observation,
     ProposedPull,
-    decide,
 )
 from promote.release.history import ReleaseCommit
-from promote.release.manifest import BranchName
+from promote.release.slot import BranchName
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -83,7 +86,7 @@ def pull(
 USUAL = Observation(
     "m",
     "production",
-    NOW,
+    at=NOW,
     main="c" * 40,
     history=(release_commit(8, "b"), release_commit(7, "a", minutes_ago=600)),
     rollout=HEALTHY,
@@ -291,30 +294,64 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+def look_of(changed: dict[str, Any]) -> Look:
+    """USUAL with changes; blind when they say so. Only the forge's part is left of a blind look."""
+    forge_failure, failures = changed.get("forge_failure"), changed.get("failures")
+    if forge_failure:
+        return Blind("m", "production", NOW, (forge_failure,))
+    rest = {name: value for name, value in changed.items() if name != "failures"}
+    usual = replace(USUAL, **rest)
+    if not failures:
+        return usual
+    view = ForgeView("m", "production", usual.main, usual.history, usual.pulls)
+    return Blind("m", "production", NOW, failures, view, usual.rollout)
+
+
+OBSERVATIONS = [
+    look for _, _, changed in CASES if isinstance(look := look_of(changed), Observation)
+]
+
+
 @pytest.mark.parametrize(("state", "act", "changed"), CASES)
-def test_the_first_row_that_matches_decides(state: str, act: str, changed: dict[str, Any]) -> None:
-    step = decide(replace(USUAL, **changed))
+def test_the_first_state_that_holds_decides(state: str, act: str, changed: dict[str, Any]) -> None:
+    step = decide(look_of(changed))
     assert (step.state, step.act) == (state, act)
 
 
-def test_every_state_has_a_row_and_the_forges_rows_come_first() -> None:
-    states = [row.state for row in TABLE]
-    assert set(states) == set(get_args(State))
-    assert states[:4] == ["blind", "return ungated", "failed", "blind"]
+def test_every_state_is_reached_and_tried_in_the_order_in_which_the_contract_lists_them() -> None:
+    steps = [
+        (function, step) for look in OBSERVATIONS for function in STATES if (step := function(look))
+    ]
+    of_function = [{step.state for other, step in steps if other is one} for one in STATES]
+    listed = get_args(State)
+    tried = [sorted(states, key=listed.index) for states in of_function]
+    forge = ["blind", "return ungated", "failed"]
+    assert [*forge, *dict.fromkeys(chain(*tried))] == list(listed)
 
 
-def test_every_row_is_reached_by_a_case() -> None:
-    assert {(row.state, row.act) for row in TABLE} == {(state, act) for state, act, _ in CASES}
+def test_every_function_decides_some_case() -> None:
+    """Each is the first that holds in some case; the ways back come before all of them."""
+    first = {next(one for one in STATES if one(look)) for look in OBSERVATIONS}
+    assert first == set(STATES)
+
+
+def test_a_way_back_comes_before_everything_else() -> None:
+    """Whatever else is wrong, a person must be able to merge it."""
+    back = (pull(purpose="rollback", version=7, gate=None),)
+    for _, _, changed in CASES:
+        if "forge_failure" not in changed:
+            assert decide(look_of({**changed, "pulls": back})).state == "return ungated"
 
 
 @pytest.mark.parametrize(("state", "act", "changed"), CASES)
 def test_whoever_is_waited_for_is_named_with_a_reason(
     state: str, act: str, changed: dict[str, Any]
 ) -> None:
-    observation = replace(USUAL, **changed)
-    step = decide(observation)
+    look = look_of(changed)
+    step = decide(look)
+    is_open = isinstance(look, Observation) and bool(look.open)
     done = {"no challenger", "had its turn", "rejected", "kept", "inconclusive"}
-    assert (step.waits_for is None) == (state in done and not observation.open)
+    assert (step.waits_for is None) == (state in done and not is_open)
     assert (step.waits_for == "promote") == (act != "wait")
     assert step.reason[-1] in ".:" or step.reason == "main has no YAML" or "says:" in step.reason
 
@@ -326,13 +363,11 @@ def test_whoever_is_waited_for_is_named_with_a_reason(
 def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(
     failures: list[bool], who: str
 ) -> None:
-    observation = replace(
-        USUAL, failures=tuple(Failure(is_outage, "It said no.") for is_outage in failures)
+    said = tuple(Failure(is_outage, "It said no.") for is_outage in failures)
+    assert decide(look_of({"failures": said})).waits_for == who
+    assert decide(look_of({"forge_failure": said[0]})).waits_for == (
+        "outage" if failures[0] else "person"
     )
-    assert decide(observation).waits_for == who
-    assert decide(
-        replace(USUAL, forge_failure=Failure(is_outage=failures[0], sentence=""))
-    ).waits_for == ("outage" if failures[0] else "person")
 
 
 def test_the_time_to_become_healthy_begins_with_the_first_look() -> None:

@@ -1,4 +1,4 @@
-"""Ways back: which release a rollback goes to, what is open beside it, and that the forge is enough."""
+"""Ways back: where a rollback goes, what is open beside it, and that the forge is enough."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from promote.errors import (
     Unavailable,
 )
 from promote.forge.port import Forge
-from promote.loop.lifecycle import SUPERSEDED
+from promote.loop.observation import SUPERSEDED
 from promote.release.history import ROLLOUT_CONTEXT
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 
 class Away:
-    """A part that answers no question."""
+    """A part that raises an error at every call."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from promote.errors import ModelRegistryRefused
-from promote.registry.port import open_model_registry
+from promote.registry.mlflow import open_model_registry
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,13 @@ from requests.exceptions import InvalidURL, SSLError
 from retrain.contract import ModelSchema, Output
 from retrain.errors import TrackingRefused, TrackingUnavailable
 from retrain.fitting.training import Ineligible
-from retrain.runs.mlflow import Tracking, describe_for_mlflow
-from retrain.runs.record import NOTE, VERSION_TAGS, figures, rows_read, technique_record
+from retrain.fitting.window_run import figures
+from retrain.runs.mlflow import MlflowRuns
+from retrain.runs.mlflow_folder import describe_for_mlflow
+from retrain.runs.port import NOTE, VERSION_TAGS
+from retrain.runs.record import rows_read, technique_record
 from tests.fakes.broken import Broken
-from tests.unit.retrain.synthetic import FEATURES, make_window
+from tests.grounds.learnable_rows import FEATURES, make_window
 
 URL = "http://127.0.0.1:9"
 
@@ -50,14 +53,14 @@ def caused_by(error: Exception) -> MlflowException:
         (MlflowException("a proxy waited too long", DEADLINE_EXCEEDED), TrackingUnavailable),
         (MlflowException("not yours", PERMISSION_DENIED), TrackingRefused),
         (MlflowException("who are you", UNAUTHENTICATED), TrackingRefused),
-        (MlflowException("no such thing", ENDPOINT_NOT_FOUND), TrackingRefused),
+        (MlflowException("no such thing", ENDPOINT_NOT_FOUND), TrackingUnavailable),
         (caused_by(SSLError("certificate verify failed")), TrackingRefused),
         (caused_by(InvalidURL("no host")), TrackingRefused),
         (caused_by(NoConnection("connection refused")), TrackingUnavailable),
     ],
 )
 def test_mlflows_errors_become_ours_and_only_an_outage_is_worth_another_try(error, translated):
-    tracking = Tracking(URL, "flight-delay")
+    tracking = MlflowRuns(URL, "flight-delay")
     tracking._client = Broken(error)
     for ask in (
         tracking.check,

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
-from retrain.runs.mlflow import Tracking
+from retrain.runs.mlflow import MlflowRuns
+
+ARTIFACTS = "mlflow-artifacts:/1/r/artifacts"
 
 
 class HalfAnMlflow(BaseHTTPRequestHandler):
@@ -23,7 +25,7 @@ class HalfAnMlflow(BaseHTTPRequestHandler):
                 200,
                 {
                     "run": {
-                        "info": {"run_id": "r", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"},
+                        "info": {"run_id": "r", "artifact_uri": ARTIFACTS},
                         "data": {},
                     }
                 },
@@ -62,7 +64,7 @@ def half_an_mlflow() -> Iterator[type[HalfAnMlflow]]:
     [
         (503, TrackingUnavailable),
         (429, TrackingUnavailable),
-        (404, TrackingRefused),
+        (404, TrackingUnavailable),
         (403, TrackingRefused),
         (401, TrackingRefused),
         (400, TrackingRefused),
@@ -73,17 +75,17 @@ def test_an_outage_is_not_taken_for_a_lost_artifact(
     half_an_mlflow, status: int, error: type[RetrainError]
 ) -> None:
     half_an_mlflow.artifact_status = status
-    tracking = Tracking(half_an_mlflow.url, "flight-delay")
+    tracking = MlflowRuns(half_an_mlflow.url, "flight-delay")
     with pytest.raises(error), tracking._translated():
-        tracking._artifact("r", "snapshot.json")
+        tracking._snapshot(ARTIFACTS)
 
 
 def test_an_artifact_that_is_not_listed_is_absent_and_one_that_cannot_be_fetched_is_not(
     half_an_mlflow,
 ) -> None:
     half_an_mlflow.listed = ["model.json"]
-    tracking = Tracking(half_an_mlflow.url, "flight-delay")
-    assert tracking._artifact("r", "snapshot.json") is None
+    tracking = MlflowRuns(half_an_mlflow.url, "flight-delay")
+    assert tracking._snapshot(ARTIFACTS) is None
     half_an_mlflow.listed = ["snapshot.json"]
     with pytest.raises(TrackingUnavailable), tracking._translated():
-        tracking._artifact("r", "snapshot.json")
+        tracking._snapshot(ARTIFACTS)

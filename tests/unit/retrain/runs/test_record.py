@@ -10,16 +10,10 @@ import numpy as np
 from retrain.contract import ModelAbout, ModelCard, Partition, digest_of_bytes
 from retrain.fitting.export import model_card, model_schema
 from retrain.fitting.training import Fitted
-from retrain.runs.record import (
-    NOTE,
-    Record,
-    WindowRun,
-    figures,
-    rows_read,
-    technique_record,
-    window_record,
-)
-from tests.unit.retrain.synthetic import FEATURES, make_window
+from retrain.fitting.window_run import WindowRun, figures
+from retrain.runs.port import NOTE, Record
+from retrain.runs.record import rows_read, technique_record, window_record
+from tests.grounds.learnable_rows import FEATURES, make_window
 
 WINDOW = make_window(reason="a late file came", git_revision="abc123", sample=500)
 SCORES = np.linspace(0.1, 0.9, 600)
@@ -55,6 +49,8 @@ def recorded(window: WindowRun = WINDOW) -> Record:
 def test_a_runs_tags_say_what_was_trained_on_which_rows_by_which_code_and_why():
     card = card_of(WINDOW)
     assert {name: value for name, value in recorded().tags.items() if name != NOTE} == {
+        "mlflow.source.name": "retrain run flight-delay",
+        "mlflow.source.git.commit": "abc123",
         "run_identity": WINDOW.identity,
         "plan_digest": WINDOW.spec.plan_digest,
         "snapshot_id": WINDOW.snapshot.snapshot_id,

@@ -1,4 +1,7 @@
-"""One run of the reconciler in a process of its own, over the real forge, the real MLflow and a real folder of images, that may be told to die."""
+"""One run of the reconciler in a process of its own, which a test may kill at a write.
+
+Forge, MLflow and image folder are real.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 @dataclass(frozen=True)
 class Run:
-    """What to do, and when to die: after (or before) the n-th request that writes; never if None."""
+    """What to do, and when to die: after or before the n-th writing request, never if None."""
 
     settings: dict[str, Any]
     model: str
@@ -49,8 +52,6 @@ def run(told: Run) -> None:
     requests.adapters.HTTPAdapter.send = counted  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
     parts = open_parts(PromoteSettings(**told.settings))
     if told.rollback:
-        WayBack(parts.forge, parts.environment, parts.clock).roll_back(
-            told.model, reason="a bad day"
-        )
+        WayBack(parts.forge, parts.environment).roll_back(told.model, reason="a bad day")
     else:
         Reconciler(parts, ToldJudge()).reconcile(told.model)

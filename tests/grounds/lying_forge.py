@@ -1,4 +1,7 @@
-"""The local forge behind a network that lies when it is told to: an answer lost after the commit, a rate limit, an outage, a slow answer."""
+"""The local forge behind a network that lies on demand.
+
+It can lose an answer after the commit, limit the rate, be away, or answer slowly.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,22 @@ Kind = Literal[
     "other_json",
     "half_json",
 ]
-"""`lost_answer`: done, and answered 502. `outage`: not done, 502. The limits and `forbidden`: not done, 403. `slow`: done and answered late.
+"""What the network does to a request.
 
-The last three are 200: a page for people, JSON of another shape, an answer that breaks off.
+- `lost_answer`: the forge does it, and the answer is 502.
+- `outage`: the forge does not do it, and the answer is 502.
+- The limits and `forbidden`: the forge does not do it, and the answer is 403.
+- `slow`: the forge does it, and the answer is late.
+- The last three answer 200 with a page for people, JSON of another shape, or a part of the answer.
 """
 
 
 @dataclass
 class Lie:
-    """What happens to the next `times` requests of `method` whose path (without `/api/v3/repos/acme/ratchet`) matches `path`."""
+    """What happens to the next `times` requests that fit `method` and `path`.
+
+    The path is matched without `/api/v3/repos/acme/ratchet`.
+    """
 
     kind: Kind
     method: str = ".*"
@@ -109,7 +119,7 @@ class LyingForge:
             }
             await _answer(send, 403, "API rate limit exceeded for user ID 1.", headers)
         elif lie.kind == "secondary_limit":
-            message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+            message = "You have exceeded a secondary rate limit. Please wait a few minutes."
             await _answer(send, 403, message, {"retry-after": str(int(lie.seconds))})
         elif lie.kind in _BODIES:
             await _send(send, 200, _BODIES[lie.kind], {})

@@ -1,6 +1,7 @@
-"""Pushes an image in a child that kills itself with -9 before its n-th act on the file system, for every n, and looks at what is left.
+"""Pushes an image in a child that kills itself with -9 before its n-th act on the file system.
 
-`python -m tests.integration.killed_pushes FOLDER` prints one JSON line a kill. A program of its own: a process with threads should not fork.
+It does so for every n and checks what is left. `python -m tests.grounds.killed_pushes FOLDER`
+prints one JSON line for each kill. It is a program because a process with threads should not fork.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""GitHub's own description of its REST API (`github-rest.json`, OpenAPI 3.0) as JSON Schema, and the operation that a request is."""
+"""GitHub's description of its REST API as JSON Schema, and which operation a request is.
+
+The description is `github-rest.json` (OpenAPI 3.0).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def _is_uri(value: object) -> bool:
 
 
 def _as_json_schema(node: Any) -> Any:
-    """OpenAPI 3.0 says `nullable`, JSON Schema has a type for it. `oneOf` is read as `anyOf`: two of GitHub's error shapes have no required field."""
+    """Translate `nullable` of OpenAPI 3.0 into JSON Schema's type for null.
+
+    `oneOf` becomes `anyOf`: two of GitHub's error shapes have no required field.
+    """
     if isinstance(node, list):
         return [_as_json_schema(item) for item in node]
     if not isinstance(node, dict):
@@ -49,7 +55,7 @@ def operations() -> set[tuple[str, str]]:
 
 
 def operation_of(method: str, path: str) -> tuple[str, str]:
-    """The operation that a request is; of several templates that fit, the one with the fewest words left open."""
+    """The operation of a request. Of several fitting templates, the one with fewest parameters."""
     fitting = [
         template
         for one, template in operations()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from retrain.contract import Snapshot
 from retrain.errors import TrackingUnavailable
-from retrain.runs.record import REQUIRED_TAGS, FinishedRun, Record, Registered, Rows
+from retrain.runs.port import REQUIRED_TAGS, FinishedRun, Record, RegisteredVersion, Rows
 from retrain.snapshot.snapshot import snapshot_from_bytes
 
 
@@ -21,11 +21,11 @@ class Killed(BaseException):
 
 
 class FakeRuns:
-    """`retrain.runs.record.Runs`, in memory."""
+    """`retrain.runs.port.Runs`, in memory."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, Record, Sequence[Record], dict[str, bytes]]] = []
-        self.versions: list[Registered] = []
+        self.versions: list[RegisteredVersion] = []
         self.challenger: int | None = None
         self.champion: str | None = None
         self.is_down = False
@@ -53,7 +53,7 @@ class FakeRuns:
         )
         return next(complete, None)
 
-    def last_snapshot(self, plan_digest: str) -> tuple[Registered, Snapshot] | None:
+    def last_snapshot(self, plan_digest: str) -> tuple[RegisteredVersion, Snapshot] | None:
         self._act("last_snapshot")
         records = {run_id: (record, files) for run_id, record, _, files in self.runs}
         for version in reversed(self.versions):
@@ -62,7 +62,7 @@ class FakeRuns:
                 return _with_snapshot(version, files.get("snapshot.json"))
         return None
 
-    def registered(self, run_id: str) -> Registered | None:
+    def registered(self, run_id: str) -> RegisteredVersion | None:
         self._act("registered")
         return next((version for version in self.versions if version.run_id == run_id), None)
 
@@ -79,11 +79,11 @@ class FakeRuns:
         self.runs.append((run_id, parent, children, files))
         return run_id
 
-    def register(self, run_id: str, *, title: str) -> Registered:
+    def register(self, run_id: str, *, title: str) -> RegisteredVersion:
         self._act("register")
         version = next((one for one in self.versions if one.run_id == run_id), None)
         if version is None:
-            version = Registered(len(self.versions) + 1, run_id)
+            version = RegisteredVersion(len(self.versions) + 1, run_id)
             self.versions.append(version)
         if version == self.versions[-1]:
             self.challenger = version.version
@@ -98,8 +98,8 @@ class FakeRuns:
 
 
 def _with_snapshot(
-    version: Registered, content: bytes | None
-) -> tuple[Registered, Snapshot] | None:
+    version: RegisteredVersion, content: bytes | None
+) -> tuple[RegisteredVersion, Snapshot] | None:
     if content is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The page /docs and the icon, from files of our own image: a browser asks no other host, so the page works without internet."""
+"""The page /docs and its icon. All files come from our image, so the page works without internet."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from importlib.resources import files
 from fastapi import APIRouter, Response
 
 PACKAGE = "fastapi_offline"
-"""Holds Swagger UI's files as they are published. None of its code is used."""
+"""The package with Swagger UI's published files. We run none of its code."""
 KEEP = {"cache-control": "public, max-age=86400"}
 ONLY_FROM_HERE = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
 }
-"""A browser refuses whatever the page would load from another host. Swagger UI sets styles in its elements."""
+"""With this header a browser loads nothing from another host. Swagger UI needs inline styles."""
 
-# All addresses are relative: the page also works behind a proxy that serves the gateway below a path.
+# All addresses are relative: the page also works when a proxy serves the gateway below a path.
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -28,7 +29,9 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
-<div id="swagger-ui"><noscript>This page needs JavaScript. The description itself is at openapi.json.</noscript></div>
+<div id="swagger-ui">
+<noscript>This page needs JavaScript. The description itself is at openapi.json.</noscript>
+</div>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
 </body>
@@ -43,17 +46,18 @@ START = """SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-"""`validatorUrl: null`: Swagger UI would send the description to a service of its makers."""
+"""Without `validatorUrl: null` Swagger UI sends the description to a service of its makers."""
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <circle cx="16" cy="16" r="9" fill="none" stroke="#1f6f5c" stroke-width="5"/>
-<path d="M16 1v6M31 16h-6M16 31v-6M1 16h6M26.6 5.4l-4.2 4.2M26.6 26.6l-4.2-4.2M5.4 26.6l4.2-4.2M5.4 5.4l4.2 4.2"
+<path d="M16 1v6M31 16h-6M16 31v-6M1 16h6M26.6 5.4l-4.2 4.2M26.6 26.6l-4.2-4.2M5.4 26.6l4.2-4.2
+M5.4 5.4l4.2 4.2"
  stroke="#1f6f5c" stroke-width="4"/>
 </svg>
 """
 
 
 def docs_routes() -> APIRouter:
-    """Return the page, the files that it loads, and the icon."""
+    """Return the routes of the page, of the files that the page loads, and of the icon."""
     router = APIRouter(include_in_schema=False)
     script = files(PACKAGE).joinpath("static/swagger-ui-bundle.js").read_bytes()
     style = files(PACKAGE).joinpath("static/swagger-ui.css").read_bytes()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from retrain.contract import Feature, Partition, Snapshot, Split, digest_of_bytes
-from retrain.runs.record import WindowRun
+from retrain.fitting.window_run import WindowRun
 from retrain.spec.model_file import Columns, ModelSpec, Technique
 
 FEATURES = (

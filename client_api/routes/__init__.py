@@ -1,0 +1,1 @@
+"""What the gateway answers: predictions, health and measures, and the page /docs."""

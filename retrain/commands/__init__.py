@@ -1,0 +1,1 @@
+"""What each command of `retrain` does: one module a command."""

@@ -1,0 +1,54 @@
+"""A window's run while retrain works on it: the request and the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+from numpy.typing import ArrayLike
+
+from retrain.comparison.intervals import METRICS, metric_value
+from retrain.contract import Snapshot, utc_text
+from retrain.fitting.training import Labels, true_or_false
+from retrain.spec.model_file import ModelSpec
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """The request of one run, the snapshot and its rows."""
+
+    spec: ModelSpec
+    start: datetime
+    end: datetime
+    snapshot: Snapshot
+    rows: Mapping[str, pa.Table]
+    """By split: `train`, `validation`, `test`."""
+    identity: str
+    seed: int
+    sample: int | None
+    reason: str
+    git_revision: str
+    weeks_without_rows: tuple[str, ...] = ()
+    """The last weeks of the window, as long as they hold no rows: `2013-W28`."""
+
+    @property
+    def run_name(self) -> str:
+        """The run's name for people, `flight-delay 2013-07-08`; with the time unless midnight."""
+        is_midnight = self.end.hour == self.end.minute == self.end.second == 0
+        end = f"{self.end:%Y-%m-%d}" if is_midnight else utc_text(self.end)
+        return f"{self.spec.name} {end}"
+
+    def labels(self, split: str) -> Labels:
+        """Return a split's labels as 1 or 0."""
+        return true_or_false(self.rows[split], self.spec.columns.label, split=split)
+
+
+def figures(split: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
+    """Return every metric of a split by its name in MLflow, such as `validation_log_loss`.
+
+    >>> figures("test", [1, 0], [0.9, 0.2])["test_accuracy"]
+    1.0
+    """
+    return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in METRICS}
