@@ -13,6 +13,7 @@ PromoteError
 ├── NotFound                    an outside part answered that it has no such thing
 │   ├── VersionNotFound
 │   ├── ArtifactNotFound
+│   ├── CommitNotFound          main and ratchet/* do not lead to the commit
 │   └── RowsNotFound            a snapshot names rows that are not in the store
 ├── Refused                     an outside part said no: credentials, rights, a conflict
 │   ├── ModelRegistryRefused
@@ -79,6 +80,10 @@ class VersionNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     """A run lacks a file that every run has."""
+
+
+class CommitNotFound(NotFound):
+    """The forge's branches do not lead to such a commit."""
 
 
 class RowsNotFound(NotFound):

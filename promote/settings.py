@@ -5,8 +5,11 @@ Nothing else of promote reads the environment.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -105,11 +108,28 @@ class PromoteSettings(BaseSettings):
     """From a commit's landing on main until a release that is not healthy counts as failed: Flux's 3 minutes and two retries."""
     forge_seconds_between_writes: float = Field(default=1.0, ge=0)
     """GitHub asks for one second; 0 on the laptop."""
+    forge_writes_per_hour: int = Field(default=480, ge=0)
+    """GitHub refuses after about 500 requests an hour that create content; 0: no limit, on the laptop."""
     forge_seconds_between_requests: float = Field(default=0.0, ge=0)
     request_timeout_seconds: float = Field(default=15.0, gt=0)
     """One call to forge or cluster; longer is an outage."""
+    mirror: str = ""
+    """The folder of the mirror of main and of what is remembered; its content may be lost.
+    Empty: in the temporary folder, for people's commands in their cache folder."""
+    webhook_secret: SecretStr = SecretStr("")
+    """The secret that the forge signs its webhooks with; empty: promote takes no webhooks."""
+    url: Annotated[str, AfterValidator(_tracking_address)] = ""
+    """The root of the running service, which `promote status` asks; empty: the command looks itself."""
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+
+    @property
+    def mirror_folder(self) -> Path:
+        """The bare repository that mirrors main; its lock and what is remembered lie beside it."""
+        temporary = Path(tempfile.gettempdir(), f"ratchet-mirror-{os.getuid()}")
+        folder = Path(self.mirror) if self.mirror else temporary
+        name = f"{self.forge_url} {self.repository} {self.branch}"
+        return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.git"
 
     @property
     def links(self) -> str:
