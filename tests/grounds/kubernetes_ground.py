@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -71,5 +72,10 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
     return time.monotonic() - began
 
 
+def main() -> str | None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    return why_not() or why_no_postgres() or None
+
+
 if __name__ == "__main__":
-    sys.exit(why_not() or why_no_postgres() or None)
+    sys.exit(main())
