@@ -5,8 +5,8 @@ from __future__ import annotations
 from promote import wiring
 from promote.commands.terminal import EXIT_FAILED, errors_as_exit_codes, fail, print_json
 from promote.contract import Verdict
+from promote.evidence.verdict_tag import KeptVerdicts, verdict_tags
 from promote.gate.words import explanation
-from promote.loop.observer import Observer, tag_value
 from promote.settings import read_settings
 
 
@@ -15,15 +15,15 @@ def run(model: str, version: int, *, as_json: bool) -> None:
     """Print a version's newest verdict."""
     parts = wiring.open_parts(read_settings())
     registered = parts.registry.version(model, version)
-    tags = [tag for name, tag in registered.tags.items() if name.startswith("verdict.")]
+    tags = verdict_tags(registered).values()
     if not tags:
         fail(
             f"version {version} of {model} was not judged yet. "
             f"`promote judge {model}` judges the challenger without acting.",
             EXIT_FAILED,
         )
-    newest = max(tags, key=lambda tag: tag_value(tag).get("at", ""))
-    print_verdict(Observer(parts).verdict_behind(registered, newest), as_json=as_json)
+    newest = max(tags, key=lambda tag: tag.at)
+    print_verdict(KeptVerdicts(parts.registry).read(registered, newest), as_json=as_json)
 
 
 def print_verdict(verdict: Verdict, *, as_json: bool) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from promote import wiring
 from promote.commands.terminal import aware_instant, errors_as_exit_codes, print_json
+from promote.contract import Slot
 from promote.forge.port import Forge
 from promote.release.history import ServedAt, served_at
 from promote.release.history_reader import HistoryReader
-from promote.release.manifest import branch_prefix
+from promote.release.slot import branch_prefix
 from promote.settings import read_settings
 
 _NOTHING: dict[str, object] = dict.fromkeys(
@@ -46,5 +47,5 @@ def _facts(served: ServedAt, pull_request: int | None) -> dict[str, object]:
 
 
 def _pull_request(forge: Forge, model: str, environment: str, commit: str) -> int | None:
-    pulls = forge.pull_requests(branch_prefix(model, environment))
+    pulls = forge.pull_requests(branch_prefix(Slot(model, environment)))
     return next((pull.number for pull in pulls if pull.merge_commit == commit), None)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from promote import wiring
 from promote.commands.promotion_text import paragraph
 from promote.commands.terminal import errors_as_exit_codes, print_json
-from promote.contract import Promotion
+from promote.contract import Promotion, check_model
 from promote.loop.lifecycle import decide
 from promote.loop.observation import Blind
 from promote.loop.observer import Observer
 from promote.loop.policy import models_on_main
 from promote.loop.standing import promotion_of
-from promote.release.manifest import check_model
 from promote.settings import read_settings
 
 

@@ -19,7 +19,9 @@ import pytest
 from infra.local.demo.laptop import REPOSITORY
 from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
-from promote.release.manifest import parse, release_path
+from promote.contract import Slot
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from tests.grounds.kubernetes_ground import why_not
 from tests.grounds.kubernetes_loop import BROKEN, DEADLINE_SECONDS, MODEL, Loop
 from tests.grounds.kubernetes_story import DISTURBANCES, Story, between, disturb, failed
@@ -168,7 +170,7 @@ def _merge_commit(loop: Loop, release: Release) -> str:
 
 
 def _image_of(loop: Loop, release: Release) -> str:
-    path = f"{release.pull['head']['sha']}:{release_path(release.model, 'local')}"
+    path = f"{release.pull['head']['sha']}:{release_path(Slot(release.model, 'local'))}"
     content = subprocess.run(
         ["git", "-C", str(loop.folder / "forge"), "show", path], capture_output=True, check=True
     ).stdout

@@ -24,7 +24,9 @@ from infra.local.demo.rows import example_rows
 from infra.local.demo.web import Refused, fetch, wait_for
 from infra.local.flights import load_flights
 from infra.local.processes import Program, wait_until_answers
-from promote.release.manifest import parse, release_path
+from promote.contract import Slot
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from tests.grounds.kubernetes_ground import push_altered
 
 MODEL = "flight-delay"
@@ -227,7 +229,7 @@ class Loop(KubernetesLaptop):
 
     def digests_on_main(self, model: str) -> set[str]:
         """Every image digest that stood in the model's release.yaml on main."""
-        path = release_path(model, "local")
+        path = release_path(Slot(model, "local"))
         git = ["git", "-C", str(self.folder / "forge")]
         commits = subprocess.run(
             [*git, "log", "--first-parent", "--format=%H", "main", "--", path],

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from infra.images.build import NAMES, with_digest
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from tests.grounds.manifest_rules import AS_BUILT, Object, kind, violations
 from tests.grounds.manifests import (
     ENVIRONMENTS,
@@ -122,8 +124,8 @@ def test_the_first_pull_request_adds_three_files_and_touches_none(tmp_path: Path
         for path in tmp_path.rglob("*")
         if path.is_file()
     }
-    files = first_files("churn", "production") | {
-        release_path("churn", "production"): render(release(model="churn"))
+    files = first_files(Slot("churn", "production")) | {
+        release_path(Slot("churn", "production")): render(release(model="churn"))
     }
     tree = tree_with_model(tmp_path)
     assert len(files) == 3
@@ -146,7 +148,7 @@ def test_a_later_pull_request_changes_release_yaml_only_and_only_the_deployment_
 ) -> None:
     tree = tree_with_model(tmp_path)
     before = model_of(tree)
-    (tree / release_path(MODEL, "production")).write_bytes(render(release(9)))
+    (tree / release_path(Slot(MODEL, "production"))).write_bytes(render(release(9)))
     after = model_of(tree)
     changed = [
         (old["kind"], new["metadata"]["name"])
@@ -207,6 +209,6 @@ def test_a_pushed_image_reaches_the_overlay_that_runs_it(tmp_path: Path, name: s
 
 def test_an_overlay_that_does_not_build_says_so(tmp_path: Path) -> None:
     tree = tree_with_model(tmp_path)
-    (tree / release_path(MODEL, "production")).unlink()
+    (tree / release_path(Slot(MODEL, "production"))).unlink()
     with pytest.raises(AssertionError, match=r"release\.yaml"):
         model_of(tree)
