@@ -1,4 +1,4 @@
-"""What leaves promote: the verdict, the release that git names, and where a promotion stands. Pure."""
+"""Values that leave promote: the verdict, the release, and where a promotion stands. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from retrain.contract import Comparison, Contract, Digest, digest_of_json, probl
 Outcome = Literal["promote", "keep", "inconclusive"]
 Kind = Literal["first", "refresh", "change"]
 Purpose = Literal["promotion", "rollback", "revert"]
-"""Of a pull request: a rollback is asked for by a person, a revert is automatic."""
+"""Of a pull request. A person asks for a rollback; promote opens a revert by itself."""
 WaitsFor = Literal["promote", "rollout", "outage", "reviewer", "person"]
-"""`outage`: something did not answer and is asked again. `person`: nothing happens by itself."""
+"""Who acts next. `outage`: promote asks again. `person`: nothing changes without a person."""
 State = Literal[
     "blind",
     "return ungated",
@@ -68,7 +68,7 @@ class Slot:
 
 
 class Reason(Contract):
-    """What one rule of the gate found, as a sentence a reviewer understands."""
+    """The result of one rule of the gate, with a sentence for the reviewer."""
 
     rule: str
     outcome: Literal["pass", "block", "warn", "unknown"]
@@ -84,7 +84,7 @@ class Verdict(Contract):
     challenger: int
     """Version in the model registry."""
     champion: int | None
-    """Version that main names; None for the first release."""
+    """The version that main names; None for the first release."""
     snapshot_id: Digest
     policy_digest: Digest
     comparisons: tuple[Comparison, ...]
@@ -98,7 +98,7 @@ class Verdict(Contract):
 
 
 class Release(Contract):
-    """What release.yaml says: the one version that should run."""
+    """The content of release.yaml: the version that should run."""
 
     model: str
     version: int = Field(ge=1)
@@ -109,14 +109,14 @@ class Release(Contract):
 
 
 class Serving(Contract):
-    """The release that was last seen healthy, while main has not stopped naming one."""
+    """The release that was last seen healthy. A commit that removes release.yaml ends it."""
 
     version: int
     image: str
     since: AwareDatetime
-    """When it was first seen healthy after it came to main."""
+    """When promote first saw the release healthy after it came to main."""
     pull_request: int | None
-    """None when a push brought it to main."""
+    """None when a push brought the release to main."""
     url: str | None
     """The pull request's page."""
 
@@ -145,9 +145,9 @@ class Promotion(Contract):
     reason: str
     """Why, and what to do, as a sentence for people."""
     since: AwareDatetime | None
-    """When the state began, from the witness that says so; None when nothing says it."""
+    """When the state began, from MLflow, git or the forge; None when none of them says."""
     pull_request: int | None
-    """The challenger's."""
+    """The pull request of `version`."""
     verdict: Outcome | None
     """On `version`."""
     serving: Serving | None

@@ -1,4 +1,4 @@
-"""How commands meet the terminal: exit codes, JSON, log lines, and the instant that a person typed."""
+"""How commands meet the terminal: exit codes, JSON, log lines, and instants that people type."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from promote.contract import Release, Slot
 from promote.errors import (
     NoPolicy,
     PromoteError,
-    Unavailable,
     VersionNotFound,
 )
 from promote.evidence.verdict_tag import (
@@ -30,7 +29,6 @@ from promote.images.port import ImageRegistry
 from promote.loop.observation import (
     Blind,
     Challenger,
-    Failure,
     ForgeView,
     Look,
     Observation,
@@ -97,7 +95,7 @@ class ForgeObserver:
         """Return whether merging a commit into main changes these files to these bytes, and no other file."""
         difference = self._forge.difference(main, head)
         proposed = {path: blob_id(content) for path, content in files.items()}
-        return difference.is_complete and dict(difference.files) == proposed
+        return dict(difference.files) == proposed
 
     def _pull(
         self, model: str, pull: PullRequest, main: str, history: History
@@ -145,15 +143,15 @@ class Observer:
         try:
             view = self.forge.look(model)
         except PromoteError as error:
-            return Blind(model, self._parts.environment, at, (failure_of(error),))
+            return Blind(model, self._parts.environment, at, (error,))
         try:
             rollout = self._rollout(view)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         try:
             observation = self._observation(view, at, rollout)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         if failures:
             return Blind(model, view.environment, at, tuple(failures), view, rollout)
         return observation
@@ -289,8 +287,3 @@ class Observer:
             for path, content in files.items()
             if forge.read_file(path, start) != content
         }
-
-
-def failure_of(error: PromoteError) -> Failure:
-    """Return an error as an observation keeps it."""
-    return Failure(isinstance(error, Unavailable), str(error))

@@ -1,4 +1,4 @@
-"""What a promotion's or a rollback's branch and pull request say; composed from what was observed."""
+"""The branch and the pull request of a promotion or a way back, made from an observation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from retrain.spec.model_file import ModelSpec
 
 @dataclass(frozen=True)
 class Proposal:
-    """A branch to write once, and the pull request to open from it."""
+    """A branch that is written once, and the pull request that is opened from it."""
 
     branch: NewBranch
     title: str
@@ -36,7 +36,7 @@ def promotion(
     registry: ModelRegistry,
     spec: ModelSpec,
 ) -> Proposal:
-    """Return the proposal of a challenger over what main names."""
+    """Return the proposal to release a challenger instead of main's release."""
     release = Release(
         model=observation.model,
         version=challenger.version,
@@ -73,7 +73,7 @@ def going_back(
     purpose: Literal["rollback", "revert"],
     reason: str,
 ) -> Proposal:
-    """Return the proposal to release again what served before; byte for byte.
+    """Return the proposal to release again, byte for byte, what served before.
 
     Args:
         view: Its history names the release to leave.
@@ -111,8 +111,9 @@ def _recipe(
         return f"unchanged since v{champion.version}; newer rows only"
     techniques = " to ".join(dict.fromkeys(version.technique for version in (champion, challenger)))
     return (
-        f"changed since v{champion.version} (technique {techniques}): [compare their parameters]({registry.comparison_url(champion, challenger)}); "
-        "the figures there are of each run's own weeks and say nothing about which is better"
+        f"changed since v{champion.version} (technique {techniques}): "
+        f"[compare their parameters]({registry.comparison_url(champion, challenger)}). "
+        "Figures on that page are from each run's own weeks; they do not say which is better"
     )
 
 
@@ -124,8 +125,8 @@ def _links(
 ) -> list[tuple[str, str]]:
     """Return the pages for a reviewer, the gate's own first.
 
-    MLflow's page that compares runs is not among them: it begins with each run's figure on its own
-    weeks, which cannot be compared. The intervals are of both models on the same rows.
+    MLflow's page that compares runs is left out. It begins with each run's figures on that run's
+    own weeks, which cannot be compared. The intervals here are of both models on the same rows.
     """
     folder = evidence_folder(verdict.digest)
     pages = [

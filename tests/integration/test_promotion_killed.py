@@ -93,8 +93,12 @@ class Ground:
             "images": f"oci-layout:{folder / 'images'}",
             "cluster_url": f"http://127.0.0.1:{cluster.server_address[1]}",
             "forge_seconds_between_writes": 0,
+            "forge_writes_per_hour": 0,
+            "mirror": str(folder / "mirror"),
         }
-        self.forge = GitHubForge(forge, token, REPOSITORY, seconds_between_writes=0)
+        self.forge = GitHubForge(
+            forge, token, REPOSITORY, mirror=folder / "looks.git", seconds_between_writes=0
+        )
         self.images = LayoutRegistry(folder / "images")
 
     def look(self, model: str) -> Observation:

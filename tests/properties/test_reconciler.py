@@ -1,4 +1,7 @@
-"""Whatever people, clusters, outages and kills do between any two calls, promote proposes each thing once and names only champions that served."""
+"""People, clusters, outages and kills interrupt promote between any two of its calls.
+
+Whatever happens, promote opens each proposal once, and every champion has served.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,18 @@ from promote.release.slot import release_path
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 WRITES = {
-    "set_status", "create_branch", "open_pull_request", "comment", "add_label", "close", "set_champion", "tag", "log_evidence", "log_metrics", "push",
-}  # fmt: skip
+    "add_label",
+    "close",
+    "comment",
+    "create_branch",
+    "log_evidence",
+    "log_metrics",
+    "open_pull_request",
+    "push",
+    "set_champion",
+    "set_status",
+    "tag",
+}
 OUTAGES: dict[str, type[Unavailable]] = {
     "forge": ForgeUnavailable,
     "rollout": ClusterUnavailable,
@@ -36,12 +49,12 @@ OUTAGES: dict[str, type[Unavailable]] = {
 
 
 class Killed(BaseException):
-    """The process is gone; nothing catches it."""
+    """Ends the process; no code of promote catches it."""
 
 
 @dataclass
 class Trouble:
-    """Between any two calls of promote to the outside: what a test drew happens."""
+    """Lets the drawn events happen between any two calls of promote to the outside."""
 
     draw: Callable[[], str]
     act: Callable[[str], None]
@@ -56,7 +69,7 @@ class Trouble:
     def before(self, name: str, call: str) -> None:
         self.calls += 1
         if not self.is_on or call == "open_pull_request":
-            return  # a forge has no compare-and-set: promote looks right before it opens, and this one call stays
+            return  # a forge has no compare-and-set: promote can only look right before it opens
         event = self.draw()
         if event == "outage":
             raise OUTAGES[name](f"{name} does not answer")
@@ -105,7 +118,7 @@ PEOPLE = [
 
 
 class Story:
-    """A world in which events happen; what they did is checked afterwards."""
+    """A world in which events happen. Their results are checked afterwards."""
 
     def __init__(self, draw: Callable[[], str]) -> None:
         self.world = World()

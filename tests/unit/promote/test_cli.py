@@ -58,7 +58,9 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
         "numpy",
         "yaml",
     }
-    code = f"import sys; from promote.cli import app; app(['reconcile', '--help'], standalone_mode=False); print(sorted({heavy} & set(sys.modules)))"
+    code = "import sys; from promote.cli import app; "
+    code += "app(['reconcile', '--help'], standalone_mode=False); "
+    code += f"print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
 
@@ -82,7 +84,8 @@ def test_one_pass_over_all_models_of_main(world: World) -> None:
     done = promote("reconcile", "--once")
     assert (done.exit_code, done.output) == (
         0,
-        "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. #1 waits for a review.\n",
+        "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. "
+        "#1 waits for a review.\n",
     )
 
 
