@@ -1,4 +1,7 @@
-"""Whatever is wrong with the evidence, the verdict is never `promote` and can always be written down; and how often chance alone promotes."""
+"""Faulty evidence never gives the verdict `promote`, and every verdict can be written down.
+
+Also: how often chance alone promotes.
+"""
 
 import json
 from dataclasses import replace
@@ -362,9 +365,10 @@ def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(
 
 @pytest.mark.parametrize(("days", "most"), [(7, 0.07), (14, 0.07)])
 def test_chance_alone_promotes_a_change_about_one_time_in_twenty(days, most):
-    """Days share luck (design effect over 20); 1,000 pairs of models that are equally good in the long run.
+    """Draw 1,000 pairs of models that are equally good in the long run.
 
-    Three standard errors of 1,000 draws at 5 % are 0.021; rows taken as independent would promote two times in five (docs/facts.md).
+    Days share luck (the design effect is over 20). Three standard errors of 1,000 draws at 5 % are
+    0.021. A gate that takes rows as independent would promote two times in five (docs/facts.md).
     """
     random = np.random.default_rng(20130708)
     policy = GatePolicy(metric="brier", slices=SliceRule(min_rows=1))
