@@ -22,6 +22,7 @@ from promote.gate.judge import Evidence, schema_problems
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
+from retrain.tasks.binary import BINARY
 
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
@@ -179,15 +180,12 @@ def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
-    """Return, for each row, the share of true labels in training and validation: what one would answer without a model."""
+    """Return the constant of the training and validation labels, once for each row."""
     labels = [
         _cast(read(snapshot, split, (snapshot.label,)), snapshot.label, pa.float64(), "label")
         for split in ("train", "validation")
     ]
-    rate = pc.mean(
-        pa.chunked_array([chunk for column in labels for chunk in column.chunks], pa.float64())
-    ).as_py()
-    return np.full(rows, np.nan if rate is None else rate)
+    return np.full(rows, BINARY.constant(np.concatenate([column.to_numpy() for column in labels])))
 
 
 def _seen_rows(

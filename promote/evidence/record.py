@@ -13,7 +13,7 @@ from promote.evidence.picture import interval_plot
 from promote.gate.judge import Evidence
 from promote.gate.plain_columns import OddColumn, plain_column, text_of
 from promote.gate.words import explanation
-from retrain.comparison.intervals import METRICS, NotComparable, metric_value
+from retrain.comparison.metrics import METRICS, NotComparable, metric_value
 from retrain.contract import canonical_json
 
 

@@ -17,7 +17,8 @@ from promote.gate.harm import Harm, JudgedRows, judge_harm
 from promote.gate.plain_columns import OddColumn, plain_column
 from promote.gate.rules import confidence_of, decide
 from promote.gate.words import names
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, NotComparable, says_true
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
+from retrain.comparison.metrics import NotComparable, says_true
 from retrain.contract import Comparison, Digest, Feature, ModelSchema, digest_of_json
 from retrain.spec.model_file import GatePolicy
 
