@@ -1,19 +1,21 @@
-"""What leaves promote: the verdict, the release that git names, and where a promotion stands. Pure."""
+"""Values that leave promote: the verdict, the release, and where a promotion stands. Pure."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from retrain.contract import Comparison, Contract, Digest
+from promote.errors import InvalidName
+from retrain.contract import Comparison, Contract, Digest, digest_of_json, problem_with_model_name
 
 Outcome = Literal["promote", "keep", "inconclusive"]
 Kind = Literal["first", "refresh", "change"]
 Purpose = Literal["promotion", "rollback", "revert"]
-"""Of a pull request: a rollback is asked for by a person, a revert is automatic."""
+"""Of a pull request. A person asks for a rollback; promote opens a revert by itself."""
 WaitsFor = Literal["promote", "rollout", "outage", "reviewer", "person"]
-"""`outage`: something did not answer and is asked again. `person`: nothing happens by itself."""
+"""Who acts next. `outage`: promote asks again. `person`: nothing changes without a person."""
 State = Literal[
     "blind",
     "return ungated",
@@ -46,8 +48,27 @@ State = Literal[
 """In the order in which promote/loop/lifecycle.py tries them; the first that holds counts."""
 
 
+def check_model(model: str) -> str:
+    """Return a model's name, safe in paths, branches and URLs.
+
+    Raises:
+        InvalidName: The name has other letters, or is too long.
+    """
+    if problem := problem_with_model_name(model):
+        raise InvalidName(f"{model[:80]!r} {problem}.")
+    return model
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Slot:
+    """A place where one release runs at a time; raises InvalidName for an unsafe model name."""
+
+    model: Annotated[str, AfterValidator(check_model)]
+    environment: str
+
+
 class Reason(Contract):
-    """What one rule of the gate found, as a sentence a reviewer understands."""
+    """The result of one rule of the gate, with a sentence for the reviewer."""
 
     rule: str
     outcome: Literal["pass", "block", "warn", "unknown"]
@@ -63,16 +84,21 @@ class Verdict(Contract):
     challenger: int
     """Version in the model registry."""
     champion: int | None
-    """Version that main names; None for the first release."""
+    """The version that main names; None for the first release."""
     snapshot_id: Digest
     policy_digest: Digest
     comparisons: tuple[Comparison, ...]
     """The gate's metric on all rows first, then guardrails, then slices."""
     reasons: tuple[Reason, ...]
 
+    @property
+    def digest(self) -> str:
+        """The verdict's content address, in release.yaml and in the version's tag."""
+        return digest_of_json(self.model_dump(mode="json"))
+
 
 class Release(Contract):
-    """What release.yaml says: the one version that should run."""
+    """The content of release.yaml: the version that should run."""
 
     model: str
     version: int = Field(ge=1)
@@ -83,14 +109,14 @@ class Release(Contract):
 
 
 class Serving(Contract):
-    """The release that was last seen healthy, while main has not stopped naming one."""
+    """The release that was last seen healthy. A commit that removes release.yaml ends it."""
 
     version: int
     image: str
     since: AwareDatetime
-    """When it was first seen healthy after it came to main."""
+    """When promote first saw the release healthy after it came to main."""
     pull_request: int | None
-    """None when a push brought it to main."""
+    """None when a push brought the release to main."""
     url: str | None
     """The pull request's page."""
 
@@ -119,9 +145,9 @@ class Promotion(Contract):
     reason: str
     """Why, and what to do, as a sentence for people."""
     since: AwareDatetime | None
-    """When the state began, from the witness that says so; None when nothing says it."""
+    """When the state began, from MLflow, git or the forge; None when none of them says."""
     pull_request: int | None
-    """The challenger's."""
+    """The pull request of `version`."""
     verdict: Outcome | None
     """On `version`."""
     serving: Serving | None

@@ -1,18 +1,21 @@
-"""What can go wrong in promote. Only what is below `Unavailable` is worth another try as it is; the rest waits for a person.
+"""What can go wrong in promote.
+
+Below `Unavailable` the same act may work later. Everything else waits for a person.
 
 PromoteError
 ├── Unavailable                 an outside part did not answer; transient, retried with a bound
 │   ├── ModelRegistryUnavailable
 │   ├── RowsUnavailable         the store of snapshots did not answer
 │   ├── ImageRegistryUnavailable
-│   │   └── ImageRegistryBusy   it asked for more patience than one pass has
+│   │   └── ImageRegistryBusy   it asked for a longer wait than one pass allows
 │   ├── ForgeUnavailable
 │   └── ClusterUnavailable
 ├── NotFound                    an outside part answered that it has no such thing
 │   ├── VersionNotFound
 │   ├── ArtifactNotFound
+│   ├── CommitNotFound          main and ratchet/* do not lead to the commit
 │   └── RowsNotFound            a snapshot names rows that are not in the store
-├── Refused                     an outside part understood, and said no (credentials, rights, a conflict)
+├── Refused                     an outside part said no: credentials, rights, a conflict
 │   ├── ModelRegistryRefused
 │   ├── RowsRefused             the store of snapshots refused
 │   ├── ImageRegistryRefused
@@ -29,18 +32,18 @@ PromoteError
 ├── UnsupportedRegistry         an image registry's URL that promote cannot use
 ├── NoPolicy                    main has no readable YAML of the model: nothing to judge by
 ├── NothingToReturnTo           a rollback has no earlier release that served
-└── ActNotSeen                  an act was done and the next look does not show it
+└── ActNotSeen                  an act was done, and the next look does not show it
 """
 
 from __future__ import annotations
 
 
 class PromoteError(Exception):
-    """Root of all errors of this service; the message says what was asked, what was found and what to do."""
+    """Root of this service's errors. A message says what was asked, what was found, what to do."""
 
 
 class Unavailable(PromoteError):
-    """An outside part did not answer, so nothing was observed; the same act may work later."""
+    """An outside part did not answer. The same act may work later."""
 
 
 class ModelRegistryUnavailable(Unavailable):
@@ -68,7 +71,7 @@ class ClusterUnavailable(Unavailable):
 
 
 class NotFound(PromoteError):
-    """An outside part answered, and has no such thing."""
+    """An outside part answered that it has no such thing."""
 
 
 class VersionNotFound(NotFound):
@@ -79,12 +82,16 @@ class ArtifactNotFound(NotFound):
     """A run lacks a file that every run has."""
 
 
+class CommitNotFound(NotFound):
+    """The forge's branches do not lead to such a commit."""
+
+
 class RowsNotFound(NotFound):
-    """A snapshot names rows that are not in the store; running its window again reads them anew."""
+    """A snapshot names rows that are not in the store. A new run of its window reads them again."""
 
 
 class Refused(PromoteError):
-    """An outside part understood the request and said no; asking again as it is will not help."""
+    """An outside part refused the request. The same request will be refused again."""
 
 
 class ModelRegistryRefused(Refused):
@@ -92,7 +99,7 @@ class ModelRegistryRefused(Refused):
 
 
 class RowsRefused(Refused):
-    """The store of snapshots refused: credentials, rights, a bucket."""
+    """The store of snapshots refused the credentials, the rights or the bucket."""
 
 
 class ImageRegistryRefused(Refused):
@@ -100,7 +107,7 @@ class ImageRegistryRefused(Refused):
 
 
 class ImageRegistryLoginRefused(ImageRegistryRefused):
-    """The image registry or AWS does not know our credentials: absent, wrong or expired."""
+    """The image registry or AWS refused our credentials: absent, wrong or expired."""
 
 
 class ForgeRefused(Refused):
@@ -116,11 +123,11 @@ class Malformed(PromoteError):
 
 
 class InvalidName(Malformed):
-    """A name that could mean something else to a file system, a URL or a registry."""
+    """A name that a file system, a URL or a registry could read as something else."""
 
 
 class InvalidArtifact(Malformed):
-    """A run's file that is not what its name says."""
+    """A file of a run whose content does not fit its name."""
 
 
 class InvalidImage(Malformed):
@@ -128,7 +135,7 @@ class InvalidImage(Malformed):
 
 
 class InvalidRelease(Malformed):
-    """A release file that is not one."""
+    """A release.yaml that is no release."""
 
 
 class ImageFolderUnwritable(PromoteError):
@@ -140,11 +147,11 @@ class ImageFolderFull(ImageFolderUnwritable):
 
 
 class UnsupportedRegistry(PromoteError):
-    """A URL that names no image registry which promote can use."""
+    """A URL of an image registry that promote cannot use."""
 
 
 class NoPolicy(PromoteError):
-    """Main has no YAML of the model, or one with mistakes: there is no policy to judge by."""
+    """Main has no YAML of the model, or a YAML with mistakes: there is no policy to judge by."""
 
 
 class NothingToReturnTo(PromoteError):
@@ -152,4 +159,4 @@ class NothingToReturnTo(PromoteError):
 
 
 class ActNotSeen(PromoteError):
-    """An act was done, and the next look does not show it; the next pass tries again."""
+    """An act was done, and the next look does not show it. The next pass tries again."""

@@ -1,9 +1,15 @@
-"""What an operator sets, once, by environment: prefix PROMOTE_. Nothing else of promote reads the environment."""
+"""What an operator sets by environment, with prefix PROMOTE_.
+
+Nothing else of promote reads the environment.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -22,14 +28,16 @@ def _tracking_address(address: str) -> str:
 
 
 def _images(place: str) -> str:
-    """Refuse a login here; what else is wrong with the place is said by images/port.py."""
+    """Refuse a login. `promote/images/opening.py` checks the rest."""
     if not re.match(r"oci-layout:|https?://|ecr:", place):
         raise ValueError(
-            "write oci-layout:/an/absolute/folder, https://<host>[/prefix] or ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]"
+            "write oci-layout:/an/absolute/folder, https://<host>[/prefix] or "
+            "ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]"
         )
     if not place.startswith("oci-layout:") and re.search(r"[@?#\s]", place):
         raise ValueError(
-            "it may hold no user, password or query; a login goes to PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD"
+            "it may hold no user, password or query; a login goes to PROMOTE_IMAGES_USER and "
+            "PROMOTE_IMAGES_PASSWORD"
         )
     return place
 
@@ -37,7 +45,8 @@ def _images(place: str) -> str:
 def _base_image(reference: str) -> str:
     if reference and not re.fullmatch(r"[^@?#\s]+@sha256:[0-9a-f]{64}", reference):
         raise ValueError(
-            "write <repository>@sha256:<digest> or https://<host>/<repository>@sha256:<digest>, without user or password"
+            "write <repository>@sha256:<digest> or https://<host>/<repository>@sha256:<digest>, "
+            "without user or password"
         )
     return reference
 
@@ -49,7 +58,8 @@ def _cluster(place: str) -> str:
         )
     except ValueError as problem:
         raise ValueError(
-            f"write in-cluster, kubeconfig or kubeconfig:<context>; or {str(problem).removeprefix('write ')}"
+            "write in-cluster, kubeconfig or kubeconfig:<context>; or "
+            f"{str(problem).removeprefix('write ')}"
         ) from None
 
 
@@ -57,7 +67,7 @@ TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
 
 
 class PromoteSettings(BaseSettings):
-    """One promote service per environment; the defaults are for production, the laptop overrides them."""
+    """One promote service per environment. Defaults are for production; the laptop sets its own."""
 
     model_config = SettingsConfigDict(
         env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
@@ -75,31 +85,51 @@ class PromoteSettings(BaseSettings):
     branch: str = "main"
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]+$")
     images: Annotated[str, AfterValidator(_images)]
-    """Where images lie: `oci-layout:/absolute/folder` on the laptop, `https://<host>[/prefix]`, or `ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]`."""
+    """The image registry: `https://<host>[/prefix]`, or
+    `ecr:<account>.dkr.ecr.<region>.amazonaws.com[/prefix]`, or on the laptop a folder,
+    `oci-layout:/absolute/folder`."""
     images_user: str = ""
-    """Told to a registry over HTTP that asks; ECR's login is AWS's own."""
+    """Sent to a registry over HTTP that asks for a login. ECR uses AWS's own login."""
     images_password: SecretStr = SecretStr("")
     images_pull_host: str = Field(default="", pattern=r"^[a-z0-9.:-]*$")
     """The registry as the cluster reaches it; empty means the host of `images`."""
     image_prefix: str = "ratchet"
     """An image is `<prefix>/<model>@sha256:…`."""
     base_image: Annotated[str, AfterValidator(_base_image)] = ""
-    """Below the model layer: `<repository>@sha256:…` in the registry of `images`, or `https://<host>/<repository>@sha256:…`; empty: the empty image."""
+    """The image below the model layer: `<repository>@sha256:…` in the registry of `images`, or
+    `https://<host>/<repository>@sha256:…`. Empty means an empty image."""
     cluster_url: Annotated[str, AfterValidator(_cluster)]
-    """`in-cluster` (the pod's own account), `kubeconfig` or `kubeconfig:<context>` (KUBECONFIG, else ~/.kube/config),
-    or the root of what answers like Kubernetes."""
+    """`in-cluster` (the pod's own account), `kubeconfig` or `kubeconfig:<context>` (KUBECONFIG,
+    else ~/.kube/config), or the root of a server that answers like Kubernetes."""
     namespace: str = "models"
     interval_seconds: float = Field(default=30.0, gt=0)
-    """Between passes when nobody nudges; well below the time a reviewer takes to look."""
+    """Between passes without a nudge. Well below the time that a reviewer takes."""
     rollout_deadline_seconds: float = Field(default=300.0, gt=0)
     """From a commit's landing on main until a release that is not healthy counts as failed: Flux's 3 minutes and two retries."""
     forge_seconds_between_writes: float = Field(default=1.0, ge=0)
     """GitHub asks for one second; 0 on the laptop."""
+    forge_writes_per_hour: int = Field(default=480, ge=0)
+    """GitHub refuses after about 500 requests an hour that create content; 0: no limit, on the laptop."""
     forge_seconds_between_requests: float = Field(default=0.0, ge=0)
     request_timeout_seconds: float = Field(default=15.0, gt=0)
     """One call to forge or cluster; longer is an outage."""
+    mirror: str = ""
+    """The folder of the mirror of main and of what is remembered; its content may be lost.
+    Empty: in the temporary folder, for people's commands in their cache folder."""
+    webhook_secret: SecretStr = SecretStr("")
+    """The secret that the forge signs its webhooks with; empty: promote takes no webhooks."""
+    url: Annotated[str, AfterValidator(_tracking_address)] = ""
+    """The root of the running service, which `promote status` asks; empty: the command looks itself."""
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+
+    @property
+    def mirror_folder(self) -> Path:
+        """The bare repository that mirrors main; its lock and what is remembered lie beside it."""
+        temporary = Path(tempfile.gettempdir(), f"ratchet-mirror-{os.getuid()}")
+        folder = Path(self.mirror) if self.mirror else temporary
+        name = f"{self.forge_url} {self.repository} {self.branch}"
+        return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.git"
 
     @property
     def links(self) -> str:
@@ -108,10 +138,10 @@ class PromoteSettings(BaseSettings):
 
 
 def read_settings() -> PromoteSettings:
-    """Return what the environment says.
+    """Return the settings from the environment.
 
     Raises:
-        SettingsRefused: Settings are missing, wrong or unknown; it names all of them and no value.
+        SettingsRefused: Settings are missing, wrong or unknown. It names all of them, no value.
     """
     tokens = ("MLFLOW_TRACKING_TOKEN", "AWS_SESSION_TOKEN")
     return settings_from(PromoteSettings, os.environ, prefix="PROMOTE_", library_tokens=tokens)

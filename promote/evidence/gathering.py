@@ -1,6 +1,7 @@
-"""Both models score the challenger's test rows; what is wrong with models or rows becomes a fault that the gate reads.
+"""Evidence for the gate: both models score the challenger's test rows.
 
-An outage (rows that cannot be read now) is an exception and is retried; bytes that are wrong stay wrong and make the verdict inconclusive.
+Wrong models or rows become `Faulty`. Rows that cannot be read now are an exception, and the caller
+tries again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 
 from promote.contract import Kind
 from promote.evidence.scoring import UnusableModel, score, verified_model
-from promote.gate.judge import Evidence, schema_problems
+from promote.gate.evidence import Evidence, Faulty, ScoredRows, Subject, evidence_of
+from promote.gate.schema_change import schema_problems
+from promote.gate.words import names
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
@@ -26,12 +29,12 @@ from retrain.tasks.binary import BINARY
 
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
-"""Reads the rows of a split: the columns named, or with None all that the query returned."""
+"""Reads the given columns of a split; with None all columns that the query returned."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One version of the model registry, at hand."""
+    """One version of the model registry, on this disk."""
 
     version: int
     folder: Path
@@ -39,7 +42,7 @@ class Contender:
     model_digest: str
     """As registered (challenger) or released (champion)."""
     snapshot: Snapshot
-    """What its run says it was trained on; compared with its card."""
+    """As its run recorded it."""
 
 
 def gather(
@@ -50,81 +53,62 @@ def gather(
     *,
     had_release: bool,
     read: ReadSplit,
-) -> Evidence:
-    """Return what the gate needs to know about the challenger against the champion.
+) -> Faulty | Evidence:
+    """Return the evidence about the challenger against the champion.
 
     Args:
         model: The model's name.
-        challenger: What was registered.
-        champion: What main names; None when it names nothing.
+        challenger: The registered version.
+        champion: The version that main releases; None when main has no release.
         policy: Main's; names the slices.
-        had_release: Whether main's history ever held a release of this model.
-        read: Reads splits; what it raises is an outage and goes through.
+        had_release: Whether a release of this model ever served.
+        read: Reads splits. Its exceptions are outages and pass through.
     """
-    known = _without_rows(model, challenger, champion)
-    if champion is None and had_release:
-        return replace(
-            known,
-            faults=(
-                f"main names no release of {model}, its history does: restore that release first",
-            ),
-        )
-    try:
-        new = _verified(model, "challenger", challenger)
-        old = None if champion is None else _verified(model, "champion", champion)
-        known = replace(
-            known,
-            kind=_kind(new, old),
-            schema_problems=schema_problems(old.card.io, new.card.io) if old else (),
-        )
-        rows = read(challenger.snapshot, "test", None)
-        missing = () if old is None else _missing_columns(old, rows)
-        if missing:
-            return replace(known, missing_columns=missing)
-        known = _with_rows(known, challenger.snapshot, policy, rows)
-        before = (
-            _training_rate(challenger.snapshot, read, rows.num_rows)
-            if old is None
-            else _scores("champion", old, rows)
-        )
-        contenders = [challenger] if champion is None else [challenger, champion]
-        return replace(
-            known,
-            challenger_scores=_scores("challenger", new, rows),
-            champion_scores=before,
-            seen_rows=_seen_rows(challenger.snapshot, rows, contenders, read),
-        )
-    except UnusableModel as fault:
-        return replace(known, faults=(str(fault),))
-
-
-def _without_rows(model: str, challenger: Contender, champion: Contender | None) -> Evidence:
-    """Return the evidence before anything is known; a change has the strictest rule."""
-    nothing: tuple[float, ...] = ()
-    return Evidence(
+    subject = Subject(
         model=model,
         kind="first" if champion is None else "change",
         challenger=challenger.version,
         champion=None if champion is None else champion.version,
         snapshot_id=challenger.snapshot.snapshot_id,
-        keys=nothing,
-        labels=nothing,
-        groups=nothing,
-        champion_scores=nothing,
-        challenger_scores=nothing,
     )
+    if champion is None and had_release:
+        fault = f"main has no release of {model}, but had one before. Restore that release first."
+        return Faulty(subject, (fault,))
+    try:
+        new = _verified(model, "challenger", challenger)
+        old = None if champion is None else _verified(model, "champion", champion)
+        subject = replace(subject, kind=_kind(new, old))
+        rows = read(challenger.snapshot, "test", None)
+        missing = () if old is None else _missing_columns(old, rows)
+        if missing:
+            fault = f"the champion needs columns that the snapshot lacks: {names(missing)}."
+            return Faulty(subject, (fault,))
+        scored = ScoredRows(
+            **_columns(challenger.snapshot, policy, rows),
+            champion_scores=_training_rate(challenger.snapshot, read, rows.num_rows)
+            if old is None
+            else _scores("champion", old, rows),
+            challenger_scores=_scores("challenger", new, rows),
+            overlap_rows=_overlap_rows(challenger, champion, rows, read),
+        )
+    except UnusableModel as fault:
+        return Faulty(subject, (str(fault),))
+    problems = () if old is None else schema_problems(old.card.io, new.card.io)
+    return evidence_of(subject, scored, problems)
 
 
 def _verified(model: str, role: str, contender: Contender) -> ModelFolder:
+    who = f"the {role} v{contender.version}"
     try:
         verified = verified_model(
             contender.folder, model=model, model_digest=contender.model_digest
         )
     except UnusableModel as error:
-        raise UnusableModel(f"the {role} v{contender.version}: {error}") from error
-    if verified.card.snapshot_id != contender.snapshot.snapshot_id:
-        found = f"was trained on snapshot {verified.card.snapshot_id}, its run holds {contender.snapshot.snapshot_id}"
-        raise UnusableModel(f"the {role} v{contender.version} {found}")
+        raise UnusableModel(f"{who}: {error}") from error
+    trained, recorded = verified.card.snapshot_id, contender.snapshot.snapshot_id
+    if trained != recorded:
+        trained_on = f"was trained on snapshot {trained} by its card"
+        raise UnusableModel(f"{who} {trained_on}, and on {recorded} by its run")
     return verified
 
 
@@ -140,25 +124,21 @@ def _missing_columns(model: ModelFolder, rows: pa.Table) -> tuple[str, ...]:
     )
 
 
-def _with_rows(known: Evidence, snapshot: Snapshot, policy: GatePolicy, rows: pa.Table) -> Evidence:
-    """Return the evidence with everything of the rows but the scores."""
+def _columns(snapshot: Snapshot, policy: GatePolicy, rows: pa.Table) -> dict[str, Any]:
+    """Return the fields of `ScoredRows` that come from the test rows themselves."""
     needed = (snapshot.key, snapshot.label, snapshot.groups)
     if absent := [name for name in needed if name not in rows.column_names]:
         raise UnusableModel(f"the snapshot's test rows lack the columns {', '.join(absent)}")
     groups = _objects(_cast(rows, snapshot.groups, pa.string(), "group"))
     labels = _cast(rows, snapshot.label, pa.float64(), "label")
-    return replace(
-        known,
-        keys=_objects(_key_texts(rows, snapshot.key)),
-        labels=pc.fill_null(labels, float("nan")).to_numpy(),
-        groups=groups,
-        groups_are="days" if _are_days(set(groups.tolist())) else "groups",
-        slices={
-            column: _objects(rows.column(column))
-            for column in policy.slices.by
-            if column in rows.column_names
-        },
-    )
+    columns = [name for name in policy.slices.by if name in rows.column_names]
+    return {
+        "keys": _objects(_key_texts(rows, snapshot.key)),
+        "labels": pc.fill_null(labels, float("nan")).to_numpy(),
+        "groups": groups,
+        "groups_are": "days" if _are_days(set(groups.tolist())) else "groups",
+        "slices": {name: _objects(rows.column(name)) for name in columns},
+    }
 
 
 def _are_days(groups: Iterable[str | None]) -> bool:
@@ -170,9 +150,8 @@ def _are_days(groups: Iterable[str | None]) -> bool:
 
 def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64]:
     if missing := _missing_columns(model, rows):
-        raise UnusableModel(
-            f"the {role} needs columns that its own snapshot lacks: {', '.join(missing)}"
-        )
+        lacks = f"needs columns that its own snapshot lacks: {', '.join(missing)}"
+        raise UnusableModel(f"the {role} {lacks}")
     try:
         return score(model, rows)
     except UnusableModel as error:
@@ -180,34 +159,35 @@ def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
-    """Return the constant of the training and validation labels, once for each row."""
-    labels = [
-        _cast(read(snapshot, split, (snapshot.label,)), snapshot.label, pa.float64(), "label")
-        for split in ("train", "validation")
-    ]
-    return np.full(rows, BINARY.constant(np.concatenate([column.to_numpy() for column in labels])))
+    """Return the constant of the training and validation labels, once for each test row."""
+    chunks = []
+    for split in ("train", "validation"):
+        labels = read(snapshot, split, (snapshot.label,))
+        chunks += _cast(labels, snapshot.label, pa.float64(), "label").chunks
+    labels_as_numbers = pa.chunked_array(chunks, pa.float64()).to_numpy()
+    return np.full(rows, BINARY.constant(labels_as_numbers))
 
 
-def _seen_rows(
-    snapshot: Snapshot, rows: pa.Table, contenders: Iterable[Contender], read: ReadSplit
+def _overlap_rows(
+    challenger: Contender, champion: Contender | None, rows: pa.Table, read: ReadSplit
 ) -> int:
-    """Return how many test rows are, by key, in training or validation of a contender."""
-    keys = _key_texts(rows, snapshot.key)
-    seen = np.zeros(rows.num_rows, dtype=bool)
-    for contender in contenders:
-        theirs = contender.snapshot.key
-        if theirs != snapshot.key:
-            raise UnusableModel(
-                f"v{contender.version} has rows keyed by {theirs}, the test rows by {snapshot.key}: unseen rows cannot be proven"
-            )
+    """Return how many test rows are, by key, in training or validation of either model."""
+    key = challenger.snapshot.key
+    keys = _key_texts(rows, key)
+    overlap = np.zeros(rows.num_rows, dtype=bool)
+    for contender in (challenger, champion) if champion else (challenger,):
+        if contender.snapshot.key != key:
+            other = f"the rows of v{contender.version} have the key {contender.snapshot.key}"
+            unproven = "whether the models were trained on test rows cannot be checked"
+            raise UnusableModel(f"{other}, the test rows have the key {key}: {unproven}")
         for split in ("train", "validation"):
-            trained = _key_texts(read(contender.snapshot, split, (theirs,)), theirs)
-            seen |= pc.is_in(keys, value_set=trained.combine_chunks()).to_numpy()
-    return int(seen.sum())
+            trained = _key_texts(read(contender.snapshot, split, (key,)), key)
+            overlap |= pc.is_in(keys, value_set=trained.combine_chunks()).to_numpy()
+    return int(overlap.sum())
 
 
 def _key_texts(rows: pa.Table, key: str) -> pa.ChunkedArray:
-    """Return the keys as texts: snapshots of different types of one key can be compared."""
+    """Return the keys as texts, so that a key whose type changed can be compared."""
     return _cast(rows, key, pa.string(), "key")
 
 
@@ -216,8 +196,8 @@ def _cast(rows: pa.Table, name: str, kind: pa.DataType, part: str) -> pa.Chunked
     try:
         return column.cast(kind)
     except pa.ArrowException as error:  # its text repeats the value
-        found = f"`{name}`, the {part}, holds {column.type}, which cannot be read as {kind}"
-        raise UnusableModel(f"{found}: correct the model's query") from error
+        holds = f"`{name}`, the {part}, holds {column.type}, which cannot be read as {kind}"
+        raise UnusableModel(f"{holds}. Correct the model's query") from error
 
 
 def _objects(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -1,14 +1,13 @@
-"""One verdict from start to end: what the registry and main name is fetched, scored, judged, and turned into the files that the run keeps."""
+"""One verdict from start to end: download both models, score the test rows, judge, write the files."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
-from promote.contract import Release, Verdict
+import pyarrow as pa
+
+from promote.contract import Release
 from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
@@ -19,44 +18,21 @@ from promote.errors import (
     RowsUnavailable,
     VersionNotFound,
 )
+from promote.evidence.gathering import Contender, SplitName, gather
+from promote.evidence.port import Judged
+from promote.evidence.record import figures, record
+from promote.evidence.scoring import UnusableModel
+from promote.gate.evidence import Evidence, Faulty, Subject
+from promote.gate.judge import judge
 from promote.registry.port import ModelRegistry, ModelVersion
+from retrain.contract import Snapshot
 from retrain.errors import MissingColumn, PartitionCorrupt, PartitionMissing, RetrainError
+from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import GatePolicy
-
-if TYPE_CHECKING:
-    from promote.evidence.gathering import Contender
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A verdict and what goes with it to the challenger's run."""
-
-    verdict: Verdict
-    files: Mapping[str, bytes]
-    """By name, `verdict.json` among them."""
-    figures: Mapping[str, float]
-
-
-class Judge(Protocol):
-    """Judges a challenger against what main names."""
-
-    def __call__(
-        self,
-        challenger: ModelVersion,
-        champion: Release | None,
-        policy: GatePolicy,
-        *,
-        had_release: bool,
-    ) -> Judged:
-        """Return the verdict; a fault of the evidence is one.
-
-        Raises:
-            promote.errors.Unavailable: The evidence could not be had now.
-        """
 
 
 class EvidenceJudge:
-    """The judge that scores both models; its libraries are loaded with the first call."""
+    """The judge of `port.py` that scores both models on the challenger's test rows."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
@@ -69,20 +45,13 @@ class EvidenceJudge:
         *,
         had_release: bool,
     ) -> Judged:
-        """Return the verdict."""
-        from promote.evidence import record  # noqa: PLC0415 - scipy, pyarrow and matplotlib take seconds
-        from promote.gate.judge import judge  # noqa: PLC0415 - scipy, pyarrow and matplotlib take seconds
-
+        """Return the verdict; see `Judge`."""
         with tempfile.TemporaryDirectory(prefix="ratchet-judge-") as folder:
             evidence = self._evidence(
                 Path(folder), challenger, champion, policy, had_release=had_release
             )
         verdict = judge(evidence, policy)
-        files = {
-            path.rpartition("/")[2]: content
-            for path, content in record.record(evidence, verdict).items()
-        }
-        return Judged(verdict, files, record.figures(verdict))
+        return Judged(verdict, record(evidence, verdict), figures(verdict))
 
     def _evidence(
         self,
@@ -92,70 +61,49 @@ class EvidenceJudge:
         policy: GatePolicy,
         *,
         had_release: bool,
-    ) -> Any:
-        from promote.evidence.gathering import gather  # noqa: PLC0415 - see above
-
+    ) -> Faulty | Evidence:
+        registry, old = self._registry, None
         try:
-            new = self._contender(
-                folder / "challenger", challenger, challenger.tags.get("model_digest", "")
-            )
-            old = None
+            new = self._contender(folder / "challenger", challenger, challenger.model_digest)
             if champion is not None:
-                old = self._contender(
-                    folder / "champion",
-                    self._registry.version(champion.model, champion.version),
-                    champion.model_digest,
-                )
+                version = registry.version(champion.model, champion.version)
+                old = self._contender(folder / "champion", version, champion.model_digest)
         except (ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound) as fault:
-            return _only_a_fault(challenger, champion, str(fault))
+            return Faulty(_subject(challenger, champion), (str(fault),))
         return gather(challenger.model, new, old, policy, had_release=had_release, read=_read)
 
     def _contender(self, folder: Path, version: ModelVersion, model_digest: str) -> Contender:
-        from promote.evidence.gathering import Contender  # noqa: PLC0415 - see above
-
         folder.mkdir()
         snapshot = self._registry.snapshot(version)
         self._registry.download_model_folder(version, folder)
         return Contender(version.version, folder, model_digest, snapshot)
 
 
-def _read(snapshot: Any, split: str, columns: tuple[str, ...] | None) -> Any:
-    from promote.evidence.scoring import UnusableModel  # noqa: PLC0415 - see above
-    from retrain.snapshot.snapshot import read_split  # noqa: PLC0415 - see above
+def _subject(challenger: ModelVersion, champion: Release | None) -> Subject:
+    return Subject(
+        model=challenger.model,
+        kind="first" if champion is None else "change",
+        challenger=challenger.version,
+        champion=None if champion is None else champion.version,
+        snapshot_id=challenger.snapshot_id,
+    )
 
+
+def _read(snapshot: Snapshot, split: SplitName, columns: tuple[str, ...] | None) -> pa.Table:
     try:
         return read_split(snapshot, getattr(snapshot, split), columns)
-    except (PartitionCorrupt, MissingColumn) as error:
-        raise UnusableModel(
-            f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}: {error}"
-        ) from error  # no retry mends bytes: it becomes a verdict
+    except (PartitionCorrupt, MissingColumn) as error:  # a retry would read the same bytes
+        which = f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}"
+        raise UnusableModel(f"{which}: {error}") from error
     except (RetrainError, OSError) as error:
         raise _unreadable(snapshot.snapshot_id, split, error) from error
 
 
 def _unreadable(snapshot_id: str, split: str, error: RetrainError | OSError) -> PromoteError:
-    """Tell an outage from what a person has to mend first."""
+    """Return an outage, or the refusal that a person has to mend first."""
     asked = f"asked for the {split} rows of snapshot {snapshot_id[:19]}"
     if isinstance(error, PartitionMissing):
         return RowsNotFound(f"{asked}: {error}")
     if isinstance(error, OSError) or error.is_transient:
         return RowsUnavailable(f"{asked}, which cannot be read now: {error}")
     return RowsRefused(f"{asked}: {error}")
-
-
-def _only_a_fault(challenger: ModelVersion, champion: Release | None, fault: str) -> Any:
-    from promote.gate.judge import Evidence  # noqa: PLC0415 - see above
-
-    return Evidence(
-        model=challenger.model,
-        kind="first" if champion is None else "change",
-        challenger=challenger.version,
-        champion=None if champion is None else champion.version,
-        snapshot_id=challenger.tags.get("snapshot_id", "sha256:" + "0" * 64),
-        keys=(),
-        labels=(),
-        groups=(),
-        champion_scores=(),
-        challenger_scores=(),
-        faults=(fault,),
-    )

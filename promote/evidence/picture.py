@@ -1,10 +1,12 @@
-"""The verdict's intervals as a picture."""
+"""The verdict's intervals as a picture for reviewers."""
 
 from __future__ import annotations
 
 import math
 from io import BytesIO
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from promote.contract import Verdict
 from promote.gate.words import OUTCOME_WORDS, metric_label
@@ -14,9 +16,10 @@ MOST_LINES = 30
 
 
 def interval_plot(verdict: Verdict) -> bytes:
-    """Return a PNG: each comparison's improvement with its interval, one panel a metric; slices that got worse first."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - `promote --help` must not load it
+    """Return a PNG with one panel for each metric, and slices that got worse first.
 
+    A line shows a comparison's improvement with its interval.
+    """
     panels = _panels(verdict)
     lines = sum(len(comparisons) for comparisons in panels.values())
     figure = Figure(figsize=(9, 1.6 + 0.32 * lines + 0.7 * len(panels)), layout="constrained")
@@ -51,12 +54,13 @@ def _panels(verdict: Verdict) -> dict[str, list[Comparison]]:
 
 
 def _draw(axis: Any, metric: str, comparisons: list[Comparison]) -> None:
-    """Draw one line a comparison, from the top; right of the dashed line the challenger is better."""
+    """Draw the comparisons from the top; right of the dashed line the challenger is better."""
     for height, comparison in enumerate(reversed(comparisons)):
-        interval = comparison.improvement
-        colour = (
-            "tab:green" if interval.lower > 0 else "tab:red" if interval.upper < 0 else "tab:gray"
-        )
+        interval, colour = comparison.improvement, "tab:gray"
+        if interval.lower > 0:
+            colour = "tab:green"
+        elif interval.upper < 0:
+            colour = "tab:red"
         axis.plot([interval.lower, interval.upper], [height, height], color=colour, linewidth=2)
         axis.plot(interval.estimate, height, "o", color=colour)
     axis.axvline(0, color="black", linestyle="--", linewidth=0.8)
@@ -69,7 +73,9 @@ def _draw(axis: Any, metric: str, comparisons: list[Comparison]) -> None:
 
 
 def plain_label(text: str) -> str:
-    r"""Return a value from the data as matplotlib may draw it: no formulas, no signs that its font lacks, cut after 60 characters.
+    r"""Return a value from the data without formulas or letters that matplotlib's font lacks.
+
+    The text is cut after 60 characters.
 
     >>> plain_label("origin = $x$")
     'origin = \\$x\\$'

@@ -1,46 +1,40 @@
-"""What the gate saw, as the challenger's run keeps it: figures as metrics; evidence, verdict, words and picture as files."""
+"""What the challenger's run keeps of a verdict: figures as metrics, and four files for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from promote.contract import Verdict
 from promote.evidence.picture import interval_plot
-from promote.gate.judge import Evidence
-from promote.gate.plain_columns import OddColumn, plain_column, text_of
+from promote.gate.evidence import Evidence, Faulty, JudgedRows
+from promote.gate.plain_columns import text_of
 from promote.gate.words import explanation
 from retrain.comparison.metrics import METRICS, NotComparable, metric_value
 from retrain.contract import canonical_json
 
 
 def figures(verdict: Verdict) -> dict[str, float]:
-    """Return both models' figures on all test rows and the improvement's interval, by the name of the run's metric.
+    """Return both models' figures on all test rows, and the interval of the improvement.
 
-    Names are such as `gate_log_loss_challenger`, `gate_log_loss_champion`, `gate_log_loss_improvement` and its `_lower` and `_upper`.
+    The run's metrics are named `gate_log_loss_challenger`, `gate_log_loss_champion`,
+    `gate_log_loss_improvement`, and the last again with `_lower` and `_upper`.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for comparison in verdict.comparisons:
-        if comparison.where != "all rows" or f"gate_{comparison.metric}_challenger" in found:
-            continue
-        interval, name = comparison.improvement, f"gate_{comparison.metric}"
-        found |= {
-            f"{name}_challenger": comparison.challenger,
-            f"{name}_champion": comparison.champion,
-        }
-        found |= {
-            f"{name}_improvement": interval.estimate,
-            f"{name}_improvement_lower": interval.lower,
-            f"{name}_improvement_upper": interval.upper,
-        }
-    return found
+        name, interval = f"gate_{comparison.metric}", comparison.improvement
+        if comparison.where == "all rows" and f"{name}_challenger" not in values:
+            values |= {
+                f"{name}_challenger": comparison.challenger,
+                f"{name}_champion": comparison.champion,
+                f"{name}_improvement": interval.estimate,
+                f"{name}_improvement_lower": interval.lower,
+                f"{name}_improvement_upper": interval.upper,
+            }
+    return values
 
 
-def record(evidence: Evidence, verdict: Verdict) -> dict[str, bytes]:
-    """Return the files that the challenger's run keeps, by their name."""
+def record(evidence: Faulty | Evidence, verdict: Verdict) -> dict[str, bytes]:
+    """Return the files by name."""
     return {
         "verdict.json": canonical_json(verdict.model_dump(mode="json")),
         "evidence.json": canonical_json(summary(evidence)),
@@ -49,62 +43,46 @@ def record(evidence: Evidence, verdict: Verdict) -> dict[str, bytes]:
     }
 
 
-def summary(evidence: Evidence) -> dict[str, Any]:
-    """Return the evidence without its rows: what was wrong, and both models' figures in each group."""
-    columns = _columns(evidence)
-    return {
-        "model": evidence.model,
-        "kind": evidence.kind,
-        "challenger": evidence.challenger,
-        "champion": evidence.champion,
-        "snapshot_id": evidence.snapshot_id,
-        "rows": len(columns["labels"]),
-        "seen_rows": evidence.seen_rows,
-        "missing_columns": list(evidence.missing_columns),
+def summary(evidence: Faulty | Evidence) -> dict[str, Any]:
+    """Return the evidence without its rows: the faults, or both models' figures in each group."""
+    subject = {
+        "model": evidence.subject.model,
+        "kind": evidence.subject.kind,
+        "challenger": evidence.subject.challenger,
+        "champion": evidence.subject.champion,
+        "snapshot_id": evidence.subject.snapshot_id,
+    }
+    if isinstance(evidence, Faulty):
+        return subject | {"faults": list(evidence.faults)}
+    return subject | {
+        "rows": len(evidence.rows.labels),
         "schema_problems": list(evidence.schema_problems),
-        "faults": list(evidence.faults),
-        "groups": _groups(columns),
+        "groups": _groups(evidence.rows),
     }
 
 
-def _columns(evidence: Evidence) -> dict[str, NDArray[Any]]:
-    """Return the columns that can be read; an odd one is empty here, and the verdict names it."""
-    found = {}
-    for name, values in evidence.columns().items():
-        try:
-            found[name] = plain_column(values)
-        except OddColumn:
-            found[name] = np.empty(0)
-    return found
-
-
-def _groups(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """Return each group's rows and figures; from these every interval of a mean can be computed again."""
-    groups, labels = columns["groups"], columns["labels"]
-    champion, challenger = columns["champion scores"], columns["challenger scores"]
-    if len({len(groups), len(labels), len(champion), len(challenger)}) != 1:
-        return []
-    found = []
-    for group in sorted(set(groups.tolist()), key=text_of):
-        rows = groups == group
-        figures = {
-            name: _both(name, labels[rows], champion[rows], challenger[rows]) for name in METRICS
-        }
-        found.append(
+def _groups(rows: JudgedRows) -> list[dict[str, Any]]:
+    """Return each group's rows and figures. The interval of every mean follows from them."""
+    groups = []
+    for group in sorted(set(rows.groups.tolist()), key=text_of):
+        chosen = rows.groups == group
+        values = {name: _values(name, rows, chosen) for name in METRICS}
+        groups.append(
             {
                 "group": text_of(group),
-                "rows": int(rows.sum()),
-                "figures": {name: both for name, both in figures.items() if both},
+                "rows": int(chosen.sum()),
+                "figures": {name: both for name, both in values.items() if both},
             }
         )
-    return found
+    return groups
 
 
-def _both(metric: str, labels: Any, champion: Any, challenger: Any) -> dict[str, float] | None:
+def _values(metric: str, rows: JudgedRows, chosen: Any) -> dict[str, float] | None:
+    labels = rows.labels[chosen]
     try:
         return {
-            "champion": metric_value(metric, labels, champion),
-            "challenger": metric_value(metric, labels, challenger),
+            "champion": metric_value(metric, labels, rows.champion[chosen]),
+            "challenger": metric_value(metric, labels, rows.challenger[chosen]),
         }
     except NotComparable:
         return None

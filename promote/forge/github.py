@@ -1,56 +1,43 @@
-"""The forge port on GitHub's REST API through PyGithub; its errors become promote's here, in one place."""
+"""The forge port on GitHub: files and history from a local mirror, all else by REST (PyGithub).
+
+PyGithub's errors become promote's here, in one place.
+"""
 
 from __future__ import annotations
 
-import base64
-import re
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import github
 import requests
 from github.InputGitTreeElement import InputGitTreeElement
 
 from promote.errors import ForgeRefused, ForgeUnavailable, PromoteError
+from promote.forge.mirror import Mirror
 from promote.forge.port import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState
-from promote.release.history import GraphCommit, changes, first_parents
+from promote.forge.pull_list import PullList, pull_request
 from promote.settings import PromoteSettings
 
 _AUTHOR = ("ratchet", "ratchet@users.noreply.github.com")
 _DESCRIPTION_LENGTH = 140
 _LONGEST_WAIT_SECONDS = 60.0
 _TRIES = 5
-_MOST_FILES_COMPARED = 300
-_MOST_REMEMBERED = 4096
-_LARGEST_REMEMBERED_BYTES = 1_000_000
-_Found = TypeVar("_Found")
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Memory(Generic[_Key, _Value]):
-    """What cannot change, the last asked for; bounded, so that a process may live long."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[_Key, _Value] = OrderedDict()
-
-    def get(self, key: _Key) -> _Value | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: _Key, value: _Value) -> None:
-        self._values[key] = value
-        if len(self._values) > _MOST_REMEMBERED:
-            self._values.popitem(last=False)
+_SHARE_OF_PROPOSALS = 0.85
+"""Of the writes of an hour: new branches leave some for statuses, comments and ways back."""
+_Answer = TypeVar("_Answer")
 
 
 class GitHubForge:
-    """One repository. What cannot change (commits, files at a commit, closed pull requests since last seen) is remembered, so a quiet pass asks little."""
+    """One repository.
+
+    Answers about git and pull requests are those of the last `refresh` or of the first question.
+    A write makes the next question read both again.
+    """
 
     def __init__(
         self,
@@ -58,10 +45,13 @@ class GitHubForge:
         token: str,
         repository: str,
         *,
+        mirror: Path,
         branch: str = "main",
         seconds_between_writes: float = 1.0,
         seconds_between_requests: float = 0.0,
+        writes_per_hour: int = 0,
         timeout_seconds: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         client = github.Github(
             auth=github.Auth.Token(token),
@@ -80,12 +70,18 @@ class GitHubForge:
         )
         self._url, self._name, self._branch = url, repository, branch
         self._repository = client.get_repo(repository)
-        self._graph: dict[str, GraphCommit] = {}
-        self._files: _Memory[tuple[str, str], bytes] = _Memory()
-        self._differences: _Memory[tuple[str, str], Difference] = _Memory()
-        self._histories: dict[str, tuple[str, tuple[FileVersion, ...]]] = {}
-        self._closed: dict[int, PullRequest] = {}
-        self._closed_until: datetime | None = None
+        self._mirror = Mirror(
+            mirror,
+            git_url(url, repository),
+            token,
+            branch=branch,
+            timeout_seconds=timeout_seconds,
+        )
+        self._pulls = PullList(self._list_pulls, repository)
+        self._is_pulls_new = self._is_mirror_new = False
+        self._problem: PromoteError | None = None
+        self._write_times: deque[float] = deque()
+        self._clock, self._writes_per_hour = clock, writes_per_hour
 
     @classmethod
     def from_settings(cls, settings: PromoteSettings) -> GitHubForge:
@@ -94,83 +90,107 @@ class GitHubForge:
             settings.forge_url,
             settings.forge_token.get_secret_value(),
             settings.repository,
+            mirror=settings.mirror_folder,
             branch=settings.branch,
             seconds_between_writes=settings.forge_seconds_between_writes,
+            writes_per_hour=settings.forge_writes_per_hour,
             seconds_between_requests=settings.forge_seconds_between_requests,
             timeout_seconds=settings.request_timeout_seconds,
         )
 
+    def refresh(self) -> None:
+        """Read pull requests, main and branches again when somebody asks next."""
+        self._is_pulls_new = self._is_mirror_new = False
+        self._problem = None
+
     def head(self) -> str:
         """The commit that main points at."""
-        with self._asking(f"where {self._branch} points"):
-            return str(self._repository.get_git_ref(f"heads/{self._branch}").object.sha)
+        return self._fetched().head()
 
     def read_file(self, path: str, commit: str) -> bytes | None:
         """A file's bytes at a commit; None when that commit has no such file, or a folder or link there."""
-        known = self._files.get((path, commit))
-        if known is not None:
-            return known
-        with self._asking(f"{path} at commit {commit[:12]}"):
-            found = self._contents(path, commit)
-            if found is None or isinstance(found, list) or found.type in {"symlink", "submodule"}:
-                return None
-            content = self._bytes_of(found)
-        if len(content) <= _LARGEST_REMEMBERED_BYTES:
-            self._files.put((path, commit), content)
-        return content
-
-    def _bytes_of(self, found: Any) -> bytes:
-        if found.encoding == "none":  # above 1 MB GitHub leaves the bytes out
-            found = self._repository.get_git_blob(found.sha)
-        if found.encoding != "base64":
-            raise ValueError(found.encoding)
-        return base64.b64decode(found.content)
+        return self._fetched().read_file(path, commit)
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
-        with self._asking(f"{path} at commit {commit[:12]}"):
-            found = self._contents(path, commit)
-            if not isinstance(found, list):
-                return ()
-            return tuple(sorted(entry.path for entry in found if entry.type == "file"))
+        return self._fetched().list_folder(path, commit)
 
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
         """First-parent commits, from `head` back, that changed the file; newest first."""
-        known_head, known = self._histories.get(path, (None, ()))
-        if head == known_head:
-            return known
-        with self._asking(f"the commits of {self._branch}"):
-            line = self._line(head, until=known_head)
-            if (
-                known_head is not None and known_head not in self._graph[line[-1]].parents[:1]
-            ):  # main was moved: it does not lead back to what we knew
-                line, known = self._line(head, until=None), ()
-            touching = {commit.sha for commit in self._repository.get_commits(sha=head, path=path)}
-        found = (
-            *changes(line, self._graph, touching, lambda commit: self.read_file(path, commit)),
-            *known,
+        return self._fetched().history(path, head)
+
+    def difference(self, base: str, head: str) -> Difference:
+        """What merging commit `head` into commit `base` changes."""
+        return self._fetched().difference(base, head)
+
+    def branch_commit(self, name: str) -> str | None:
+        """The commit that a branch points at; None when there is no such branch."""
+        return self._fetched().branch_commit(name)
+
+    def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
+        """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
+        self._once(self._read_pulls)
+        mirror = self._fetched()
+        return tuple(
+            replace(pull, head=mirror.branch_commit(pull.branch) or pull.head)
+            if pull.state == "open"
+            else pull
+            for pull in self._pulls.from_branches(prefix)
         )
-        self._histories[path] = (head, found)
-        return found
 
-    def _line(self, head: str, *, until: str | None) -> list[str]:
-        listed = iter(self._repository.get_commits(sha=head))
-        while True:
-            try:
-                return first_parents(head, self._graph, until=until)
-            except KeyError:
-                self._read_some(listed)
+    def _list_pulls(self) -> Any:
+        return self._repository.get_pulls(
+            state="all", sort="updated", direction="desc", base=self._branch
+        )
 
-    def _read_some(self, listed: Iterator[Any]) -> None:
-        before = len(self._graph)
-        for _, commit in zip(range(100), listed, strict=False):
-            self._graph[commit.sha] = GraphCommit(
-                tuple(parent.sha for parent in commit.parents), commit.commit.committer.date
-            )
-        if len(self._graph) == before:
+    def _fetched(self) -> Mirror:
+        self._once(self._fetch)
+        return self._mirror
+
+    def _once(self, read: Callable[[], None]) -> None:
+        """Read what is not new. A failure lasts until the next `refresh`: it is not asked again."""
+        if self._problem is not None:
+            raise self._problem
+        try:
+            read()
+        except PromoteError as error:
+            self._problem = error
+            raise
+
+    def _read_pulls(self) -> None:
+        if not self._is_pulls_new:
+            with self._asking("its pull requests"):
+                self._pulls.read()
+            self._is_pulls_new = True
+
+    def _fetch(self) -> None:
+        if not self._is_mirror_new:
+            self._mirror.fetch()
+            self._is_mirror_new = True
+
+    @contextmanager
+    def _writing(self, what: str, *, count: int = 1, share: float = 1.0) -> Iterator[None]:
+        """Ask for some writes. What was read before is old afterwards, also when a write fails."""
+        self._count_writes(what, count, share)
+        try:
+            with self._asking(what):
+                yield
+        finally:
+            self.refresh()
+
+    def _count_writes(self, what: str, count: int = 1, share: float = 1.0) -> None:
+        if not self._writes_per_hour:
+            return
+        hour_ago = self._clock() - 3600
+        while self._write_times and self._write_times[0] <= hour_ago:
+            self._write_times.popleft()
+        if len(self._write_times) + count > share * self._writes_per_hour:
             raise ForgeUnavailable(
-                f"{self._url} listed commits of {self._name} that do not lead back to the first one; promote asks again."
+                f"Did not ask {self._url} {what}: promote wrote {len(self._write_times)} times in "
+                f"the last hour, and may write {self._writes_per_hour} times. Promote tries again in "
+                f"{self._write_times[0] - hour_ago:.0f} s."
             )
+        self._write_times.extend([self._clock()] * count)
 
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
@@ -195,43 +215,42 @@ class GitHubForge:
             for status in self.statuses(commit)
         ):
             return
-        with self._asking(f"to set the status {context} of commit {commit[:12]}"):
+        what = f"to set the status {context} of commit {commit[:12]}"
+        self._count_writes(what)
+        with self._asking(what):
             link = {"target_url": url} if url else {}
             self._repository.get_commit(commit).create_status(
                 state, description=text, context=context, **link
             )
 
-    def branch_commit(self, name: str) -> str | None:
-        """The commit that a branch points at; None when there is no such branch."""
-        with self._asking(f"where the branch {name} points"):
-            try:
-                return str(self._repository.get_git_ref(f"heads/{name}").object.sha)
-            except github.UnknownObjectException:
-                pass
-        self.head()  # a token that may not see the repository gets 404 too: that is no absence
-        return None
-
     def create_branch(self, branch: NewBranch) -> str:
-        """Write blobs, tree and commit, then the ref: the commit point. Return the commit."""
+        """Write tree and commit, then the ref: the commit point. Return the commit."""
         existing = self.branch_commit(branch.name)
         if existing is not None:
             return existing
-        with self._asking(f"to create the branch {branch.name}"):
+        what = f"to create the branch {branch.name}"
+        with self._writing(what, count=3, share=_SHARE_OF_PROPOSALS):
             commit = self._write_commit(branch)
             try:
                 self._repository.create_git_ref(f"refs/heads/{branch.name}", commit)
             except github.GithubException as error:
                 if error.status != 422:
                     raise
-                return self._seen(lambda: self.branch_commit(branch.name), error)
+                return self._visible(lambda: self._branch_on_forge(branch.name), error)
         return commit
+
+    def _branch_on_forge(self, name: str) -> str | None:
+        try:
+            return str(self._repository.get_git_ref(f"heads/{name}").object.sha)
+        except github.UnknownObjectException:
+            return None
 
     def _write_commit(self, branch: NewBranch) -> str:
         parent = self._repository.get_git_commit(branch.parent)
-        elements = []
-        for path, content in sorted(branch.files.items()):
-            blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
-            elements.append(InputGitTreeElement(path, "100644", "blob", sha=blob.sha))
+        elements = [
+            InputGitTreeElement(path, "100644", "blob", content=content.decode())
+            for path, content in sorted(branch.files.items())
+        ]
         tree = self._repository.create_git_tree(elements, parent.tree)
         author = github.InputGitAuthor(
             *_AUTHOR, date=parent.committer.date.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -240,109 +259,58 @@ class GitHubForge:
             self._repository.create_git_commit(branch.message, tree, [parent], author, author).sha
         )
 
-    def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
-        """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
-        with self._asking("its pull requests"):
-            # Open ones first: one that is closed in between is then seen twice, never not at all.
-            is_open = {
-                pull.number: _pull_request(pull)
-                for pull in self._repository.get_pulls(state="open", base=self._branch)
-                if self._is_ours(pull)
-            }
-            seen_until = newest = self._closed_until or datetime.min.replace(tzinfo=UTC)
-            for pull in self._repository.get_pulls(
-                state="closed", sort="updated", direction="desc", base=self._branch
-            ):
-                updated_at = pull.updated_at or seen_until
-                if updated_at < seen_until:
-                    break
-                newest = max(newest, updated_at)
-                if self._is_ours(pull):
-                    self._closed[pull.number] = _pull_request(pull)
-            self._closed_until = newest
-        found = {**self._closed, **is_open}
-        return tuple(
-            found[number]
-            for number in sorted(found, reverse=True)
-            if found[number].branch.startswith(prefix)
-        )
-
-    def _is_ours(self, pull: Any) -> bool:
-        return pull.head.repo is not None and pull.head.repo.full_name.lower() == self._name.lower()
-
-    def difference(self, base: str, head: str) -> Difference:
-        """What merging commit `head` into commit `base` changes; remembered, since commits do not change."""
-        for name in (base, head):
-            if not re.fullmatch("[0-9a-f]{40}", name):
-                raise ForgeRefused(
-                    f"promote compares commits by their full hashes, and was given {name!r}. Look up the commit first."
-                )
-        known = self._differences.get((base, head))
-        if known is None:
-            with self._asking(f"what commit {head[:12]} changes in {base[:12]}"):
-                # one commit a page: the files come with the first page, and only they count
-                compared = self._repository.compare(base, head, comparison_commits_per_page=1)
-                known = _difference(compared.merge_base_commit.sha, compared.files)
-            self._differences.put((base, head), known)
-        return known
-
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         """Open one from `branch` to main; the one that is open already is returned as it is."""
-        with self._asking(f"to open a pull request from {branch}"):
+        with self._writing(f"to open a pull request from {branch}"):
             existing = self._open_from(branch)
             if existing is not None:
                 return existing
             try:
-                return _pull_request(
+                return pull_request(
                     self._repository.create_pull(self._branch, branch, title=title, body=body)
                 )
             except github.GithubException as error:
                 if error.status != 422:
                     raise
-                return self._seen(lambda: self._open_from(branch), error)
+                return self._visible(lambda: self._open_from(branch), error)
 
     def _open_from(self, branch: str) -> PullRequest | None:
         owner = self._name.partition("/")[0]
         found = self._repository.get_pulls(
             state="open", base=self._branch, head=f"{owner}:{branch}"
         )
-        return next((_pull_request(pull) for pull in found if pull.head.ref == branch), None)
+        return next((pull_request(pull) for pull in found if pull.head.ref == branch), None)
 
     def comment(self, number: int, marker: str, body: str) -> None:
         """Comment once: a hidden `marker` (letters, digits, dashes) finds the comment again."""
         hidden = f"<!-- ratchet:{marker} -->"
-        with self._asking(f"to comment on pull request {number}"):
+        with self._writing(f"to comment on pull request {number}"):
             pull = self._repository.get_pull(number)
             if not any(hidden in comment.body for comment in pull.get_issue_comments()):
                 pull.create_issue_comment(f"{body}\n\n{hidden}")
 
     def add_label(self, number: int, label: str) -> None:
         """Put a label on a pull request."""
-        with self._asking(f"to label pull request {number}"):
+        with self._writing(f"to label pull request {number}"):
             self._repository.get_pull(number).add_to_labels(label)
 
     def close(self, number: int) -> None:
         """Close a pull request without merging it."""
-        with self._asking(f"to close pull request {number}"):
+        with self._writing(f"to close pull request {number}"):
             self._repository.get_pull(number).edit(state="closed")
 
-    def _contents(self, path: str, commit: str) -> Any:
-        try:
-            return self._repository.get_contents(path, ref=commit)
-        except github.UnknownObjectException:
-            pass
-        self.head()  # a token that may not see the repository gets 404 too: that is no absence
-        return None
+    def _visible(
+        self, look: Callable[[], _Answer | None], error: github.GithubException
+    ) -> _Answer:
+        """Return what a write left that was answered "already exists".
 
-    def _seen(self, look: Callable[[], _Found | None], error: github.GithubException) -> _Found:
-        """Return what a write that was answered "already exists" left: it may take a moment to show."""
+        GitHub shows a write a moment later.
+        """
         for attempt in range(_TRIES):
-            found = look()
-            if found is not None:
-                return found
-            time.sleep(
-                0.1 * 2**attempt
-            )  # GitHub shows a write a moment later, and says nothing when it does
+            answer = look()
+            if answer is not None:
+                return answer
+            time.sleep(0.1 * 2**attempt)
         raise error
 
     @contextmanager
@@ -379,10 +347,6 @@ def _translated(asked: str, error: github.GithubException) -> ForgeRefused | For
     found = f"{asked}: it answered {error.status} {said}{f' {details}' if details else ''}"
     if error.status >= 500 or error.status == 429:
         return ForgeUnavailable(f"{found}. Promote asks again later.")
-    if error.status == 403 and "too_large" in str(details):
-        return ForgeRefused(
-            f"{asked}: the file is too large, the forge gives out no more than 100 MB. Make the file smaller, or remove it."
-        )
     if error.status in {401, 403}:
         return ForgeRefused(
             f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, pull requests, issues and commit statuses."
@@ -394,32 +358,17 @@ def _translated(asked: str, error: github.GithubException) -> ForgeRefused | For
     return ForgeRefused(f"{found}.")
 
 
-def _status(found: Any) -> Status:
-    return Status(found.context, found.state, found.description or "", found.created_at)
+def git_url(url: str, repository: str) -> str:
+    """Return where a repository answers to git, from the root of the forge's REST API.
+
+    >>> git_url("https://api.github.com", "acme/ratchet")
+    'https://github.com/acme/ratchet.git'
+    >>> git_url("http://127.0.0.1:8000/api/v3", "acme/ratchet")
+    'http://127.0.0.1:8000/acme/ratchet.git'
+    """
+    root = url.rstrip("/").removesuffix("/api/v3").replace("://api.github.com", "://github.com")
+    return f"{root}/{repository}.git"
 
 
-def _difference(merge_base: str, listed: list[Any]) -> Difference:
-    files: dict[str, str | None] = {}
-    is_complete = len(listed) < _MOST_FILES_COMPARED
-    for file in listed:
-        if file.status == "renamed":
-            files.setdefault(file.previous_filename, None)
-        files[file.filename] = None if file.status == "removed" else file.sha
-        is_complete = is_complete and (file.status == "removed" or file.sha is not None)
-    return Difference(merge_base, files, is_complete)
-
-
-def _pull_request(found: Any) -> PullRequest:
-    merged = found.merged_at is not None
-    return PullRequest(
-        number=found.number,
-        branch=found.head.ref,
-        head=found.head.sha,
-        state="merged" if merged else found.state,
-        title=found.title,
-        url=found.html_url,
-        created_at=found.created_at,
-        closed_at=found.closed_at,
-        merge_commit=found.merge_commit_sha if merged else None,
-        labels=frozenset(label.name for label in found.labels),
-    )
+def _status(status: Any) -> Status:
+    return Status(status.context, status.state, status.description or "", status.created_at)

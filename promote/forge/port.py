@@ -1,10 +1,11 @@
-"""What promote asks of a forge (GitHub), as a port, and the frozen values it answers with. The implementation is `github.py`.
+"""What promote asks of a forge (GitHub), as a port, and the frozen values of the answers.
 
-GitHub operations behind it, all under `/repos/{owner}/{repo}`:
-GET git/ref/heads/X, git/commits/{sha}, git/blobs/{sha}, commits (sha, path, per_page), statuses/{sha}, contents/{path} (ref),
-compare/{base}...{head}, pulls/{n}, pulls (state, base, head, sort=updated, direction), issues/{n}/comments;
-POST git/blobs (base64), git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls, issues/{n}/comments, issues/{n}/labels,
-statuses/{sha}; PATCH pulls/{n} (state closed).
+The implementation is `github.py`. It reads git from a local mirror. Its operations of GitHub's REST
+API, all under `/repos/{owner}/{repo}`:
+GET git/ref/heads/X, git/commits/{sha}, statuses/{sha}, pulls/{n}, issues/{n}/comments,
+pulls (state, base, head, sort=updated, direction);
+POST git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls,
+issues/{n}/comments, issues/{n}/labels, statuses/{sha}; PATCH pulls/{n} (state closed).
 """
 
 from __future__ import annotations
@@ -71,11 +72,6 @@ class Difference:
     here, with the id that it had. A symbolic link is a file that holds its target's path, so equal
     ids mean equal bytes, but not that the file is no link. A submodule has its commit as its id.
     """
-    is_complete: bool = True
-    """False when the forge may have left files out: GitHub lists 300 at most.
-
-    Then nobody knows what the change does, and `files` must not be used to allow it.
-    """
 
 
 @dataclass(frozen=True)
@@ -103,26 +99,27 @@ class Forge(Protocol):
     Raises, from every method:
         promote.errors.ForgeUnavailable: It did not answer, or said to try again later: nothing is known.
         promote.errors.ForgeRefused: It refused the token, or understood and said no.
+        promote.errors.CommitNotFound: Neither main nor a branch `ratchet/*` leads to the commit.
     """
+
+    def refresh(self) -> None:
+        """Read pull requests and git again when the next question comes.
+
+        Until then, answers about them are those of the first question. A write refreshes too. A
+        reading that failed is not tried again before the next `refresh`: its error is raised again.
+        """
 
     def head(self) -> str:
         """The commit that main points at."""
 
     def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file's bytes at a commit; None when that commit has no such file, or a folder or link there.
-
-        GitHub answers a link to a file of the repository with that file's bytes. Where it matters,
-        compare `blob_id` of the bytes with `Difference.files`, which has the link's own id.
-
-        Raises:
-            promote.errors.ForgeRefused: The file has more bytes than the forge gives out (GitHub: 100 MB).
-        """
+        """A file's bytes at a commit; None for an absent file, a folder or a link."""
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
 
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
-        """First-parent commits, from `head` back, that changed the file; newest first."""
+        """First-parent commits of main, from `head` back, that changed the file; newest first."""
 
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""

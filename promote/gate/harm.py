@@ -1,8 +1,12 @@
-"""Guardrails and slices: harm beyond a limit blocks when proven, harm beyond 0 warns, all of them judged together (Holm 1979). Pure."""
+"""Guardrails and slices: figures that must not get worse by more than a limit. Pure.
+
+Proven harm beyond the limit blocks. Proven harm within the limit warns. All figures are judged
+together (Holm 1979, "A simple sequentially rejective multiple test procedure").
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promote.contract import Reason
+from promote.gate.evidence import JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, compare, p_value_of_harm
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, p_value_of_harm
 from retrain.comparison.metrics import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
@@ -21,194 +26,152 @@ MISSING = "(missing)"
 
 
 @dataclass(frozen=True)
-class JudgedRows:
-    """The test rows as arrays of one length."""
-
-    labels: NDArray[Any]
-    champion: NDArray[Any]
-    challenger: NDArray[Any]
-    groups: NDArray[Any]
-    slices: Mapping[str, NDArray[Any]]
-
-    def compare(
-        self, metric: str, *, confidence: float, where: str = "all rows", rows: Any = slice(None)
-    ) -> Comparison:
-        """Compare both models on some of the rows."""
-        return compare(
-            metric,
-            self.labels[rows],
-            self.champion[rows],
-            self.challenger[rows],
-            self.groups[rows],
-            confidence=confidence,
-            where=where,
-        )
-
-
-@dataclass(frozen=True)
 class Harm:
-    """What guardrails and slices found."""
+    """The result of all guardrails and slices."""
 
     comparisons: tuple[Comparison, ...]
     reasons: tuple[Reason, ...]
     is_blocking: bool
     unjudged: tuple[Reason, ...]
-    """Why a guardrail, or a column of slices, could not be judged at all: nothing is promoted then."""
+    """Why a guardrail or a column of slices could not be judged. Nothing is promoted then."""
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """One figure that must not get worse by more than `limit`, in the metric's own unit."""
+class _Limited:
+    """A figure that must not get worse by more than `limit`, in the metric's own unit."""
 
     rule: str
     comparison: Comparison
     limit: float
 
 
-def judge_harm(rows: JudgedRows, policy: GatePolicy, groups_are: str = "days") -> Harm:
+def judge_harm(rows: JudgedRows, policy: GatePolicy) -> Harm:
     """Judge every guardrail and slice of the policy.
 
-    Proven means at `change.better_with_confidence`, whatever the kind: a refresh's lower confidence is for giving newer rows their chance.
+    Harm is proven at `change.better_with_confidence` for a refresh too: its lower confidence is
+    there to give newer rows a chance, not to overlook harm.
     """
     confidence = policy.change.better_with_confidence
-    watched: list[_Watched] = []
-    unknown: list[Reason] = []
-    for metric, limit in policy.guardrails.items():
-        try:
-            watched.append(
-                _Watched(f"guardrail {metric}", rows.compare(metric, confidence=confidence), limit)
-            )
-        except NotComparable as error:
-            unknown.append(
-                Reason(
-                    rule=f"guardrail {metric}",
-                    outcome="unknown",
-                    sentence=f"{metric_label(metric)} could not be judged: {error}.",
-                )
-            )
+    limited: list[_Limited] = []
+    unjudged: list[Reason] = []
     notes: list[Reason] = []
+    for metric, limit in policy.guardrails.items():
+        rule = f"guardrail {metric}"
+        try:
+            limited.append(_Limited(rule, rows.compare(metric, confidence=confidence), limit))
+        except NotComparable as error:
+            sentence = f"{metric_label(metric)} could not be judged: {error}."
+            unjudged.append(Reason(rule=rule, outcome="unknown", sentence=sentence))
     for column in policy.slices.by:
-        if column not in rows.slices:
-            unknown.append(_no_column(column))
-            continue
-        found, note = _slices(rows, column, policy, groups_are)
-        watched.extend(found)
-        notes.extend(note)
-    judged = _verdicts(watched, 1 - confidence)
+        if column in rows.slices:
+            figures, counts = _slices(rows, column, policy)
+            limited.extend(figures)
+            notes.extend(counts)
+        else:
+            unjudged.append(_no_column(column))
+    judged = _judged(limited, 1 - confidence)
+    judged.sort(key=lambda reason: ("block", "warn", "pass").index(reason.outcome))
     return Harm(
-        comparisons=tuple(item.comparison for item in watched),
-        reasons=(
-            *sorted(judged, key=lambda reason: ("block", "warn", "pass").index(reason.outcome)),
-            *unknown,
-            *notes,
-        ),
+        comparisons=tuple(item.comparison for item in limited),
+        reasons=(*judged, *unjudged, *notes),
         is_blocking=any(reason.outcome == "block" for reason in judged),
-        unjudged=tuple(unknown),
+        unjudged=tuple(unjudged),
     )
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
-    """Return which hypotheses fall when the chance of any false one is at most `alpha` (Holm 1979).
+    """Return which hypotheses are rejected; any wrong rejection has a chance of at most `alpha`.
 
     >>> holm([0.04, 0.01, 0.03], 0.05)
     [False, True, False]
     """
-    fallen = [False] * len(p_values)
+    rejected = [False] * len(p_values)
     for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         if p_values[index] > alpha / (len(p_values) - position):
             break
-        fallen[index] = True
-    return fallen
+        rejected[index] = True
+    return rejected
 
 
-def _verdicts(watched: Sequence[_Watched], alpha: float) -> list[Reason]:
-    """Return a reason for each figure that got worse and each guardrail; slices that did not are only counted elsewhere."""
-    blocks = holm([p_value_of_harm(item.comparison, beyond=item.limit) for item in watched], alpha)
-    warns = holm([p_value_of_harm(item.comparison, beyond=0) for item in watched], alpha)
+def _judged(limited: Sequence[_Limited], alpha: float) -> list[Reason]:
+    """Return a reason for each guardrail, and for each slice with proven harm."""
+    blocks = holm([p_value_of_harm(item.comparison, beyond=item.limit) for item in limited], alpha)
+    warns = holm([p_value_of_harm(item.comparison, beyond=0) for item in limited], alpha)
     return [
         _reason(item, is_blocked=blocked, is_warned=warned)
-        for item, blocked, warned in zip(watched, blocks, warns, strict=True)
+        for item, blocked, warned in zip(limited, blocks, warns, strict=True)
         if blocked or warned or item.comparison.where == "all rows"
     ]
 
 
-def _reason(item: _Watched, *, is_blocked: bool, is_warned: bool) -> Reason:
+def _reason(item: _Limited, *, is_blocked: bool, is_warned: bool) -> Reason:
     comparison = item.comparison
-    place = "on all rows" if comparison.where == "all rows" else f"where {quoted(comparison.where)}"
-    found = f"{difference(comparison)} {place} ({comparison.rows:,} rows)"
-    limit = size(item.limit)
+    is_whole = comparison.where == "all rows"
+    place = "on all rows" if is_whole else f"where {quoted(comparison.where)}"
+    figure = f"{difference(comparison)} {place} ({comparison.rows:,} rows)"
+    limit = f"the limit of {size(item.limit)}"
     if is_blocked:
-        return Reason(
-            rule=item.rule, outcome="block", sentence=f"{found}: harm beyond {limit} is proven."
-        )
+        sentence = f"{figure}. It is proven worse by more than {limit}."
+        return Reason(rule=item.rule, outcome="block", sentence=sentence)
     if is_warned:
-        return Reason(
-            rule=item.rule,
-            outcome="warn",
-            sentence=f"{found}: harm is proven, harm beyond {limit} is not.",
-        )
-    return Reason(rule=item.rule, outcome="pass", sentence=f"{found}: no harm is proven.")
+        sentence = f"{figure}. It is proven worse, but not by more than {limit}."
+        return Reason(rule=item.rule, outcome="warn", sentence=sentence)
+    return Reason(rule=item.rule, outcome="pass", sentence=f"{figure}. It is not proven worse.")
 
 
 def _no_column(column: str) -> Reason:
-    missing = f"the policy names slices of `{column}`, and the test rows have no column `{column}`"
-    advice = "correct `gate.slices.by` of the model file, or return the column from its query"
-    return Reason(rule=f"slice {column}", outcome="unknown", sentence=f"{missing}: {advice}.")
+    missing = f"the policy asks for slices of `{column}`, and the test rows have no such column"
+    advice = f"Correct `gate.slices.by` of the model file, or return `{column}` from its query"
+    return Reason(rule=f"slice {column}", outcome="unknown", sentence=f"{missing}. {advice}.")
 
 
 def _slices(
-    rows: JudgedRows, column: str, policy: GatePolicy, groups_are: str
-) -> tuple[list[_Watched], list[Reason]]:
-    """Return the column's slices that are large enough, and how many there are."""
-    rule, least = f"slice {column}", policy.slices.min_rows
-    watched, unjudged = [], []
+    rows: JudgedRows, column: str, policy: GatePolicy
+) -> tuple[list[_Limited], list[Reason]]:
+    """Return the slices of a column that are large enough, and how many slices there are."""
+    rule = f"slice {column}"
+    limited, skipped = [], []
     for value, chosen in _values(rows.slices[column]):
         comparison = _slice_comparison(rows, policy, f"{column} = {value}", chosen)
         if comparison is None:
-            unjudged.append(value)
+            skipped.append(value)
         else:
-            watched.append(_Watched(rule, comparison, policy.slices.max_worsening))
-    notes = (
-        [
-            Reason(
-                rule=rule,
-                outcome="pass",
-                sentence=f"{len(watched)} of {len(watched) + len(unjudged)} values were judged.",
-            )
-        ]
-        if watched
-        else []
-    )
-    if unjudged:
-        why = f"fewer than {least} rows or {MIN_EFFECTIVE_GROUPS} effective {groups_are}"
-        sentence = f"{len(unjudged)} of {len(watched) + len(unjudged)} values were not judged, {why}: {names(map(quoted, unjudged))}."
+            limited.append(_Limited(rule, comparison, policy.slices.max_worsening))
+    notes, total = [], len(limited) + len(skipped)
+    if limited:
+        sentence = f"{len(limited)} of {total} values were judged."
+        notes.append(Reason(rule=rule, outcome="pass", sentence=sentence))
+    if skipped:
+        least = f"{policy.slices.min_rows} rows or {MIN_EFFECTIVE_GROUPS} effective"
+        why = f"they have fewer than {least} {rows.groups_are}, or only one label"
+        listed = names(map(quoted, skipped))
+        sentence = f"{len(skipped)} of {total} values were not judged ({why}): {listed}."
         notes.append(Reason(rule=rule, outcome="unknown", sentence=sentence))
-    return watched, notes
+    return limited, notes
 
 
 def _slice_comparison(
     rows: JudgedRows, policy: GatePolicy, where: str, chosen: NDArray[np.intp]
 ) -> Comparison | None:
-    """Return None when too few rows or groups, or one class where the metric needs two, prove nothing."""
+    """Return None when the rows can prove nothing: too few rows, groups or classes."""
     if len(chosen) < policy.slices.min_rows:
         return None
+    confidence = policy.change.better_with_confidence
     try:
-        comparison = rows.compare(
-            policy.metric, confidence=policy.change.better_with_confidence, where=where, rows=chosen
-        )
+        comparison = rows.compare(policy.metric, confidence=confidence, where=where, rows=chosen)
     except NotComparable:
         return None
     return comparison if comparison.effective_groups >= MIN_EFFECTIVE_GROUPS else None
 
 
 def _values(column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """Yield each value's text and its rows, in the order of the texts; None and NaN are one value."""
-    missing = [value is None or value != value for value in column.tolist()]  # noqa: PLR0124 - NaN
-    values = zip(column.tolist(), missing, strict=True)
+    """Yield each value's text and row numbers, in the order of the texts; None and NaN are equal."""
+    cells = column.tolist()
+    missing = [value is None or value != value for value in cells]  # noqa: PLR0124 - NaN
+    values = zip(cells, missing, strict=True)
     texts = [MISSING if is_missing else text_of(value) for value, is_missing in values]
     number_of = {text: code for code, text in enumerate(sorted(set(texts)))}
     codes = np.array([number_of[text] for text in texts], dtype=np.int64)
-    starts = np.searchsorted(
-        codes[order := np.argsort(codes, kind="stable")], np.arange(1, len(number_of))
-    )
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(1, len(number_of)))
     yield from zip(number_of, np.split(order, starts), strict=True)

@@ -1,104 +1,117 @@
-"""Refresh, change and first: what the interval on all rows says, and what would settle it when it says nothing. Pure."""
+"""What the interval on all rows says under each rule, and what would settle an open case. Pure.
+
+`refresh` (same recipe, newer rows) must not be worse than a margin. `change` and `first` must be
+proven better.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from promote.contract import Kind, Outcome, Reason
+from promote.gate.evidence import Subject
 from promote.gate.words import difference, metric_label, percent, size
 from retrain.comparison.intervals import standard_error, t_quantile
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 
 POWER = 0.8
-"""A difference counts as one that so many days can show when it would be proven this often."""
+"""Rows "can show" a difference that they would prove this often (a share)."""
 LONGEST_TEST_GROUPS = 365
-"""A test window longer than a year of days is no advice."""
+"""In days. Nobody can act on the advice to test for more than a year."""
+
+_MARKS: dict[Outcome, Literal["pass", "block", "unknown"]] = {
+    "promote": "pass",
+    "keep": "block",
+    "inconclusive": "unknown",
+}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the rule on the gate's metric says by itself, guardrails and slices aside."""
+    """What the rule on the gate's metric says, guardrails and slices aside."""
 
     outcome: Outcome
     reason: Reason
 
 
+@dataclass(frozen=True)
+class _Margin:
+    """How much worse a refresh may be, or how much better a change must be able to be."""
+
+    value: float
+    """In the metric's unit."""
+    share: float
+    """Of the champion's value."""
+
+    def __str__(self) -> str:
+        return f"{size(self.value)} ({percent(self.share)})"
+
+
 def confidence_of(kind: Kind, policy: GatePolicy) -> float:
-    """Return the one-sided confidence of the rule for this kind; a first model is judged as a change."""
+    """Return the rule's one-sided confidence; a first model is judged as a change."""
     return policy.refresh.confidence if kind == "refresh" else policy.change.better_with_confidence
 
 
 def decide(
-    kind: Kind, comparison: Comparison, policy: GatePolicy, groups_are: str = "days"
+    subject: Subject, comparison: Comparison, policy: GatePolicy, groups_are: str = "days"
 ) -> Decision:
-    """Return what the first rule that matches says (DESIGN.md section 6); shares are of the champion's value."""
-    share = policy.refresh.worse_by_at_most if kind == "refresh" else policy.worthwhile
-    margin = share * abs(comparison.champion)
-    outcome, because = (
-        _refresh(comparison, margin, share)
-        if kind == "refresh"
-        else _change(kind, comparison, margin, share)
-    )
+    """Return what the rule of the challenger's kind says."""
+    is_refresh = subject.kind == "refresh"
+    share = policy.refresh.worse_by_at_most if is_refresh else policy.worthwhile
+    margin = _Margin(share * abs(comparison.champion), share)
+    outcome, because = (_refresh if is_refresh else _change)(subject, comparison, margin)
     if outcome == "inconclusive":
-        because = f"{because} {what_would_settle_it(comparison, margin, groups_are)}"
-    found = (
-        f"{difference(comparison)} on {comparison.rows:,} rows of {comparison.groups} {groups_are}"
-    )
-    mark = {"promote": "pass", "keep": "block", "inconclusive": "unknown"}[outcome]
-    return Decision(
-        outcome,
-        Reason.model_validate(
-            {"rule": kind, "outcome": mark, "sentence": f"{_capital(found)}: {because}"}
-        ),
-    )
+        because = f"{because} {what_would_settle_it(comparison, margin.value, groups_are)}"
+    result = difference(comparison)
+    where = f"on {comparison.rows:,} rows of {comparison.groups} {groups_are}"
+    sentence = f"{result[:1].upper()}{result[1:]} {where}. {because}"
+    return Decision(outcome, Reason(rule=subject.kind, outcome=_MARKS[outcome], sentence=sentence))
 
 
-def _refresh(comparison: Comparison, margin: float, share: float) -> tuple[Outcome, str]:
-    interval = comparison.improvement
-    limit = f"{percent(share)} ({size(margin)})"
+def _refresh(subject: Subject, comparison: Comparison, margin: _Margin) -> tuple[Outcome, str]:
+    interval, challenger = comparison.improvement, f"v{subject.challenger}"
+    level = f"At {percent(interval.confidence)} confidence {challenger}"
     if interval.upper < 0:
-        return "keep", f"newer rows made it worse, proven at {percent(interval.confidence)}."
-    if interval.lower > -margin:
-        return (
-            "promote",
-            f"newer rows, and worse by less than {limit} at {percent(interval.confidence)}.",
-        )
-    return (
-        "inconclusive",
-        f"it may be worse by {limit} or more, and that it is worse is not proven.",
-    )
+        return "keep", f"{level} is worse than {subject.champion_name}."
+    bound = f"{level} is at most {size(abs(interval.lower))} worse. The policy allows {margin}."
+    if interval.lower <= -margin.value:
+        return "inconclusive", f"{bound} {challenger} is not proven worse either."
+    if interval.lower < 0:
+        return "promote", bound
+    return "promote", f"{level} is not worse than {subject.champion_name}."
 
 
-def _change(kind: Kind, comparison: Comparison, margin: float, share: float) -> tuple[Outcome, str]:
-    """Return what the rule says; a gain proven to be below `worthwhile` is not shipped.
+def _change(subject: Subject, comparison: Comparison, margin: _Margin) -> tuple[Outcome, str]:
+    """Return what the rule says; a gain that is proven to be below `worthwhile` is not shipped.
 
-    The upper bound decides, not the estimate: only then is every `keep` proven at the confidence of the rule.
+    The upper bound decides, not the estimate. So every `keep` is proven at the rule's confidence.
     """
-    interval = comparison.improvement
-    worthwhile = f"{percent(share)} ({size(margin)})"
-    than = " than the training rate as a constant" if kind == "first" else ""
-    proven = f"proven at {percent(interval.confidence)}"
+    interval, challenger = comparison.improvement, f"v{subject.challenger}"
+    champion = subject.champion_name
+    level = f"At {percent(interval.confidence)} confidence {challenger}"
+    least = f"less than {margin}, the smallest gain that the policy ships"
     if interval.upper < 0:
-        return "keep", f"worse{than}, {proven}."
-    if interval.upper < margin and interval.lower > 0:
-        return (
-            "keep",
-            f"better{than}, but by less than {worthwhile}, the least that is worthwhile, {proven}.",
-        )
-    if interval.upper < margin:
-        return (
-            "keep",
-            f"a gain of {worthwhile}, the least that is worthwhile, is ruled out at {percent(interval.confidence)}.",
-        )
+        return "keep", f"{level} is worse than {champion}."
+    if interval.upper < margin.value and interval.lower > 0:
+        return "keep", f"{level} is better than {champion}, but by {least}."
+    if interval.upper < margin.value:
+        return "keep", f"{level} improves by {least}."
     if interval.lower > 0:
-        return "promote", f"better{than}, {proven}."
-    return "inconclusive", f"neither a gain is proven nor is one of {worthwhile} ruled out."
+        return "promote", f"{level} is better than {champion}."
+    unproven = f"{challenger} is not proven better than {champion}"
+    return "inconclusive", f"{unproven}. An improvement of {margin} is not ruled out either."
 
 
 def smallest_difference(comparison: Comparison, *, groups: int | None = None) -> float:
-    """Return the difference that so many groups like these would prove with `POWER`; by default as many as there are."""
+    """Return the difference that rows would prove with `POWER`.
+
+    Args:
+        comparison: Of the rows at hand.
+        groups: How many groups like these to plan with; by default as many as there are.
+    """
     effective = comparison.effective_groups
     planned = effective if groups is None else effective * groups / comparison.groups
     quantiles = t_quantile(comparison.improvement.confidence, planned) + t_quantile(POWER, planned)
@@ -106,7 +119,7 @@ def smallest_difference(comparison: Comparison, *, groups: int | None = None) ->
 
 
 def more_groups_needed(comparison: Comparison, wanted: float) -> int | None:
-    """Return how many more groups like these would show a difference of `wanted`: 0 when these can; None when not even a year's would."""
+    """Return how many more groups would show a difference of `wanted`; None beyond a year."""
     if smallest_difference(comparison) <= wanted:
         return 0
     enough = (
@@ -114,21 +127,19 @@ def more_groups_needed(comparison: Comparison, wanted: float) -> int | None:
         for groups in range(comparison.groups + 1, LONGEST_TEST_GROUPS + 1)
         if smallest_difference(comparison, groups=groups) <= wanted
     )
-    found = next(enough, None)
-    return None if found is None else found - comparison.groups
+    total = next(enough, None)
+    return None if total is None else total - comparison.groups
 
 
 def what_would_settle_it(comparison: Comparison, wanted: float, groups_are: str) -> str:
-    """Return how small a difference these rows could show, and how many more groups would show one of `wanted`."""
+    """Return which difference these rows can show, and how many groups would show `wanted`."""
     more = more_groups_needed(comparison, wanted)
     smallest, aim = size(smallest_difference(comparison)), size(wanted)
-    could = f"These {comparison.groups} {groups_are} could show a difference in {metric_label(comparison.metric)} of {smallest} ({percent(POWER)} of the time)"
+    rows = f"These {comparison.groups} {groups_are}"
+    label = metric_label(comparison.metric)
+    can = f"{rows} can show a difference of {smallest} in {label} ({percent(POWER)} of the time)."
     if more == 0:
-        return f"{could}, so one of {aim} too: the truth lies close to a limit, or these {groups_are} were unlucky."
+        return f"{can} The true difference is close to the limit, or chance decided here."
     if more is None:
-        return f"{could}; no test window of up to {LONGEST_TEST_GROUPS} {groups_are} would show one of {aim}."
-    return f"{could}; one of {aim} needs about {more} more {groups_are}, if they vary as these do."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        return f"{can} Even {LONGEST_TEST_GROUPS} {groups_are} would not show {aim}."
+    return f"{can} About {more} more {groups_are} like these would show {aim}."

@@ -1,4 +1,4 @@
-"""What a registry over HTTP holds, every byte checked against the digest that it was asked for by."""
+"""Reads manifests and blobs from a registry over HTTP, and checks every byte against its digest."""
 
 from __future__ import annotations
 
@@ -7,54 +7,57 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from promote.errors import InvalidImage
-from promote.images.image import MANIFEST_TYPE, BaseImage, read_object
-from promote.images.names import check_digest, is_digest
+from promote.images.image import BaseImage
+from promote.images.manifest import MANIFEST_TYPE, read_manifest_object, read_object
+from promote.images.names import check_digest
 from promote.images.session import RegistrySession
 
+_DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-ACCEPT = {
-    "Accept": ", ".join(
-        (MANIFEST_TYPE, "application/vnd.docker.distribution.manifest.v2+json", *_INDEX_TYPES)
-    )
-}
-"""All that a tag may name: a registry may convert what is not accepted, and then the digest is another."""
+ACCEPT = {"Accept": ", ".join((MANIFEST_TYPE, _DOCKER_MANIFEST_TYPE, *_INDEX_TYPES))}
+"""Every type that a tag may name. A registry may convert other types, which changes the digest."""
+_PLATFORM = ("linux", "amd64")
 
 
 @dataclass(frozen=True)
 class BaseSource:
-    """Where the base image lies."""
+    """Where the base image is stored."""
 
     session: RegistrySession
-    """That of the registry of the models when it is the same one: layers are then mounted, not sent."""
+    """The models' own session when the base is in the same registry. Then layers are mounted."""
     name: str
     digest: str
-    """Of a manifest, or of an index that has one for linux/amd64."""
+    """Of a manifest, or of an index with a manifest for linux/amd64."""
 
 
 def fetch_base(base: BaseSource) -> BaseImage:
-    """Return manifest and configuration of the base for linux/amd64.
+    """Return the base's manifest and configuration for linux/amd64.
 
     Raises:
-        InvalidImage: There is none, or it is for another platform.
+        InvalidImage: The base is absent, or is for another platform.
     """
     what = f"the base image {base.name}@{base.digest}"
     content = _read_manifest_bytes(base.session, base.name, base.digest)
     if "manifests" in (index := read_object(content, what)):
-        listed = index["manifests"] if isinstance(index["manifests"], list) else []
-        entries = [entry for entry in listed if isinstance(entry, dict)]
-        fitting = [str(entry.get("digest")) for entry in entries if _is_ours(entry.get("platform"))]
-        if not fitting:
+        entries = index["manifests"] if isinstance(index["manifests"], list) else []
+        digests = [
+            str(entry.get("digest"))
+            for entry in entries
+            if isinstance(entry, dict) and _is_our_platform(entry.get("platform"))
+        ]
+        if not digests:
             raise InvalidImage(
-                f"{what} has no linux/amd64. Name another one in PROMOTE_BASE_IMAGE."
+                f"{what} has no linux/amd64. Name another image in PROMOTE_BASE_IMAGE."
             )
-        content = _read_manifest_bytes(base.session, base.name, check_digest(fitting[0]))
-    config = read_blob(base.session, base.name, _image_manifest(content, what)["config"]["digest"])
-    if not _is_ours(read_object(config, what)):
+        content = _read_manifest_bytes(base.session, base.name, check_digest(digests[0]))
+    digest = read_manifest_object(content, what)["config"]["digest"]
+    config = read_blob(base.session, base.name, digest)
+    if not _is_our_platform(read_object(config, what)):
         raise InvalidImage(
-            f"{what} is not for linux/amd64. Name another one in PROMOTE_BASE_IMAGE."
+            f"{what} is not for linux/amd64. Name another image in PROMOTE_BASE_IMAGE."
         )
     return BaseImage(content, config)
 
@@ -63,28 +66,27 @@ def read_manifest(session: RegistrySession, name: str, digest: str) -> dict[str,
     """Return an image's manifest; `config` and each of `layers` have a digest.
 
     Raises:
-        InvalidImage: It is not there, or not one image's.
+        InvalidImage: The manifest is absent, or is not the manifest of one image.
     """
-    return _image_manifest(
-        _read_manifest_bytes(session, name, digest), f"{digest} of {session.host}/{name}"
-    )
+    content = _read_manifest_bytes(session, name, digest)
+    return read_manifest_object(content, f"{digest} of {session.host}/{name}")
 
 
 def read_blob(session: RegistrySession, name: str, digest: str) -> bytes:
     """Return a blob; raises as `read_manifest` does."""
-    return _checked(session, f"/v2/{name}/blobs/{check_digest(digest)}", digest)
+    return _read(session, f"/v2/{name}/blobs/{check_digest(digest)}", digest)
 
 
 def copy_blob(session: RegistrySession, name: str, digest: str, file: BinaryIO) -> None:
     """Write a blob, which may be large, to a file; raises as `read_manifest` does."""
-    _checked(session, f"/v2/{name}/blobs/{check_digest(digest)}", digest, into=file)
+    _read(session, f"/v2/{name}/blobs/{check_digest(digest)}", digest, into=file)
 
 
 def _read_manifest_bytes(session: RegistrySession, name: str, digest: str) -> bytes:
-    return _checked(session, f"/v2/{name}/manifests/{digest}", digest, headers=ACCEPT)
+    return _read(session, f"/v2/{name}/manifests/{digest}", digest, headers=ACCEPT)
 
 
-def _checked(
+def _read(
     session: RegistrySession,
     path: str,
     digest: str,
@@ -92,34 +94,29 @@ def _checked(
     headers: dict[str, str] | None = None,
     into: BinaryIO | None = None,
 ) -> bytes:
+    """Return the content of a path, or write the content to `into` and return nothing."""
     answer = session.send("GET", path, answers={200, 404}, headers=headers, into=into)
     if answer.status_code == 404:
         raise InvalidImage(
-            f"{session.host}{path} is not there. A model's image is pushed again by promote reconcile --once; a base is PROMOTE_BASE_IMAGE's."
+            f"{session.host}{path} is absent. For a model's image run promote reconcile --once, "
+            "which pushes the image again. For a base check PROMOTE_BASE_IMAGE."
         )
-    found = hashlib.sha256(answer.content if into is None else b"")
+    content = answer.content if into is None else b""
+    checksum = hashlib.sha256(content)
     if into is not None:
         into.seek(0)
         while part := into.read(2**20):
-            found.update(part)
-    if f"sha256:{found.hexdigest()}" != digest:
+            checksum.update(part)
+    if f"sha256:{checksum.hexdigest()}" != digest:
         raise InvalidImage(
-            f"{session.host}{path} should be {digest} and is sha256:{found.hexdigest()}: what stores or carries it is damaged."
+            f"{session.host}{path} should be {digest} and is sha256:{checksum.hexdigest()}. "
+            "The registry, or something before it, damages the content."
         )
-    return answer.content if into is None else b""
+    return content
 
 
-def _image_manifest(content: bytes, what: str) -> dict[str, Any]:
-    manifest = read_object(content, what)
-    layers = manifest.get("layers")
-    parts = (manifest.get("config"), *(layers if isinstance(layers, list) else (None,)))
-    if not all(isinstance(part, dict) and is_digest(str(part.get("digest"))) for part in parts):
-        raise InvalidImage(f"{what} is not an image manifest ({MANIFEST_TYPE}).")
-    return manifest
-
-
-def _is_ours(platform: object) -> bool:
-    return isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == (
-        "linux",
-        "amd64",
+def _is_our_platform(platform: object) -> bool:
+    return (
+        isinstance(platform, dict)
+        and (platform.get("os"), platform.get("architecture")) == _PLATFORM
     )

@@ -6,7 +6,6 @@ So a push may be repeated, killed, or run twice at once.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tempfile
 from collections.abc import Callable
@@ -21,8 +20,10 @@ from promote.images.content import (
     read_blob,
     read_manifest,
 )
-from promote.images.image import MANIFEST_TYPE, BaseImage, Image, read_model_layer
-from promote.images.names import check_digest, check_repository, check_tag, is_digest
+from promote.images.image import BaseImage, Image
+from promote.images.layer import read_model_layer
+from promote.images.manifest import MANIFEST_TYPE
+from promote.images.names import check_digest, check_repository, check_tag, digest_of, is_digest
 from promote.images.session import RegistrySession
 from promote.images.uploads import Uploads
 
@@ -122,7 +123,7 @@ class HttpRegistry:
         digest = answer.headers.get("docker-content-digest", "")
         if not is_digest(digest):  # the header is optional
             content = self._session.send("GET", path, answers={200}, headers=ACCEPT).content
-            digest = "sha256:" + hashlib.sha256(content).hexdigest()
+            digest = digest_of(content)
         return digest
 
     def _check_is_registry(self) -> None:

@@ -1,15 +1,17 @@
-"""The names an image goes by: repository, tag, digest, and the files of its model folder. Pure, standard library only.
+"""Names of an image: repository, tag, digest, and the files of its model folder.
 
-Each check is the one place that keeps a name from being a path, a URL or an option.
+Each check keeps a name from being a path, a URL or an option. Pure, standard library only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from promote.errors import InvalidName
 
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"  # distribution-spec 1.1, "Pulling manifests"
+# distribution-spec 1.1, "Pulling manifests"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -17,7 +19,7 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def image_tag(version: int, model_digest: str) -> str:
-    """Return the tag that the image of a registered version gets; it is written once.
+    """Return the tag of a registered version's image. A tag is written once.
 
     >>> image_tag(8, "sha256:0123456789ab" + "0" * 52)
     'v8-0123456789ab'
@@ -26,7 +28,7 @@ def image_tag(version: int, model_digest: str) -> str:
 
 
 def image_reference(repository: str, digest: str) -> str:
-    """Return how a release names an image.
+    """Return the name of an image in a release.
 
     >>> image_reference("ratchet/flight-delay", "sha256:" + "0" * 64)[:32]
     'ratchet/flight-delay@sha256:0000'
@@ -35,7 +37,7 @@ def image_reference(repository: str, digest: str) -> str:
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """Return repository and digest of what `image_reference` wrote.
+    """Return the repository and the digest of an `image_reference`.
 
     >>> split_reference("ratchet/flight-delay@sha256:" + "0" * 64)[0]
     'ratchet/flight-delay'
@@ -48,15 +50,14 @@ def check_repository(repository: str) -> str:
     """Return the name of an image repository.
 
     Raises:
-        InvalidName: Not what registries accept; or a part is `blobs`, which an OCI layout folder has for itself.
+        InvalidName: Registries do not accept the name; or a part is `blobs`, the name of a folder
+            inside every OCI layout.
     """
-    if (
-        not _REPOSITORY.fullmatch(repository)
-        or len(repository) > 255
-        or "blobs" in repository.split("/")
-    ):
+    is_accepted = _REPOSITORY.fullmatch(repository) and len(repository) <= 255
+    if not is_accepted or "blobs" in repository.split("/"):
         raise InvalidName(
-            f"{repository!r} is no image repository: lower-case letters and digits, single . _ - between them, parts divided by /."
+            f"{repository!r} is not an image repository. Use lower-case letters and digits, "
+            "with single . _ - between them, and / between the parts."
         )
     return repository
 
@@ -65,17 +66,27 @@ def check_tag(tag: str) -> str:
     """Return the name of a tag.
 
     Raises:
-        InvalidName: Not what registries accept.
+        InvalidName: Registries do not accept the name.
     """
     if not _TAG.fullmatch(tag):
         raise InvalidName(
-            f"{tag!r} is no image tag: 1 to 128 letters, digits, dots, dashes and underscores, no dot or dash first."
+            f"{tag!r} is not an image tag. Use 1 to 128 letters, digits, dots, dashes and "
+            "underscores. The first is no dot and no dash."
         )
     return tag
 
 
+def digest_of(content: bytes) -> str:
+    """Return the digest of some bytes.
+
+    >>> digest_of(b"")[:19]
+    'sha256:e3b0c44298fc'
+    """
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
 def is_digest(text: str) -> bool:
-    """True for `sha256:` and 64 lower-case hexadecimal digits."""
+    """Return True for `sha256:` and 64 lower-case hexadecimal digits."""
     return _DIGEST.fullmatch(text) is not None
 
 
@@ -83,10 +94,12 @@ def check_digest(digest: str) -> str:
     """Return a digest.
 
     Raises:
-        InvalidName: It is none.
+        InvalidName: The text is no digest.
     """
     if not is_digest(digest):
-        raise InvalidName(f"{digest!r} is no digest: sha256: and 64 lower-case hexadecimal digits.")
+        raise InvalidName(
+            f"{digest!r} is not a digest: sha256: and 64 lower-case hexadecimal digits."
+        )
     return digest
 
 
@@ -94,10 +107,11 @@ def check_file_name(name: str) -> str:
     """Return the name of a file of a model folder.
 
     Raises:
-        InvalidName: It could leave the folder, or be taken for something else.
+        InvalidName: The name could lead out of the folder, or be an option of a command.
     """
     if not _FILE.fullmatch(name):
         raise InvalidName(
-            f"{name!r} is no name for a file of a model folder: use 1 to 80 of A-Z a-z 0-9 . _ -, a letter or digit first, and no folders."
+            f"{name!r} is no file name of a model folder. Use 1 to 80 of A-Z a-z 0-9 . _ -, "
+            "with a letter or digit first, and no folders."
         )
     return name

@@ -1,6 +1,7 @@
-"""One conversation with an image registry over HTTP: who we are, what is tried again, and which of our errors an answer is.
+"""Requests to one image registry over HTTP: the login, the retries, and which error an answer becomes.
 
-It knows Basic and Docker's token protocol; a login goes to the registry's own origin and to the token server that it names, nowhere else.
+The session knows Basic and Docker's token protocol. The login goes only to the registry's own origin
+and to the token server that the registry names.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from promote.errors import (
 )
 
 Credentials = Callable[[], tuple[str, str]]
-"""Returns user and password as they are now; asked anew for every login."""
+"""Returns the current user and password. Every login calls this function."""
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 30.0
+_LONGEST_MESSAGE = 500
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 class RegistrySession:
-    """Sends requests to one registry; an answer is one that was asked for, or an error of ours."""
+    """Sends requests to one registry. The caller gets an expected answer or one of our errors."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class RegistrySession:
 
     @property
     def host(self) -> str:
-        """Host and port, as an image's name begins."""
+        """Host and port: the beginning of an image's name."""
         return self._url.netloc.decode()
 
     def close(self) -> None:
@@ -73,52 +75,70 @@ class RegistrySession:
         cut_is_final: bool = False,
         into: BinaryIO | None = None,
     ) -> httpx2.Response:
-        """Return an answer whose status is among `answers`; a fault that may pass is waited out.
+        """Return an answer whose status is among `answers`. Transient faults are retried.
 
-        `path` is below the root, or the whole URL that an earlier answer gave. With `cut_is_final` only answers are waited out: after a cut the caller looks.
-        `into` gets the body of a 200, from its start, instead of the answer.
+        Args:
+            method: Of HTTP.
+            path: Below the registry's root, or the whole URL that an earlier answer gave.
+            answers: Statuses that the caller expects.
+            content: The request's body.
+            headers: More headers.
+            cut_is_final: Do not retry a broken connection. The caller checks how far the upload
+                got.
+            into: Gets the body of a 200, from its start, instead of the answer.
 
         Raises:
-            ImageRegistryUnavailable: No answer, or faults only; `ImageRegistryBusy` when it asked us to wait longer than we do.
-            ImageRegistryRefused: Any other status; `ImageRegistryLoginRefused` when it does not know us.
+            ImageRegistryUnavailable: No answer, or transient faults only. `ImageRegistryBusy`: the
+                registry asks for a longer wait than promote accepts.
+            ImageRegistryRefused: Any other status. `ImageRegistryLoginRefused`: the registry does
+                not accept the login.
         """
-        left = self.tries
-        wait_seconds = _FIRST_WAIT_SECONDS
+        left, wait_seconds = self.tries, _FIRST_WAIT_SECONDS
         while True:
-            left -= 1
+            left, retry_after_seconds = left - 1, 0.0
             try:
-                response = self._authorized(
-                    method, self._url.join(path), content, headers or {}, into
-                )
+                url = self._url.join(path)
+                response = self._authorized(method, url, content, headers or {}, into)
             except (httpx2.RequestError, httpx2.InvalidURL) as error:
                 if cut_is_final or not left:
+                    reason = error or type(error).__name__
                     raise ImageRegistryUnavailable(
-                        f"{self._url} did not answer {method} {path[:200]}: {error or type(error).__name__}."
+                        f"{self._url} did not answer {method} {path[:200]}: {reason}."
                     ) from error
-                asked_seconds = 0.0
             else:
                 if response.status_code in answers:
                     return response
-                asked_seconds = self._wait_asked(response, is_last=not left)
-            self._sleep(max(wait_seconds, asked_seconds))
+                retry_after_seconds = self._retry_after(response, is_last=not left)
+            self._sleep(max(wait_seconds, retry_after_seconds))
             wait_seconds *= 2
 
-    def _wait_asked(self, response: httpx2.Response, *, is_last: bool) -> float:
-        """Return the seconds to wait before another try; raise when there is none."""
-        said = f"{self._url} answered {response.request.method} {response.request.url.path} with {response.status_code}: {_words(response)}"
+    def _retry_after(self, response: httpx2.Response, *, is_last: bool) -> float:
+        """Return the seconds to wait before another try.
+
+        Raises:
+            ImageRegistryUnavailable: This was the last try.
+            ImageRegistryRefused: Another try cannot help.
+        """
+        request = response.request
+        answer = (
+            f"{self._url} answered {request.method} {request.url.path} with "
+            f"{response.status_code}: {_message(response)}"
+        )
         if response.status_code == 401:
             raise ImageRegistryLoginRefused(
-                f"{said} See PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD, and that they may push."
+                f"{answer} Check PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD, "
+                "and that this user may push."
             )
         if response.status_code not in _TRANSIENT:
             raise ImageRegistryRefused(
-                f"{said} See that the login may do this, and that PROMOTE_IMAGES names a registry."
+                f"{answer} Check that the login has this right, "
+                "and that PROMOTE_IMAGES names a registry."
             )
-        seconds = _retry_after(response.headers.get("retry-after", ""))
+        seconds = _seconds_of(response.headers.get("retry-after", ""))
         if response.status_code == 429 and (is_last or seconds > _LONGEST_WAIT_SECONDS):
-            raise ImageRegistryBusy(f"{said} It asks for {seconds:.0f} s of patience.")
+            raise ImageRegistryBusy(f"{answer} The registry asks for a wait of {seconds:.0f} s.")
         if is_last:
-            raise ImageRegistryUnavailable(said)
+            raise ImageRegistryUnavailable(answer)
         return min(seconds, _LONGEST_WAIT_SECONDS)
 
     def _authorized(
@@ -129,6 +149,7 @@ class RegistrySession:
         headers: Mapping[str, str],
         into: BinaryIO | None,
     ) -> httpx2.Response:
+        """Send a request, and send it again after a login when the registry asks for one."""
         response = self._once(method, url, content, headers, into)
         if response.status_code == 401 and self._is_ours(url) and self._log_in(response):
             return self._once(method, url, content, headers, into)
@@ -143,58 +164,48 @@ class RegistrySession:
         into: BinaryIO | None,
     ) -> httpx2.Response:
         login = (self._basic() if self._is_basic else self._token) if self._is_ours(url) else ""
+        authorization = {"Authorization": login} if login else {}
         request = self._client.build_request(
-            method,
-            url,
-            content=content or None,
-            headers={**headers, **({"Authorization": login} if login else {})},
+            method, url, content=content or None, headers={**headers, **authorization}
         )
-        response = self._client.send(
-            request, stream=True, follow_redirects=method in ("GET", "HEAD")
-        )  # blobs may lie elsewhere; httpx2 keeps the login back
+        # Blobs may be stored elsewhere. httpx2 does not send the login to another origin.
+        follows = method in ("GET", "HEAD")
+        response = self._client.send(request, stream=True, follow_redirects=follows)
         try:
             if into is None or response.status_code != 200:
                 response.read()
             else:
                 into.seek(0)
                 into.truncate()
-                for part in response.iter_bytes():
-                    into.write(part)
+                into.writelines(response.iter_bytes())
         finally:
             response.close()
         return response
 
     def _is_ours(self, url: httpx2.URL) -> bool:
-        return (url.scheme, url.host, url.port) == (
-            self._url.scheme,
-            self._url.host,
-            self._url.port,
-        )
+        own = self._url
+        return (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
 
     def _log_in(self, response: httpx2.Response) -> bool:
-        """Answer a challenge; False when we have nothing to say to it."""
+        """Prepare a login for a challenge; return whether another request makes sense."""
         scheme, _, rest = response.headers.get("www-authenticate", "").partition(" ")
         self._is_basic = scheme.lower() == "basic"
         if scheme.lower() == "bearer":
             self._token = "Bearer " + self._fetch_token(dict(_PARAMETER.findall(rest)))
             return True
-        return self._is_basic and self._basic() not in (
-            "",
-            response.request.headers.get("authorization"),
-        )
+        refused = response.request.headers.get("authorization")
+        return self._is_basic and self._basic() not in ("", refused)
 
     def _basic(self) -> str:
-        return (
-            "Basic " + base64.b64encode(":".join(self._credentials()).encode()).decode()
-            if self._credentials
-            else ""
-        )
+        if self._credentials is None:
+            return ""
+        return "Basic " + base64.b64encode(":".join(self._credentials()).encode()).decode()
 
     def _fetch_token(self, challenge: Mapping[str, str]) -> str:
         realm = httpx2.URL(challenge.get("realm", ""))
         if realm.scheme != "https" and (realm.scheme, self._url.scheme) != ("http", "http"):
             raise ImageRegistryLoginRefused(
-                f"{self._url} sends us to {realm} for a token; a login goes over https only."
+                f"{self._url} names {realm} as its token server. A login goes over https only."
             )
         query = httpx2.QueryParams(
             {"service": challenge.get("service", ""), "scope": challenge.get("scope", "").split()}
@@ -211,24 +222,20 @@ class RegistrySession:
         token = _object(answer).get("token") or _object(answer).get("access_token")
         if answer.status_code != 200 or not isinstance(token, str):
             raise ImageRegistryLoginRefused(
-                f"the token server {realm} answered {answer.status_code}: {_words(answer)} See PROMOTE_IMAGES_USER and …_PASSWORD."
+                f"the token server {realm} answered {answer.status_code}: {_message(answer)} "
+                "Check PROMOTE_IMAGES_USER and PROMOTE_IMAGES_PASSWORD."
             )
         return token
 
 
-def _words(response: httpx2.Response) -> str:
-    """Return what a registry says about an error, short; registries answer HTML too."""
+def _message(response: httpx2.Response) -> str:
+    """Return a registry's error message, shortened. Some registries answer HTML."""
     errors = _object(response).get("errors")
-    if isinstance(errors, list):
-        return (
-            "; ".join(
-                f"{error.get('code')} {error.get('message')}"
-                for error in errors
-                if isinstance(error, dict)
-            )[:500]
-            + "."
-        )
-    return f"{response.text[:200]!r}."
+    if not isinstance(errors, list):
+        return f"{response.text[:200]!r}."
+    objects = [error for error in errors if isinstance(error, dict)]
+    messages = [f"{error.get('code')} {error.get('message')}" for error in objects]
+    return "; ".join(messages)[:_LONGEST_MESSAGE] + "."
 
 
 def _object(response: httpx2.Response) -> dict[str, Any]:
@@ -239,15 +246,17 @@ def _object(response: httpx2.Response) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _retry_after(value: str) -> float:
-    """Return the seconds of a Retry-After header, which may be a date (RFC 9110, 10.2.3); 0 when it says nothing.
+def _seconds_of(retry_after: str) -> float:
+    """Return the seconds of a Retry-After header (RFC 9110, 10.2.3); 0 for an unreadable one.
 
-    >>> _retry_after("7"), _retry_after("soon"), _retry_after("Fri, 31 Dec 1999 23:59:59 GMT")
+    The header may be a date.
+
+    >>> _seconds_of("7"), _seconds_of("soon"), _seconds_of("Fri, 31 Dec 1999 23:59:59 GMT")
     (7.0, 0.0, 0.0)
     """
-    if value.isdigit():
-        return float(value)
+    if retry_after.isdigit():
+        return float(retry_after)
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0

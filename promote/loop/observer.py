@@ -6,22 +6,22 @@ cluster follow. A part that did not answer makes the look blind: nothing is take
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
 from promote.cluster.port import Rollout, RolloutStatus
-from promote.contract import Release, Verdict
+from promote.contract import Release, Slot
 from promote.errors import (
-    ArtifactNotFound,
-    InvalidArtifact,
     NoPolicy,
     PromoteError,
-    Unavailable,
     VersionNotFound,
+)
+from promote.evidence.verdict_tag import (
+    KeptVerdicts,
+    tag_for,
+    tag_name,
+    verdict_tags,
 )
 from promote.forge.port import Forge, PullRequest, blob_id
 from promote.images.names import image_tag
@@ -29,7 +29,6 @@ from promote.images.port import ImageRegistry
 from promote.loop.observation import (
     Blind,
     Challenger,
-    Failure,
     ForgeView,
     Look,
     Observation,
@@ -39,17 +38,8 @@ from promote.loop.policy import read_policy
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import History, ReleaseCommit
 from promote.release.history_reader import HistoryReader, read_release
-from promote.release.manifest import (
-    BranchName,
-    branch_prefix,
-    evidence_name,
-    first_files,
-    parse_branch,
-    release_path,
-    short_policy,
-    verdict_digest,
-    verdict_name,
-)
+from promote.release.manifest import first_files
+from promote.release.slot import BranchName, branch_prefix, parse_branch, release_path, short_policy
 from retrain.spec.model_file import ModelSpec
 
 GATE_CONTEXT = "ratchet/gate"
@@ -89,7 +79,7 @@ class ForgeObserver:
             PromoteError: The forge did not answer, or refused.
         """
         # Pull requests before main: one merged in between then appears as open and as released.
-        pulls = self._forge.pull_requests(branch_prefix(model, self._environment))
+        pulls = self._forge.pull_requests(branch_prefix(Slot(model, self._environment)))
         main = self._forge.head()
         history = self._history.read(model, main)
         proposed = (self._pull(model, pull, main, history) for pull in pulls)
@@ -105,12 +95,12 @@ class ForgeObserver:
         """Return whether merging a commit into main changes these files to these bytes, and no other file."""
         difference = self._forge.difference(main, head)
         proposed = {path: blob_id(content) for path, content in files.items()}
-        return difference.is_complete and dict(difference.files) == proposed
+        return dict(difference.files) == proposed
 
     def _pull(
         self, model: str, pull: PullRequest, main: str, history: History
     ) -> ProposedPull | None:
-        branch = parse_branch(pull.branch, model, self._environment)
+        branch = parse_branch(pull.branch, Slot(model, self._environment))
         if branch is None:
             return None  # a person's branch under our prefix: not ours to touch
         proposed = ProposedPull(pull, branch)
@@ -125,7 +115,7 @@ class ForgeObserver:
 
     def _goes_back(self, model: str, proposed: ProposedPull, main: str, history: History) -> bool:
         """True when the head changes release.yaml to bytes that served as the version that its branch names."""
-        path = release_path(model, self._environment)
+        path = release_path(Slot(model, self._environment))
         content = self._forge.read_file(path, proposed.pull.head)
         served = any(
             one.served
@@ -145,7 +135,7 @@ class Observer:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.forge = ForgeObserver(parts.forge, parts.environment)
-        self._verdicts: dict[str, Verdict] = {}
+        self.verdicts = KeptVerdicts(parts.registry)
 
     def look(self, model: str) -> Look:
         """Return the observation of a model now; `Blind` when a part did not answer."""
@@ -153,15 +143,15 @@ class Observer:
         try:
             view = self.forge.look(model)
         except PromoteError as error:
-            return Blind(model, self._parts.environment, at, (failure_of(error),))
+            return Blind(model, self._parts.environment, at, (error,))
         try:
             rollout = self._rollout(view)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         try:
             observation = self._observation(view, at, rollout)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         if failures:
             return Blind(model, view.environment, at, tuple(failures), view, rollout)
         return observation
@@ -196,16 +186,16 @@ class Observer:
         )
         if challenger is None or (release is not None and release.version == challenger.version):
             return observation
-        tag = challenger.tags.get(verdict_key(challenger, release, spec)) if spec else None
+        tag = self.verdicts.find(challenger, tag_for(challenger, release, spec)) if spec else None
         name = BranchName(
             "promotion", challenger.version, observation.base_commit, observation.policy
         )
         return replace(
             observation,
-            verdict=None if tag is None else self.verdict_behind(challenger, tag),
-            judged_at=None if tag is None else _judged_at(tag),
+            verdict=self.verdicts.read(challenger, tag) if tag else None,
+            judged_at=tag.at if tag else None,
             image=self.image_of(challenger),
-            branch=self._parts.forge.branch_commit(name.text(model, observation.environment)),
+            branch=self._parts.forge.branch_commit(name.text(view.slot)),
         )
 
     def _policy(self, model: str, main: str) -> tuple[ModelSpec | None, str | None]:
@@ -214,36 +204,11 @@ class Observer:
         except NoPolicy as error:
             return None, str(error)
 
-    def verdict_behind(self, version: ModelVersion, tag: str) -> Verdict:
-        """Return the verdict that a tag names by digest.
-
-        Raises:
-            InvalidArtifact: The tag or the file is not what promote wrote.
-        """
-        digest = tag_value(tag).get("digest", "")
-        if digest not in self._verdicts:
-            fix = f"Delete the tags `verdict.…` of version {version.version} of {version.model} in MLflow to have it judged again."
-            try:
-                content = self._parts.registry.read_evidence(
-                    version, evidence_name(digest), "verdict.json"
-                )
-                verdict = Verdict.model_validate_json(content)
-            except (ArtifactNotFound, ValidationError) as error:
-                raise InvalidArtifact(
-                    f"The verdict {digest} of version {version.version} of {version.model} cannot be read: {error}. {fix}"
-                ) from error
-            if (found := verdict_digest(verdict)) != digest:
-                raise InvalidArtifact(
-                    f"verdict.json of version {version.version} of {version.model} should be {digest} and is {found}. {fix}"
-                )
-            self._verdicts[digest] = verdict
-        return self._verdicts[digest]
-
     def image_of(self, version: ModelVersion) -> str | None:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
         digest = self._parts.images.find(
-            repository, image_tag(version.version, version.tags.get("model_digest", ""))
+            repository, image_tag(version.version, version.model_digest)
         )
         return None if digest is None else self._parts.images.reference(repository, digest)
 
@@ -262,7 +227,7 @@ class Observer:
         pulls = [one.pull for one in view.pulls if one.pull.merge_commit == commit.commit]
         if not pulls or self.forge.gate(pulls[0]) != "success":
             return False
-        path = release_path(view.model, view.environment)
+        path = release_path(view.slot)
         return self._parts.forge.read_file(path, pulls[0].head) == commit.content
 
     def _verdict_tags(self, release: Release) -> frozenset[str]:
@@ -274,19 +239,13 @@ class Observer:
             version = self._parts.registry.version(release.model, release.version)
         except VersionNotFound:
             return frozenset()
-        tags = {
-            name: tag_value(value)
-            for name, value in version.tags.items()
-            if name.startswith("verdict.")
-        }
         fits = frozenset(
             name
-            for name, value in tags.items()
-            if value.get("digest") == release.verdict_digest and value.get("outcome") == "promote"
+            for name, tag in verdict_tags(version).items()
+            if (tag.digest, tag.outcome) == (release.verdict_digest, "promote")
         )
         is_same = (
-            version.tags.get("model_digest") == release.model_digest
-            and self.image_of(version) == release.image
+            version.model_digest == release.model_digest and self.image_of(version) == release.image
         )
         return fits if is_same else frozenset()
 
@@ -297,7 +256,7 @@ class Observer:
         if proposed.is_return or not proposed.is_open:
             return proposed
         model, forge = view.model, self._parts.forge
-        path = release_path(model, view.environment)
+        path = release_path(view.slot)
         content = forge.read_file(path, proposed.pull.head)
         release = read_release(content, model)
         if content is None or release is None or release.version != proposed.branch.version:
@@ -308,11 +267,8 @@ class Observer:
             return replace(proposed, as_proposed=False)
         if spec is None:
             return replace(proposed, as_proposed=True)
-        judged = verdict_name(
-            release.model_digest,
-            view.release.model_digest if view.release else None,
-            spec.gate.policy_digest,
-        )
+        champion = view.release.model_digest if view.release else None
+        judged = tag_name(release.model_digest, champion, spec.gate.policy_digest)
         return replace(proposed, as_proposed=True, is_current=judged in tags)
 
     def _first_files(self, proposed: ProposedPull, view: ForgeView) -> dict[str, bytes]:
@@ -325,40 +281,9 @@ class Observer:
             replicas = read_policy(forge, view.model, start).serving.replicas
         except NoPolicy:
             return {}
-        files = first_files(view.model, view.environment, replicas=replicas)
+        files = first_files(view.slot, replicas=replicas)
         return {
             path: content
             for path, content in files.items()
             if forge.read_file(path, start) != content
         }
-
-
-def failure_of(error: PromoteError) -> Failure:
-    """Return an error as an observation keeps it."""
-    return Failure(isinstance(error, Unavailable), str(error))
-
-
-def verdict_key(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
-    """Return the tag's name for the verdict of a challenger over what main names, by main's policy."""
-    return verdict_name(
-        challenger.tags.get("model_digest", ""),
-        champion.model_digest if champion else None,
-        spec.gate.policy_digest,
-    )
-
-
-def tag_value(tag: str) -> dict[str, str]:
-    """Return what a verdict's tag says; empty when it says nothing that promote wrote."""
-    try:
-        value = json.loads(tag)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _judged_at(tag: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(tag_value(tag).get("at")))
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

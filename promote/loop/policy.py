@@ -1,4 +1,7 @@
-"""Main's word on a model: its YAML, read at a commit. The gate's policy comes from here, never from a candidate's run."""
+"""The model files on main, read at a commit.
+
+The gate's policy comes from main, never from the challenger's run.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,16 @@ def is_model(forge: Forge, registry: ModelRegistry, model: str) -> bool:
 
 
 def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:
-    """Return the spec of a model as main says it.
+    """Return the spec of a model by its YAML on main.
 
     Raises:
-        NoPolicy: Main has no YAML of this name, or it has mistakes; all are said.
+        NoPolicy: Main has no YAML of this name, or the YAML has mistakes. All mistakes are named.
     """
     path = models_on_main(forge, main).get(model)
     if path is None:
         raise NoPolicy(
-            f"main has no YAML under {FOLDER} that says `name: {model}`, so there is no policy to judge by; merge one"
+            f"Main has no YAML under {FOLDER} with `name: {model}`, so promote has no policy to "
+            "judge by. Merge such a YAML."
         )
     content = forge.read_file(path, main) or b""
     query = _QUERY.search(content)
@@ -56,7 +60,7 @@ def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:
         return _spec(content.decode(), path, None if query_text is None else query_text.decode())
     except (InvalidSpec, UnicodeDecodeError) as error:
         raise NoPolicy(
-            f"the policy of {model} on main cannot be read: {error}; merge a correction"
+            f"The policy of {model} on main cannot be read: {error}. Merge a correction."
         ) from error
 
 

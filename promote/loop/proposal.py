@@ -1,4 +1,4 @@
-"""What a promotion's or a rollback's branch and pull request say; composed from what was observed."""
+"""The branch and the pull request of a promotion or a way back, made from an observation."""
 
 from __future__ import annotations
 
@@ -6,28 +6,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from promote.contract import Release, Verdict
+from promote.evidence.verdict_tag import evidence_folder
 from promote.forge.port import NewBranch
 from promote.loop.observation import ForgeView, Observation
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import ReleaseCommit
-from promote.release.manifest import (
-    BranchName,
-    body,
-    evidence_name,
-    first_files,
-    release_path,
-    render,
-    rollback_body,
-    title,
-    verdict_digest,
-)
+from promote.release.manifest import first_files, render
+from promote.release.pull_request import body, rollback_body, title
+from promote.release.slot import BranchName, release_path
 from retrain.contract import utc_text
 from retrain.spec.model_file import ModelSpec
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A branch to write once, and the pull request to open from it."""
+    """A branch that is written once, and the pull request that is opened from it."""
 
     branch: NewBranch
     title: str
@@ -43,22 +36,21 @@ def promotion(
     registry: ModelRegistry,
     spec: ModelSpec,
 ) -> Proposal:
-    """Return the proposal of a challenger over what main names."""
+    """Return the proposal to release a challenger instead of main's release."""
     release = Release(
         model=observation.model,
         version=challenger.version,
         image=image,
-        model_digest=challenger.tags["model_digest"],
-        verdict_digest=verdict_digest(verdict),
+        model_digest=challenger.model_digest,
+        verdict_digest=verdict.digest,
     )
-    files = {release_path(observation.model, observation.environment): render(release)}
+    files = {release_path(observation.slot): render(release)}
     if observation.base_commit is None:
-        files |= first_files(
-            observation.model, observation.environment, replicas=spec.serving.replicas
-        )
-    name = BranchName(
+        files |= first_files(observation.slot, replicas=spec.serving.replicas)
+    branch = BranchName(
         "promotion", challenger.version, observation.base_commit, observation.policy
-    ).text(observation.model, observation.environment)
+    )
+    name = branch.text(observation.slot)
     champion = (
         registry.version(observation.model, observation.release_commit.release.version)
         if observation.release_commit and observation.release_commit.release
@@ -81,7 +73,7 @@ def going_back(
     purpose: Literal["rollback", "revert"],
     reason: str,
 ) -> Proposal:
-    """Return the proposal to release again what served before; byte for byte.
+    """Return the proposal to release again, byte for byte, what served before.
 
     Args:
         view: Its history names the release to leave.
@@ -96,9 +88,8 @@ def going_back(
         if view.release_commit and view.release_commit.release
         else None
     )
-    name = BranchName(purpose, target.release.version, view.history[0].commit).text(
-        view.model, view.environment
-    )
+    branch = BranchName(purpose, target.release.version, view.history[0].commit)
+    name = branch.text(view.slot)
     heading = f"{view.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"
     text = rollback_body(
         model=view.model,
@@ -107,7 +98,7 @@ def going_back(
         reason=reason,
         served=f"at {utc_text(target.rollout.at)}",
     )
-    files = {release_path(view.model, view.environment): target.content}
+    files = {release_path(view.slot): target.content}
     return Proposal(NewBranch(name, view.main, files, f"{heading}\n\n{reason}\n"), heading, text)
 
 
@@ -115,17 +106,14 @@ def _recipe(
     challenger: ModelVersion, champion: ModelVersion | None, registry: ModelRegistry
 ) -> str:
     if champion is None:
-        return f"the first release; technique {challenger.tags.get('technique', 'unknown')}"
-    if challenger.tags.get("recipe_digest") == champion.tags.get("recipe_digest"):
+        return f"the first release; technique {challenger.technique}"
+    if challenger.recipe_digest == champion.recipe_digest:
         return f"unchanged since v{champion.version}; newer rows only"
-    techniques = " to ".join(
-        dict.fromkeys(
-            version.tags.get("technique", "unknown") for version in (champion, challenger)
-        )
-    )
+    techniques = " to ".join(dict.fromkeys(version.technique for version in (champion, challenger)))
     return (
-        f"changed since v{champion.version} (technique {techniques}): [compare their parameters]({registry.comparison_url(champion, challenger)}); "
-        "the figures there are of each run's own weeks and say nothing about which is better"
+        f"changed since v{champion.version} (technique {techniques}): "
+        f"[compare their parameters]({registry.comparison_url(champion, challenger)}). "
+        "Figures on that page are from each run's own weeks; they do not say which is better"
     )
 
 
@@ -137,10 +125,10 @@ def _links(
 ) -> list[tuple[str, str]]:
     """Return the pages for a reviewer, the gate's own first.
 
-    MLflow's page that compares runs is not among them: it begins with each run's figure on its own
-    weeks, which cannot be compared. The intervals are of both models on the same rows.
+    MLflow's page that compares runs is left out. It begins with each run's figures on that run's
+    own weeks, which cannot be compared. The intervals here are of both models on the same rows.
     """
-    folder = evidence_name(verdict_digest(verdict))
+    folder = evidence_folder(verdict.digest)
     pages = [
         ("evidence", registry.evidence_url(challenger, folder, "explanation.md")),
         ("intervals as a picture", registry.evidence_url(challenger, folder, "intervals.png")),

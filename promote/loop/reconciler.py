@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from promote.contract import Promotion
-from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
-from promote.evidence.judging import Judge
+from promote.contract import Promotion, check_model
+from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
+from promote.evidence.port import Judge
+from promote.evidence.verdict_tag import tag_for
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
 from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts, verdict_key
+from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
 from promote.loop.step import Act, Step
+from promote.loop.version_tags import Tags, outcome_tags, proposal_tags, service_tags
 from promote.loop.way_back import close_superseded, open_proposal
 from promote.release.history import (
     ROLLOUT_CONTEXT,
@@ -29,8 +31,9 @@ from promote.release.history import (
     last_served,
     return_target,
 )
-from promote.release.manifest import check_model, evidence_name, verdict_digest
-from retrain.contract import digest_of_bytes, utc_text
+from promote.release.history_reader import read_release
+from promote.release.slot import release_path
+from retrain.contract import digest_of_bytes
 
 MOST_ACTS = 30
 """In one pass; a whole promotion takes about ten."""
@@ -137,9 +140,17 @@ class Reconciler:
         )
 
     def _set_champion(self, observation: Observation, _: Step) -> None:
+        """Tags first: the alias is the commit point."""
         served = last_served(observation.history)
         if served and served.release:
+            for number, tags in service_tags(observation).items():
+                with suppress(VersionNotFound):  # somebody deleted the version that served before
+                    self._tag(observation.model, number, tags)
             self._parts.registry.set_champion(observation.model, served.release.version)
+
+    def _tag(self, model: str, number: int, tags: Tags) -> None:
+        for name, value in tags.items():
+            self._parts.registry.tag(model, number, name, value)
 
     def _drop_challenger(self, observation: Observation, _: Step) -> None:
         self._parts.registry.drop_challenger(observation.model, _number(observation))
@@ -226,8 +237,13 @@ class Reconciler:
                 "not what promote proposed; restore the branch or close the pull request",
             )
 
-    def _gate(self, _: ForgeView, step: Step) -> None:
+    def _gate(self, view: ForgeView, step: Step) -> None:
+        """Tags first: the status is the commit point. A way back needs the forge only."""
         for one in step.pulls:
+            content = self._parts.forge.read_file(release_path(view.slot), one.pull.head)
+            release = read_release(content, view.model)
+            if release and not one.is_return:
+                self._tag(view.model, release.version, proposal_tags(one.pull, release))
             what = (
                 "judged and built by promote"
                 if one.branch.purpose == "promotion"
@@ -248,38 +264,23 @@ class Reconciler:
         judged = self._judge(
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
-        digest, why = (
-            verdict_digest(judged.verdict),
-            judged.verdict.reasons[0].sentence if judged.verdict.reasons else "",
-        )
-        self._parts.registry.log_metrics(challenger, judged.figures)
-        self._parts.registry.log_evidence(challenger, evidence_name(digest), judged.files)
-        value = {
-            "digest": digest,
-            "outcome": judged.verdict.outcome,
-            "sentence": why[:1000],
-            "at": utc_text(self._parts.clock()),
-        }
-        self._parts.registry.tag(
-            observation.model,
-            challenger.version,
-            verdict_key(challenger, champion, spec),
-            json.dumps(value, sort_keys=True),
-        )
+        self._tag(observation.model, challenger.version, outcome_tags(judged.verdict))
+        tag = tag_for(challenger, champion, spec)
+        self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:
         challenger = self._parts.registry.version(observation.model, _number(observation))
         with tempfile.TemporaryDirectory(prefix="ratchet-build-") as folder:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
-        if (found := digest_of_bytes(files["model.json"])) != challenger.tags.get("model_digest"):
+        if (found := digest_of_bytes(files["model.json"])) != challenger.model_digest:
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.tags.get('model_digest')}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.model_digest}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
             self._parts.repository(observation.model),
             image,
-            tag=image_tag(challenger.version, challenger.tags.get("model_digest", "")),
+            tag=image_tag(challenger.version, challenger.model_digest),
         )
 
     def _branch(self, observation: Observation, _: Step) -> None:

@@ -1,6 +1,6 @@
 """States of the challenger, in the order in which they are tried. Pure.
 
-`unopened` holds always, so one state of this file is found for every observation.
+`unproposed` is the last and always returns a step.
 """
 
 from __future__ import annotations
@@ -27,27 +27,19 @@ def left_behind(observation: Observation) -> Step | None:
     return Step("left behind", "drop challenger", "promote", reason, _registered_at(observation))
 
 
-def no_challenger(observation: Observation) -> Step | None:
-    """MLflow has no challenger, or main names it already."""
-    release = observation.release
-    if observation.version is None:
+def nothing_new(observation: Observation) -> Step | None:
+    """MLflow has no challenger, or main names the challenger now or named it before."""
+    version, since = observation.version, rollout_at(observation)
+    if version is None:
         reason = "MLflow names no challenger. The next retraining may register one."
-    elif release is not None and release.version == observation.version:
-        reason = f"Main already names the challenger, version {release.version}."
-    else:
-        return None
-    return Step("no challenger", "wait", None, reason, rollout_at(observation))
-
-
-def had_its_turn(observation: Observation) -> Step | None:
-    """Main named the challenger before."""
-    versions = {one.release.version for one in observation.history if one.release}
-    if observation.version not in versions:
-        return None
-    reason = (
-        f"Version {observation.version} was released before. Promote does not propose it again."
-    )
-    return Step("had its turn", "wait", None, reason, rollout_at(observation))
+        return Step("no challenger", "wait", None, reason, since)
+    if observation.release is not None and observation.release.version == version:
+        reason = f"Main already names the challenger, version {version}."
+        return Step("no challenger", "wait", None, reason, since)
+    if any(one.release and one.release.version == version for one in observation.history):
+        reason = f"Version {version} was released before. Promote does not propose it again."
+        return Step("had its turn", "wait", None, reason, since)
+    return None
 
 
 def proposed(observation: Observation) -> Step | None:
@@ -93,39 +85,27 @@ def not_promoted(observation: Observation) -> Step | None:
     return Step(state, "wait", None, reason, observation.judged_at)
 
 
-def unbuilt(observation: Observation) -> Step | None:
-    """The image registry does not have the challenger's image."""
-    if observation.image is not None:
-        return None
-    reason = f"Promote builds the image of version {observation.version} next."
-    return Step("unbuilt", "build", "promote", reason, observation.judged_at)
-
-
-def unbranched(observation: Observation) -> Step | None:
-    """The forge does not have the challenger's branch."""
-    if observation.branch is not None:
-        return None
-    reason = f"Promote writes the branch of version {observation.version} next."
-    return Step("unbranched", "branch", "promote", reason, observation.judged_at)
-
-
-def unopened(observation: Observation) -> Step:
-    """Only the pull request is missing."""
-    reason = f"Promote opens the pull request of version {observation.version} next."
-    return Step("unopened", "open", "promote", reason, observation.judged_at)
+def unproposed(observation: Observation) -> Step:
+    """The verdict is `promote`. The image, the branch or the pull request is missing."""
+    version, since = f"version {observation.version}", observation.judged_at
+    if observation.image is None:
+        reason = f"Promote builds the image of {version} next."
+        return Step("unbuilt", "build", "promote", reason, since)
+    if observation.branch is None:
+        reason = f"Promote writes the branch of {version} next."
+        return Step("unbranched", "branch", "promote", reason, since)
+    reason = f"Promote opens the pull request of {version} next."
+    return Step("unopened", "open", "promote", reason, since)
 
 
 STATES = (
     left_behind,
-    no_challenger,
-    had_its_turn,
+    nothing_new,
     proposed,
     rejected,
     unjudged,
     not_promoted,
-    unbuilt,
-    unbranched,
-    unopened,
+    unproposed,
 )
 
 

@@ -19,14 +19,11 @@ def closing(observation: Observation) -> Step | None:
 
 
 def edited(observation: Observation) -> Step | None:
-    """A pull request was edited, and its status does not say so yet."""
-    pulls = [one for one in _edited(observation) if one.gate != "failure"]
-    return step_about(pulls, "edited", "flag", _EDITED)
-
-
-def edited_flagged(observation: Observation) -> Step | None:
-    """A pull request was edited, and its status says so."""
-    return step_about(_edited(observation), "edited", "wait", _EDITED, "person")
+    """A pull request was edited. Its status says so first; then a person is needed."""
+    pulls = [one for one in observation.open if one.as_proposed is False]
+    unflagged = [one for one in pulls if one.gate != "failure"]
+    flag = step_about(unflagged, "edited", "flag", _EDITED)
+    return flag or step_about(pulls, "edited", "wait", _EDITED, "person")
 
 
 def stale(observation: Observation) -> Step | None:
@@ -63,13 +60,9 @@ def ungated(observation: Observation) -> Step | None:
     return step_about(pulls, "ungated", "gate", UNGATED)
 
 
-STATES = (closing, edited, edited_flagged, stale, superseded, ungated)
+STATES = (closing, edited, stale, superseded, ungated)
 
 
 def proposals(observation: Observation) -> list[ProposedPull]:
     """Return the open pull requests that promote a challenger."""
     return [one for one in observation.open if not one.is_return]
-
-
-def _edited(observation: Observation) -> list[ProposedPull]:
-    return [one for one in observation.open if one.as_proposed is False]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from promote.contract import State
 from promote.loop.observation import Observation
 from promote.loop.states_of_ways_back import rollout_at
-from promote.loop.step import Step, numbers, step_about
+from promote.loop.step import Act, Step, numbers, step_about
 from promote.release.history import has_served, last_served
+
+_REMOVED = (
+    "release.yaml was removed from main. Restore it (`promote rollback`), "
+    "or delete the model's folder and its Flux object too."
+)
 
 
 def alias_behind(observation: Observation) -> Step | None:
@@ -23,11 +29,7 @@ def removed(observation: Observation) -> Step | None:
     """A commit removed release.yaml although a release served."""
     if observation.release_commit is not None or not has_served(observation.history):
         return None
-    reason = (
-        "release.yaml was removed from main. Restore it (`promote rollback`), "
-        "or delete the model's folder and its Flux object too."
-    )
-    return Step("unrecognised", "wait", "person", reason, _changed_at(observation))
+    return Step("unrecognised", "wait", "person", _REMOVED, _changed_at(observation))
 
 
 def unrecognised(observation: Observation) -> Step | None:
@@ -47,8 +49,7 @@ def unrecorded(observation: Observation) -> Step | None:
     commit = observation.release_commit
     if commit is None or commit.served or not observation.is_healthy:
         return None
-    reason = "The release is healthy. Promote sets the status that says so."
-    return Step("unrecorded", "record success", "promote", reason, _changed_at(observation))
+    return _status_step(observation, "unrecorded", "record success", "The release is healthy.")
 
 
 def obsolete(observation: Observation) -> Step | None:
@@ -65,31 +66,18 @@ def obsolete(observation: Observation) -> Step | None:
     return step_about(pulls, "obsolete", "close", "{} is no longer needed. Promote closes it.")
 
 
-def failed_unrecorded(observation: Observation) -> Step | None:
-    """The rollout failed, and no status says so yet."""
-    if not (observation.is_rolling_out and observation.has_failed):
-        return None
-    reason = "The rollout failed. Promote sets the status that says so."
-    return Step("failed unrecorded", "record failure", "promote", reason, _changed_at(observation))
-
-
-def unannounced(observation: Observation) -> Step | None:
-    """The release is new on main, and its time to become healthy has not begun."""
-    commit = observation.release_commit
-    if commit is None or commit.rollout is not None:
-        return None
-    reason = "The release is new on main. Its time to become healthy begins."
-    return Step("unannounced", "announce", "promote", reason, _changed_at(observation))
-
-
 def rolling_out(observation: Observation) -> Step | None:
-    """The release is neither healthy nor failed yet."""
+    """No status says yet how the rollout ended: it failed, is new, or goes on."""
     if not observation.is_rolling_out:
         return None
+    if observation.has_failed:
+        news = "The rollout failed."
+        return _status_step(observation, "failed unrecorded", "record failure", news)
     until, rollout = observation.deadline_at, observation.rollout
-    limit = f"{until:%Y-%m-%dT%H:%M:%SZ}" if until else "its deadline"
+    if until is None:
+        return _status_step(observation, "unannounced", "announce", "The release is new on main.")
     reason = (
-        f"The rollout of {_version(observation)} may take until {limit}. "
+        f"The rollout of {_version(observation)} may take until {until:%Y-%m-%dT%H:%M:%SZ}. "
         f"The cluster says: {rollout.reason if rollout else ''}"
     )
     return Step("rolling out", "wait", "rollout", reason, _changed_at(observation))
@@ -112,8 +100,6 @@ STATES = (
     unrecognised,
     unrecorded,
     obsolete,
-    failed_unrecorded,
-    unannounced,
     rolling_out,
     failed_held,
 )
@@ -133,6 +119,11 @@ def first_failed(observation: Observation) -> Step | None:
         "revert the commit; promote then proposes the next challenger as a first release."
     )
     return Step("failed, held", "wait", "person", reason, rollout_at(observation))
+
+
+def _status_step(observation: Observation, state: State, act: Act, news: str) -> Step:
+    reason = f"{news} Promote sets the status that says so."
+    return Step(state, act, "promote", reason, _changed_at(observation))
 
 
 def _version(observation: Observation) -> str:

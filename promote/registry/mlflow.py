@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from mlflow.entities import Metric
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
@@ -28,8 +29,13 @@ from promote.errors import (
     VersionNotFound,
 )
 from promote.images.names import check_file_name
-from promote.registry.port import ModelRegistry, ModelVersion, RegisteredModel, no_version
-from promote.release.manifest import check_model
+from promote.registry.port import (
+    ModelRegistry,
+    ModelVersion,
+    RegisteredModel,
+    model_version,
+    no_version,
+)
 from retrain.contract import ModelCard, Snapshot
 from retrain.runs.client import Meaning, open_client, read_artifact, translated
 
@@ -130,9 +136,12 @@ class MlflowModelRegistry:
             if newest > number:
                 self._client.set_registered_model_alias(model, "challenger", str(newest))
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set a tag."""
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or delete."""
         with _asking(f"tag {name} for version {number} of {check_model(model)}"):
+            if value is None:
+                self._client.delete_model_version_tag(model, str(number), name)
+                return
             self._client.set_model_version_tag(model, str(number), name, value)
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
@@ -266,24 +275,24 @@ class MlflowModelRegistry:
 def _version(answer: Any, model: str) -> ModelVersion:
     _check_answer(answer.name, model)
     created_at = datetime.fromtimestamp(answer.creation_timestamp / 1000, UTC)
-    return ModelVersion(
+    return model_version(
         model,
         int(answer.version),
-        str(answer.run_id),
-        str(answer.source),
-        created_at,
-        dict(answer.tags),
+        run_id=str(answer.run_id),
+        source=str(answer.source),
+        created_at=created_at,
+        tags=answer.tags,
     )
 
 
 def _registered_model(answer: Any) -> RegisteredModel:
     aliases = {alias: int(number) for alias, number in answer.aliases.items()}
-    versions = [_version(version, answer.name) for version in answer.latest_versions]
-    return RegisteredModel(
-        challenger=aliases.get("challenger"),
-        champion=aliases.get("champion"),
-        newest=max(versions, key=lambda version: version.version, default=None),
-    )
+    versions = sorted(answer.latest_versions, key=lambda version: int(version.version))
+    try:
+        newest = _version(versions[-1], answer.name) if versions else None
+    except InvalidArtifact:  # another team's model, or a version that a person registered
+        newest = None
+    return RegisteredModel(aliases.get("challenger"), aliases.get("champion"), newest)
 
 
 def _check_answer(answer: str, question: str) -> None:

@@ -6,13 +6,16 @@ Nothing that was fetched is trusted: whoever judges or ships a model folder chec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from promote.errors import VersionNotFound
+from promote.errors import InvalidArtifact, VersionNotFound
 from retrain.contract import Snapshot
+
+RETRAIN_TAGS = ("model_digest", "snapshot_id", "recipe_digest", "technique")
+"""The tags that every version of `retrain run` has, and that promote needs."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,12 @@ class ModelVersion:
     """Where the model folder lies; below its run's artifacts."""
     created_at: datetime
     """Aware, UTC."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    model_digest: str
+    snapshot_id: str
+    recipe_digest: str
+    technique: str
+    tags: Mapping[str, str]
+    """All tags, also those that promote adds later: verdicts, and what people filter by."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class RegisteredModel:
     champion: int | None
     """The version with alias `champion`; None when no version has the alias."""
     newest: ModelVersion | None
-    """The version with the highest number; None when the model has no versions."""
+    """The version with the highest number; None when `retrain run` did not register it."""
 
 
 class ModelRegistry(Protocol):
@@ -73,6 +81,7 @@ class ModelRegistry(Protocol):
 
         Raises:
             VersionNotFound: The version does not exist.
+            InvalidArtifact: `retrain run` did not register the version: it lacks tags.
         """
         ...
 
@@ -93,8 +102,8 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set or replace a tag of a version.
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or replace a tag of a version; None removes the tag.
 
         Raises:
             VersionNotFound: The version does not exist.
@@ -151,6 +160,30 @@ class ModelRegistry(Protocol):
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Return the page that compares the runs of two versions, for people."""
         ...
+
+
+def model_version(
+    model: str,
+    number: int,
+    *,
+    run_id: str,
+    source: str,
+    created_at: datetime,
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """Return a version as its tags describe it.
+
+    Raises:
+        InvalidArtifact: A tag is missing. `retrain run` writes all of them in one call.
+    """
+    missing = [name for name in RETRAIN_TAGS if name not in tags]
+    if missing:
+        raise InvalidArtifact(
+            f"Version {number} of {model} lacks the tags {', '.join(missing)}: it was not registered "
+            f"by `retrain run`. Run `retrain run {model}`, or remove the version's aliases."
+        )
+    fields = {name: tags[name] for name in RETRAIN_TAGS}
+    return ModelVersion(model, number, run_id, source, created_at, **fields, tags=dict(tags))
 
 
 def no_version(model: str, number: int, versions: Iterable[int]) -> VersionNotFound:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from promote.contract import Release
-from promote.forge.port import FileVersion, Status
+from promote.forge.port import Status
 
 ROLLOUT_CONTEXT = "ratchet/rollout"
-
-
-@dataclass(frozen=True)
-class GraphCommit:
-    """A commit as a list of commits shows it."""
-
-    parents: tuple[str, ...]
-    at: datetime
 
 
 @dataclass(frozen=True)
@@ -167,75 +159,3 @@ def _why(newest: ReleaseCommit, history: Sequence[ReleaseCommit], instant: datet
 
 def _version(commit: ReleaseCommit) -> str:
     return str(commit.release.version) if commit.release else "unknown"
-
-
-def first_parents(
-    head: str, graph: Mapping[str, GraphCommit], *, until: str | None = None
-) -> list[str]:
-    """Return the first-parent commits from `head` back, newest first, without `until` and what is before it.
-
-    Raises:
-        KeyError: The graph lacks a commit of the line.
-
-    >>> at = datetime(2013, 7, 8)
-    >>> first_parents("c", {"c": GraphCommit(("b", "x"), at), "b": GraphCommit(("a",), at), "a": GraphCommit((), at)})
-    ['c', 'b', 'a']
-    """
-    line: list[str] = []
-    current: str | None = head
-    while current is not None and current != until:
-        line.append(current)
-        parents = graph[current].parents
-        current = parents[0] if parents else None
-    return line
-
-
-def changes(
-    line: Sequence[str],
-    graph: Mapping[str, GraphCommit],
-    touching: Collection[str],
-    read: Callable[[str], bytes | None],
-) -> list[FileVersion]:
-    """Return the commits of a first-parent line that changed a file, newest first, reading it at few commits.
-
-    A forge lists commits that touch a path along all parents, and leaves out merges; such a commit counts for the commit of the line that brought it.
-
-    Args:
-        line: Newest first; its last commit's first parent, if any, is where the caller's knowledge ends.
-        graph: All commits that the forge listed; one missing makes the merge that brought it a candidate.
-        touching: Those that the forge lists for the path.
-        read: The file at a commit.
-    """
-    found: list[FileVersion] = []
-    if not line:
-        return found
-    before_line = graph[line[-1]].parents
-    content = read(before_line[0]) if before_line else None
-    reached: set[str] = set(before_line[:1])
-    for commit in reversed(line):
-        brought = _brought_by(commit, graph, reached)
-        if brought is not None and not any(one in touching for one in brought):
-            continue
-        after = read(commit)
-        if after != content:
-            found.append(FileVersion(commit, graph[commit].at, after))
-            content = after
-    return found[::-1]
-
-
-def _brought_by(
-    commit: str, graph: Mapping[str, GraphCommit], reached: set[str]
-) -> list[str] | None:
-    """Return the commits that came to the line with this one; None when the graph does not know them all. Adds them to `reached`."""
-    brought, stack, complete = [], [commit], True
-    while stack:
-        current = stack.pop()
-        if current in reached:
-            continue
-        reached.add(current)
-        brought.append(current)
-        if current in graph:
-            stack.extend(graph[current].parents)
-        else:
-            complete = False
-    return brought if complete else None

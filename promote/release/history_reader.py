@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from promote.contract import Release
+from promote.contract import Release, Slot
 from promote.errors import InvalidRelease
 from promote.forge.port import FileVersion, Forge, Status
 from promote.release.history import ROLLOUT_CONTEXT, History, ReleaseCommit
-from promote.release.manifest import parse, release_path
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 
 
 class HistoryReader:
@@ -18,7 +19,7 @@ class HistoryReader:
 
     def read(self, model: str, main: str) -> History:
         """Return what main named, newest first, with what came of it."""
-        versions = self._forge.history(release_path(model, self._environment), main)
+        versions = self._forge.history(release_path(Slot(model, self._environment)), main)
         return tuple(
             self._release_commit(model, version, is_newest=not place)
             for place, version in enumerate(versions)

@@ -19,10 +19,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from promote.contract import Promotion
+from promote.contract import Promotion, check_model
 from promote.errors import InvalidName, PromoteError, Unavailable
 from promote.loop.reconciler import Reconciler
-from promote.release.manifest import check_model
 
 _NO_MODEL = "There is no model {}: main has no model file of it, and MLflow no version. Merge the model file, or correct the name."
 

@@ -20,7 +20,7 @@ from retrain.settings import Settings
 from retrain.spec.files import load_model
 from retrain.wiring import open_source
 from retrain.workflow import RunOutcome, run_window
-from tests.unit.retrain.fake_runs import FakeRuns
+from tests.fakes.runs import FakeRuns
 
 END = datetime(2013, 7, 8, tzinfo=UTC)
 ROUNDS = 3

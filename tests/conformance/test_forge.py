@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -11,17 +12,15 @@ from typing import Protocol
 import github
 import pytest
 
-from infra.local.forge import git_operations
 from infra.local.forge.pulls import person
-from infra.local.forge.repository import Entry, Repository
+from infra.local.forge.repository import ABSENT, Entry, Repository
 from infra.local.processes import free_port
-from promote.errors import ForgeRefused, ForgeUnavailable
-from promote.forge import github as github_forge
+from promote.errors import CommitNotFound, ForgeRefused, ForgeUnavailable
 from promote.forge.github import GitHubForge
 from promote.forge.port import Forge, NewBranch, blob_id
-from tests.conformance.lying_forge import Kind, LyingForge, lying_forge
 from tests.fakes.forge import FakeForge
 from tests.grounds.forge_server import REPOSITORY, TOKEN, start_forge
+from tests.grounds.lying_forge import Kind, LyingForge, lying_forge
 
 RELEASE = "gitops/models/flight-delay/production/release.yaml"
 FILES = {
@@ -73,7 +72,9 @@ class RealPeople:
     """They work with git and PyGithub on a real server."""
 
     def __init__(self, folder: Path, api: str, git_url: str, token: str) -> None:
-        self.forge = GitHubForge(api, token, REPOSITORY, seconds_between_writes=0)
+        self.forge = GitHubForge(
+            api, token, REPOSITORY, mirror=folder / "mirror.git", seconds_between_writes=0
+        )
         client = github.Github(
             base_url=api,
             auth=github.Auth.Token(token),
@@ -100,15 +101,18 @@ class RealPeople:
         self._git(self.checkout, "add", "-A")
         self._git(self.checkout, "commit", "-q", "-m", "A person's commit")
         self._git(self.checkout, "push", "-q", "origin", branch)
+        self.forge.refresh()
         return self._git(self.checkout, "rev-parse", "HEAD")
 
     def merge(self, number: int, *, squash: bool = False) -> str:
-        return (
-            self.repository.get_pull(number).merge(merge_method="squash" if squash else "merge").sha
-        )
+        method = "squash" if squash else "merge"
+        commit = self.repository.get_pull(number).merge(merge_method=method).sha
+        self.forge.refresh()
+        return commit
 
     def delete_branch(self, branch: str) -> None:
         self._git(self.checkout, "push", "-q", "origin", "--delete", branch)
+        self.forge.refresh()
 
     def make_executable(self, branch: str, path: str) -> str:
         self._git(self.checkout, "fetch", "-q")
@@ -211,7 +215,6 @@ def test_a_difference_is_what_the_head_changed_since_it_left_the_base(people: Pe
 
     release = blob_id(b"version: '8'\n")
     assert difference.merge_base == start
-    assert difference.is_complete
     assert difference.files == {
         RELEASE: release,
         "README.md": None,
@@ -239,17 +242,15 @@ def test_a_file_whose_mode_alone_changed_is_in_the_difference(people: People) ->
     assert forge.difference(base, head).files["README.md"] == blob_id(FILES["README.md"])
 
 
-def test_a_difference_of_300_files_may_be_incomplete(people: People) -> None:
+def test_a_difference_has_all_its_files_however_many(people: People) -> None:
     forge, base = people.forge, people.forge.head()
     name = propose(forge).name
-    head = people.push(name, {f"{number}.txt": b"%d\n" % number for number in range(298)})
-    assert forge.difference(base, head).is_complete
-    head = people.push(name, {"one-more.txt": b"more\n"})
-    assert not forge.difference(base, head).is_complete
+    head = people.push(name, {f"{number}.txt": b"%d\n" % number for number in range(400)})
+    assert len(forge.difference(base, head).files) == 401
 
 
-def test_a_difference_of_a_commit_that_is_not_there_is_refused(people: People) -> None:
-    with pytest.raises(ForgeRefused):
+def test_a_difference_of_a_commit_that_no_branch_leads_to_is_not_found(people: People) -> None:
+    with pytest.raises(CommitNotFound):
         people.forge.difference(people.forge.head(), "0" * 40)
 
 
@@ -407,13 +408,22 @@ def liar(tmp_path: Path) -> Iterator[LyingForge]:
 
 
 @pytest.fixture
-def client(liar: LyingForge) -> GitHubForge:
+def client(liar: LyingForge, tmp_path: Path) -> GitHubForge:
+    return client_of(liar, tmp_path, timeout_seconds=2)
+
+
+def client_of(liar: LyingForge, folder: Path, *, timeout_seconds: float = 15) -> GitHubForge:
     return GitHubForge(
-        liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=2
+        liar.url,
+        liar.token,
+        REPOSITORY,
+        mirror=folder / "mirror.git",
+        seconds_between_writes=0,
+        timeout_seconds=timeout_seconds,
     )
 
 
-@pytest.mark.parametrize("path", ["/git/refs$", "/git/commits$", "/git/trees$", "/git/blobs$"])
+@pytest.mark.parametrize("path", ["/git/refs$", "/git/commits$", "/git/trees$"])
 def test_a_branch_whose_answer_was_lost_is_there_once(
     liar: LyingForge, client: GitHubForge, path: str
 ) -> None:
@@ -442,71 +452,105 @@ def test_an_outage_that_lasts_is_unavailable_and_never_an_absence(
         lambda: client.pull_requests("ratchet/"),
         lambda: client.read_file("none", "0" * 40),
     ):
+        client.refresh()
         with pytest.raises(ForgeUnavailable):
             ask()
 
 
-def test_a_short_rate_limit_is_waited_for(liar: LyingForge, client: GitHubForge) -> None:
-    liar.lie("rate_limit", "GET", "/git/ref", seconds=1)
+def test_an_outage_is_asked_about_once_until_the_next_refresh(
+    liar: LyingForge, client: GitHubForge
+) -> None:
+    liar.lie("outage", times=100)
+    with pytest.raises(ForgeUnavailable):
+        client.head()
+    asked = len(liar.asked)
+    with pytest.raises(ForgeUnavailable):
+        client.head()
+    assert len(liar.asked) == asked
+    liar.lies.clear()
+    client.refresh()
     assert len(client.head()) == 40
 
 
-def test_an_answer_later_than_the_timeout_is_unavailable(liar: LyingForge) -> None:
-    client = GitHubForge(
-        liar.url, liar.token, REPOSITORY, seconds_between_writes=0, timeout_seconds=1
-    )
+def test_a_short_rate_limit_is_waited_for(liar: LyingForge, client: GitHubForge) -> None:
+    liar.lie("rate_limit", "GET", "/pulls", seconds=1)
+    assert client.pull_requests("ratchet/") == ()
+
+
+def test_an_answer_later_than_the_timeout_is_unavailable(liar: LyingForge, tmp_path: Path) -> None:
+    client = client_of(liar, tmp_path, timeout_seconds=1)
     liar.lie("slow", times=10, seconds=1.5)
-    with pytest.raises(ForgeUnavailable):
-        client.head()
+    for ask in (client.head, lambda: client.pull_requests("ratchet/")):
+        client.refresh()
+        with pytest.raises(ForgeUnavailable):
+            ask()
 
 
 def test_a_wrong_token_and_a_forbidden_write_are_refusals(
-    liar: LyingForge, client: GitHubForge
+    liar: LyingForge, client: GitHubForge, tmp_path: Path
 ) -> None:
     with pytest.raises(ForgeRefused, match="PROMOTE_FORGE_TOKEN"):
-        GitHubForge(liar.url, "wrong", REPOSITORY, seconds_between_writes=0).head()
-    liar.lie("forbidden", "POST", "/git/blobs")
+        GitHubForge(
+            liar.url, "wrong", REPOSITORY, mirror=tmp_path / "other.git", seconds_between_writes=0
+        ).pull_requests("ratchet/")
+    liar.lie("forbidden", "POST", "/git/trees")
     with pytest.raises(ForgeRefused, match="403"):
         propose(client)
 
 
-def test_no_forge_at_all_is_unavailable() -> None:
+def test_no_forge_at_all_is_unavailable(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/api/v3"
     with pytest.raises(ForgeUnavailable):
-        GitHubForge(f"http://127.0.0.1:{free_port()}/api/v3", TOKEN, REPOSITORY).head()
+        GitHubForge(url, TOKEN, REPOSITORY, mirror=tmp_path / "mirror.git").head()
 
 
-BIG = {"big.bin": b"0123456789" * 200, "small.bin": b"x" * 1000, "huge.bin": b"y" * 5000}
+def test_a_quiet_look_costs_one_list_and_one_fetch(liar: LyingForge, client: GitHubForge) -> None:
+    client.open_pull_request(propose(client).name, "v8", "Why")
+    client.pull_requests("ratchet/")
+    client.refresh()
+    liar.asked.clear()
+    [pull] = client.pull_requests("ratchet/")
+    client.difference(client.head(), pull.head)
+    client.history(RELEASE, client.head())
+    client.list_folder("gitops/models", client.head())
+    assert [method for method, _ in liar.asked] == ["GET", "GET"]
 
 
-def test_a_file_too_large_for_its_folders_answer_is_read_by_its_blob(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(git_operations, "INLINE_BYTES", 1000)
-    monkeypatch.setattr(git_operations, "MOST_BYTES", 4000)
-    with lying_forge(tmp_path / "ratchet.git", BIG) as liar:
-        client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0)
-        commit = client.head()
-        for name in ("small.bin", "big.bin"):
-            assert client.read_file(name, commit) == BIG[name]
-        with pytest.raises(ForgeRefused, match=r"huge\.bin.*too large"):
-            client.read_file("huge.bin", commit)
+def test_the_list_is_read_up_to_what_is_known(liar: LyingForge, client: GitHubForge) -> None:
+    numbers = [
+        client.open_pull_request(propose(client, f"ratchet/v{n}", n).name, f"v{n}", "").number
+        for n in range(1, 106)
+    ]
+    client.close(numbers[0])
+    assert [pull.number for pull in client.pull_requests("ratchet/")] == numbers[::-1]
+    assert client.pull_requests("ratchet/v1/") == ()
+    time.sleep(1.1)  # GitHub's moments have no fractions; what has the newest one is read again
+    client.close(numbers[1])
+    client.pull_requests("ratchet/")
+    client.refresh()
+    liar.asked.clear()
+    states = {pull.number: pull.state for pull in client.pull_requests("ratchet/")}
+    assert [number for number, state in states.items() if state == "closed"] == numbers[1::-1]
+    assert [path for _, path in liar.asked if path == "/pulls"] == ["/pulls"]
 
 
-def test_a_difference_is_asked_for_once_and_the_memory_is_bounded(
-    liar: LyingForge, client: GitHubForge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def compared() -> int:
-        return sum(path.startswith("/compare/") for _, path in liar.asked)
-
-    monkeypatch.setattr(github_forge, "_MOST_REMEMBERED", 1)
-    main = client.head()
-    head = client.branch_commit(propose(client).name)
-    assert head is not None
-    assert client.difference(main, head) is client.difference(main, head)
-    assert compared() == 1
-    client.difference(main, main)
-    client.difference(main, head)
-    assert compared() == 3
+def test_promote_stops_writing_before_github_refuses(liar: LyingForge, tmp_path: Path) -> None:
+    hour = [0.0]
+    client = GitHubForge(
+        liar.url,
+        TOKEN,
+        REPOSITORY,
+        mirror=tmp_path / "mirror.git",
+        seconds_between_writes=0,
+        writes_per_hour=5,
+        clock=lambda: hour[0],
+    )
+    propose(client, "ratchet/v1")
+    with pytest.raises(ForgeUnavailable, match="3600 s"):
+        propose(client, "ratchet/v2")
+    client.set_status(client.head(), "ratchet/gate", "success", "other writes go on")
+    hour[0] = 3601
+    propose(client, "ratchet/v2")
 
 
 @pytest.mark.parametrize("kind", ["no_json", "other_json", "half_json"])
@@ -524,6 +568,7 @@ def test_an_answer_that_is_not_githubs_is_unavailable(
         lambda: client.difference(main, main),
     ):
         liar.lies.clear()
+        client.refresh()
         liar.lie(kind, times=100)
         with pytest.raises(ForgeUnavailable):
             ask()
@@ -536,8 +581,8 @@ def test_a_link_is_no_file(tmp_path: Path) -> None:
         tree = repository.write_tree("refs/heads/main", [entry])
         author = person("ada")
         commit = repository.write_commit(tree, [], "A link", author, author)
-        client = GitHubForge(liar.url, liar.token, REPOSITORY, seconds_between_writes=0)
-        assert client.read_file("link.md", commit) is None
+        repository.set_ref("refs/heads/ratchet/link", commit, ABSENT)
+        assert client_of(liar, tmp_path).read_file("link.md", commit) is None
 
 
 def test_a_status_costs_one_look_and_one_write(liar: LyingForge, client: GitHubForge) -> None:

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from infra.local.forge.rest import OPERATIONS
-from tests.conformance import described
+from tests.grounds import github_description
 from tests.grounds.forge_server import REPOSITORY, REVIEWER_TOKEN, start_forge
 
 _REPO = f"/repos/{REPOSITORY}"
@@ -314,8 +314,8 @@ def test_every_answer_is_one_that_github_describes(told: list[Exchange], status_
     wrong = []
     for exchange in exchanges:
         try:
-            described.check_answer(
-                described.operation_of(exchange.method, exchange.path),
+            github_description.check_answer(
+                github_description.operation_of(exchange.method, exchange.path),
                 exchange.status,
                 exchange.answer,
             )
@@ -330,14 +330,14 @@ def test_every_answer_is_one_that_github_describes(told: list[Exchange], status_
 def test_the_requests_of_this_test_are_ones_that_github_reads(told: list[Exchange]) -> None:
     for exchange in told:
         if exchange.status < 400:
-            described.check_body(
-                described.operation_of(exchange.method, exchange.path), exchange.body
+            github_description.check_body(
+                github_description.operation_of(exchange.method, exchange.path), exchange.body
             )
 
 
 def test_every_operation_of_the_forge_was_asked_and_answered(told: list[Exchange]) -> None:
     answered = {
-        described.operation_of(exchange.method, exchange.path)
+        github_description.operation_of(exchange.method, exchange.path)
         for exchange in told
         if exchange.status < 300
     }
@@ -353,7 +353,7 @@ def test_a_described_answer_with_one_field_less_is_noticed(told: list[Exchange])
         if exchange.path == f"{_REPO}/pulls" and exchange.status == 201
     )
     with pytest.raises(jsonschema.ValidationError, match="mergeable_state"):
-        described.check_answer(
+        github_description.check_answer(
             ("POST", "/repos/{owner}/{repo}/pulls"),
             201,
             {name: value for name, value in pull.answer.items() if name != "mergeable_state"},

@@ -13,7 +13,7 @@ import pytest
 
 from promote.errors import ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound
 from promote.registry.mlflow import open_model_registry
-from promote.registry.port import ModelRegistry, ModelVersion, RegisteredModel
+from promote.registry.port import RETRAIN_TAGS, ModelRegistry, ModelVersion, RegisteredModel
 from retrain.contract import (
     Feature,
     ModelCard,
@@ -28,6 +28,7 @@ from retrain.contract import (
 from retrain.runs.client import open_client
 from tests.fakes.model_registry import FakeModelRegistry
 
+RETRAINED = {name: f"the {name}" for name in RETRAIN_TAGS}
 START = datetime(2013, 4, 1, tzinfo=UTC)
 NUMBERS = itertools.count()
 
@@ -181,7 +182,7 @@ def register(
         model,
         folder or folder_of(),
         snapshot=snapshot or canonical_json(a_snapshot().model_dump(mode="json")),
-        tags=tags,
+        tags={**RETRAINED, **tags},
     )
 
 
@@ -219,7 +220,13 @@ def test_all_models_are_listed_with_their_aliases_and_newest_versions(
 
 def test_a_version_carries_its_tags_and_an_aware_time(retrain: Retrain, model: str) -> None:
     version = register(retrain, model, technique="boosted_trees", model_digest="sha256:00")
-    assert dict(version.tags) == {"technique": "boosted_trees", "model_digest": "sha256:00"}
+    assert dict(version.tags) == {
+        **RETRAINED,
+        "technique": "boosted_trees",
+        "model_digest": "sha256:00",
+    }
+    assert (version.technique, version.model_digest) == ("boosted_trees", "sha256:00")
+    assert (version.snapshot_id, version.recipe_digest) == ("the snapshot_id", "the recipe_digest")
     assert version.created_at.utcoffset() == timedelta(0)
     assert retrain.registry.version(model, 1) == version
 
@@ -282,7 +289,7 @@ def test_who_asks_for_a_version_that_is_not_there_is_told_which_there_are(
         retrain.registry.version(model, 99)
 
 
-def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
+def test_a_tag_is_kept_replaced_and_removed(retrain: Retrain, model: str) -> None:
     register(retrain, model, technique="logistic")
     name, value = (
         "verdict/" + "0" * 12 + "-" + "1" * 12,
@@ -290,7 +297,14 @@ def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
     )
     for written in ("before", value):
         retrain.registry.tag(model, 1, name, written)
-    assert dict(retrain.registry.version(model, 1).tags) == {"technique": "logistic", name: value}
+    assert dict(retrain.registry.version(model, 1).tags) == {
+        **RETRAINED,
+        "technique": "logistic",
+        name: value,
+    }
+    for _ in range(2):
+        retrain.registry.tag(model, 1, name, None)
+    assert dict(retrain.registry.version(model, 1).tags) == {**RETRAINED, "technique": "logistic"}
 
 
 def test_the_model_folder_is_the_card_and_what_it_lists_and_nothing_else(
@@ -344,7 +358,9 @@ def test_a_run_without_a_snapshot_or_with_a_broken_one_is_an_error(
     retrain: Retrain, model: str
 ) -> None:
     with pytest.raises(ArtifactNotFound):
-        retrain.registry.snapshot(retrain.register(model, folder_of(), snapshot=None, tags={}))
+        retrain.registry.snapshot(
+            retrain.register(model, folder_of(), snapshot=None, tags=RETRAINED)
+        )
     for content in (b"{", b"{}", b"\xff"):
         with pytest.raises(InvalidArtifact):
             retrain.registry.snapshot(register(retrain, model, snapshot=content))

@@ -18,12 +18,13 @@ from infra.local.cluster.rollout import Timing
 from infra.local.cluster.source import Commit
 from promote.cluster.kubernetes import KubernetesRollout
 from promote.cluster.port import Rollout
-from promote.contract import Release
+from promote.contract import Release, Slot
 from promote.errors import ClusterRefused, ClusterUnavailable
 from promote.forge.port import Status
 from promote.loop.observation import Observation
 from promote.release.history import ReleaseCommit
-from promote.release.manifest import first_files, release_path, render
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.fakes.rollout import FakeRollout
 from tests.fakes.servers import FakeStarter
@@ -109,8 +110,8 @@ class ClusterWorld:
         self._name(version, seconds=1)
 
     def _name(self, version: int, *, seconds: float) -> None:
-        files = first_files(MODEL, "production", replicas=1) | {
-            release_path(MODEL, "production"): render(release(version))
+        files = first_files(Slot(MODEL, "production"), replicas=1) | {
+            release_path(Slot(MODEL, "production")): render(release(version))
         }
         bases = {
             f"gitops/models/{folder}/kustomization.yaml": b"kind: Kustomization\n"
@@ -173,7 +174,7 @@ class ApiServerWorld:
 
     def names(self, version: int) -> None:
         """Main names the version, Flux has applied it, and no controller has looked yet."""
-        (self.tree / release_path(MODEL, "production")).write_bytes(render(release(version)))
+        (self.tree / release_path(Slot(MODEL, "production"))).write_bytes(render(release(version)))
         self.server.kubectl(
             "apply", "-f", "-", objects=kustomize(self.tree / f"gitops/models/{MODEL}/production")
         )

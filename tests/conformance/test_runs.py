@@ -12,8 +12,8 @@ import pytest
 from retrain.runs.mlflow import MlflowRuns
 from retrain.runs.port import NOTE, VERSION_TAGS, Record, RegisteredVersion, Rows, Runs
 from retrain.snapshot.snapshot import snapshot_to_bytes
-from tests.unit.retrain.fake_runs import FakeRuns, Killed
-from tests.unit.retrain.synthetic import make_window
+from tests.fakes.runs import FakeRuns, Killed
+from tests.grounds.learnable_rows import make_window
 
 SNAPSHOT = make_window().snapshot
 STARTED_MS = itertools.count(1_700_000_000_000, 1000)

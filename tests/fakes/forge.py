@@ -6,11 +6,12 @@ It also does what people do: push, merge, close.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from promote.errors import ForgeRefused
+from promote.errors import CommitNotFound, ForgeRefused
 from promote.forge.port import (
     Difference,
     FileVersion,
@@ -31,7 +32,7 @@ class FakeCommit:
     executable: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeForge:
     """Time moves by a second a write unless `now` is given."""
 
@@ -47,6 +48,9 @@ class FakeForge:
 
     def __post_init__(self) -> None:
         self.branches["main"] = self._write((), dict(self.files), "The first commit", self._time())
+
+    def refresh(self) -> None:
+        """Nothing to do: the fake always answers from the present."""
 
     def head(self) -> str:
         return self.branches["main"]
@@ -111,12 +115,12 @@ class FakeForge:
         }
         found = {
             name: after.files.get(name)
-            for name in sorted(changed | (before.executable ^ after.executable))[:300]
+            for name in sorted(changed | (before.executable ^ after.executable))
         }
         ids = {
             name: None if content is None else blob_id(content) for name, content in found.items()
         }
-        return Difference(fork, ids, is_complete=len(ids) < 300)
+        return Difference(fork, ids)
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         for pull in self.pulls.values():
@@ -235,8 +239,10 @@ class FakeForge:
             queue.extend(parents)
 
     def _commit(self, sha: str) -> FakeCommit:
+        if not re.fullmatch("[0-9a-f]{40}", sha):
+            raise ForgeRefused(f"Promote reads commits by their full hashes, not {sha!r}.")
         if sha not in self.commits:
-            raise ForgeRefused(f"asked the fake forge for commit {sha}: there is none.")
+            raise CommitNotFound(f"No branch of the fake forge leads to commit {sha}.")
         return self.commits[sha]
 
     def _write(

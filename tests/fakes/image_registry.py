@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from promote.errors import ImageRegistryRefused, ImageRegistryUnavailable, InvalidImage
-from promote.images.image import Image, read_model_layer
+from promote.images.image import Image
+from promote.images.layer import read_model_layer
 from promote.images.names import check_digest, check_repository, check_tag, image_reference
 
 

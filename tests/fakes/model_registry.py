@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from promote.contract import check_model
 from promote.errors import ArtifactNotFound, InvalidArtifact, ModelRegistryUnavailable
 from promote.images.names import check_file_name
-from promote.registry.port import ModelVersion, RegisteredModel, no_version
-from promote.release.manifest import check_model
+from promote.registry.port import ModelVersion, RegisteredModel, model_version, no_version
 from retrain.contract import ModelCard, Snapshot
 
 FIRST_CREATED_AT = datetime(2013, 7, 1, 6, 0, tzinfo=UTC)
@@ -60,13 +60,13 @@ class FakeModelRegistry:
         number = 1 + sum(1 for name, _ in self._versions if name == model)
         run_id = f"{len(self._versions):032x}"
         created_at = FIRST_CREATED_AT + timedelta(days=7 * len(self._versions))
-        version = ModelVersion(
+        version = model_version(
             model,
             number,
-            run_id,
-            f"mlflow-artifacts:/1/{run_id}/artifacts/model",
-            created_at,
-            dict(tags),
+            run_id=run_id,
+            source=f"mlflow-artifacts:/1/{run_id}/artifacts/model",
+            created_at=created_at,
+            tags=tags,
         )
         self._versions[model, number] = version
         self._folders[run_id] = dict(folder)
@@ -122,10 +122,13 @@ class FakeModelRegistry:
             self._aliases[model, "challenger"] = newest
         self.acts.append(f"challenger of {model} is no longer {number}")
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set a tag."""
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or remove a tag."""
         version = self.version(model, number)
-        self._versions[model, number] = replace(version, tags={**version.tags, name: value})
+        tags = {key: kept for key, kept in version.tags.items() if key != name}
+        if value is not None:
+            tags[name] = value
+        self._versions[model, number] = replace(version, tags=tags)
         self.acts.append(f"tag {name} of {model} {number}")
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:

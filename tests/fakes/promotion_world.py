@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from promote.contract import Outcome, Release, Verdict
-from promote.evidence.judging import Judged
+from promote.contract import Outcome, Release, Slot, Verdict
+from promote.evidence.port import Judged
 from promote.loop.observation import ProposedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
-from promote.loop.way_back import AskedRollback, WayBack
+from promote.loop.way_back import AskedRollback, roll_back
 from promote.registry.port import ModelVersion
-from promote.release.manifest import release_path
+from promote.release.slot import release_path
 from retrain.contract import (
     Comparison,
     Interval,
@@ -34,7 +34,7 @@ from tests.fakes.model_registry import FakeModelRegistry
 from tests.fakes.rollout import FakeRollout
 
 MODEL = "flight-delay"
-PATH = release_path(MODEL, "production")
+PATH = release_path(Slot(MODEL, "production"))
 SPEC = b"""\
 name: flight-delay
 owner: "@acme/ml"
@@ -52,7 +52,7 @@ MAIN = {
 
 
 def model_folder(number: int) -> dict[str, bytes]:
-    """Return a folder whose digests are right; nothing here runs the network."""
+    """Return a folder whose digests are right. Its network is never run."""
     network = f"network {number}".encode()
     card = ModelCard(
         model=MODEL,
@@ -68,7 +68,7 @@ def model_folder(number: int) -> dict[str, bytes]:
 
 @dataclass
 class ToldJudge:
-    """Says `promote` unless told otherwise about a version."""
+    """Returns the outcome that a test set for a version, else `promote`."""
 
     told: dict[int, Outcome] = field(default_factory=dict)
     asked: list[tuple[int, int | None]] = field(default_factory=list)
@@ -99,7 +99,7 @@ class ToldJudge:
             model=challenger.model,
             challenger=challenger.version,
             champion=champion.version if champion else None,
-            snapshot_id=challenger.tags["snapshot_id"],
+            snapshot_id=challenger.snapshot_id,
             policy_digest=policy.policy_digest,
             comparisons=(figure,),
             reasons=(),
@@ -116,7 +116,7 @@ class ToldJudge:
 
 @dataclass
 class World:
-    """What promote meets; `reconciler()` is a new process each time it is called."""
+    """The world around promote. Each call of `reconciler()` is a new process."""
 
     at: datetime = datetime(2026, 1, 5, 6, tzinfo=UTC)
     registry: FakeModelRegistry = field(default_factory=FakeModelRegistry)
@@ -124,7 +124,7 @@ class World:
     rollout: FakeRollout = field(default_factory=FakeRollout)
     judge: ToldJudge = field(default_factory=ToldJudge)
     around: Callable[[str, Any], Any] = lambda _, part: part
-    """Wraps a part before promote gets it: to fail, to be killed, to be interrupted."""
+    """Wraps a part before promote gets it, so that its calls fail, kill or interrupt."""
 
     def __post_init__(self) -> None:
         self.forge = FakeForge(MAIN, now=self.tick)
@@ -148,10 +148,8 @@ class World:
         return Reconciler(self.parts(), self.judge)
 
     def roll_back(self, *, reason: str = "a bad day", version: int | None = None) -> AskedRollback:
-        """A person asks for the way back; only the forge is there for it."""
-        return WayBack(self.parts().forge, "production").roll_back(
-            MODEL, reason=reason, version=version
-        )
+        """A person asks for the way back, with the forge alone."""
+        return roll_back(self.parts().forge, "production", MODEL, reason=reason, version=version)
 
     def look(self) -> Any:
         return Observer(
@@ -177,7 +175,7 @@ class World:
         return found
 
     def release_on_main(self) -> Release | None:
-        """What main names."""
+        """The release that main names."""
         release: Release | None = self.look().release
         return release
 
@@ -188,7 +186,7 @@ class World:
             (self.rollout.becomes_healthy if healthy else self.rollout.fails)(MODEL, release.image)
 
     def ship(self) -> int:
-        """A challenger goes the whole way."""
+        """Register, propose, merge and roll out a challenger."""
         number = self.register()
         self.reconciler().reconcile(MODEL)
         self.forge.merge(self.open_pull().pull.number)

@@ -7,10 +7,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from promote.contract import Release
+from promote.contract import Release, Slot
 from promote.images.image import build_image
 from promote.images.layout import LayoutRegistry
-from promote.release.manifest import first_files, release_path, render
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.grounds.model_folders import make_model_folder
 
@@ -60,10 +61,10 @@ class Ground:
 
     def write_release(self, release: Release, *, replicas: int = 1) -> None:
         """Write the release and the files that the model's first pull request adds."""
-        files = first_files(release.model, "production", replicas=replicas)
+        files = first_files(Slot(release.model, "production"), replicas=replicas)
         for path, content in {
             **files,
-            release_path(release.model, "production"): render(release),
+            release_path(Slot(release.model, "production")): render(release),
         }.items():
             (self.origin / path).parent.mkdir(parents=True, exist_ok=True)
             (self.origin / path).write_bytes(content)

@@ -1,8 +1,13 @@
-"""Whether the tests of the real local cluster can run here, and how they wait."""
+"""Whether the tests of the real local cluster can run here, and how they wait.
+
+`python -m tests.grounds.kubernetes_ground` fails with the reason when they cannot run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +17,7 @@ from infra.images.programs import run, said
 from infra.local.kubernetes import doctor
 from infra.local.kubernetes.build import built_folder, is_built
 from infra.local.kubernetes.errors import MachineLacks
+from tests.grounds.postgres import why_no_postgres
 
 
 def why_not() -> str:
@@ -64,3 +70,12 @@ def wait_until(is_true: Callable[[], bool], *, seconds: float = 60.0) -> float:
         assert time.monotonic() - began < seconds, "the condition did not become true"
         time.sleep(0.1)  # bounded by the line above
     return time.monotonic() - began
+
+
+def main() -> str | None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    return why_not() or why_no_postgres() or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

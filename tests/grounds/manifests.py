@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from promote.contract import Release
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Release, Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.grounds.apiserver import program
 
@@ -62,8 +63,8 @@ def tree_with_model(folder: Path, *, model: str = MODEL) -> Path:
     """Write gitops/ as it is after the first pull request of a model in every environment."""
     shutil.copytree(ROOT / "gitops", folder / "gitops", dirs_exist_ok=True)
     for environment in ENVIRONMENTS:
-        files = first_files(model, environment) | {
-            release_path(model, environment): render(release(model=model))
+        files = first_files(Slot(model, environment)) | {
+            release_path(Slot(model, environment)): render(release(model=model))
         }
         for path, content in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

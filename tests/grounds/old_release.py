@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promote.contract import Release
-from promote.release.manifest import parse, release_path
+from promote.contract import Release, Slot
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from retrain.contract import Snapshot, digest_of_bytes
 from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import ModelSpec, parse_spec
@@ -28,7 +29,7 @@ class OldRelease:
     @property
     def release_yaml(self) -> bytes:
         """The bytes on main."""
-        return self.main[release_path(MODEL, "production")]
+        return self.main[release_path(Slot(MODEL, "production"))]
 
     @property
     def release(self) -> Release:

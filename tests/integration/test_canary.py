@@ -68,6 +68,7 @@ PROMOTE = {
     "PROMOTE_IMAGES_PASSWORD": MARK,
     "PROMOTE_CLUSTER_URL": NOBODY,
     "PROMOTE_FORGE_SECONDS_BETWEEN_WRITES": "0",
+    "PROMOTE_FORGE_WRITES_PER_HOUR": "0",
 }
 SERVE, GATE = (sys.executable, "-m", "serving"), (sys.executable, "-m", "client_api")
 BENTOML = (str(BIN / "bentoml"), "serve", "serving.service:Server")

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from tests.grounds.apiserver import program
 from tests.grounds.manifests import ROOT, release
 from tests.grounds.tiers import cases
@@ -44,15 +46,17 @@ def written(model: str, version: int) -> str:
 
 
 def model_files(model: str, version: int) -> dict[str, str]:
-    files = {path: content.decode() for path, content in first_files(model, "production").items()}
-    return {**files, release_path(model, "production"): written(model, version)}
+    files = {
+        path: content.decode() for path, content in first_files(Slot(model, "production")).items()
+    }
+    return {**files, release_path(Slot(model, "production")): written(model, version)}
 
 
 def text(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-A, B, GONE, NEW = (release_path(model, "production") for model in ("a", "b", "gone", "new"))
+A, B, GONE, NEW = (release_path(Slot(model, "production")) for model in ("a", "b", "gone", "new"))
 OVERLAY = A.replace("release.yaml", "kustomization.yaml")
 FLUX_A = "gitops/clusters/production/a.yaml"
 DEPLOYMENT, COMPONENT = (
@@ -64,7 +68,7 @@ BASE, PRODUCTION = (
     "gitops/platform/production/kustomization.yaml",
 )
 PLATFORM = "gitops/clusters/production/platform.yaml"
-KUSTOMIZATION = first_files("a", "production")[OVERLAY].decode()
+KUSTOMIZATION = first_files(Slot("a", "production"))[OVERLAY].decode()
 MAIN: Sequence[Files] = (
     {
         path.relative_to(ROOT).as_posix(): path.read_text()
@@ -381,7 +385,11 @@ ATTACKS: dict[str, Sequence[Files]] = {
         {"gitops/clusters/production/kustomization.yaml": "resources: [a.yaml]\n"}
     ],
     "Flux pointed at another folder": [
-        {FLUX_A: first_files("a", "production")[FLUX_A].decode().replace("models/a", "models/b")}
+        {
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A]
+            .decode()
+            .replace("models/a", "models/b")
+        }
     ],
     "Flux pointed at another repository": [
         {
@@ -392,12 +400,15 @@ ATTACKS: dict[str, Sequence[Files]] = {
     ],
     "Flux with an image of its own": [
         {
-            FLUX_A: first_files("a", "production")[FLUX_A].decode()
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A].decode()
             + "  images: [{name: a, newName: b}]\n"
         }
     ],
     "Flux with patches of its own": [
-        {FLUX_A: first_files("a", "production")[FLUX_A].decode() + "  patches: [{patch: x}]\n"}
+        {
+            FLUX_A: first_files(Slot("a", "production"))[FLUX_A].decode()
+            + "  patches: [{patch: x}]\n"
+        }
     ],
     "a Flux object in a model's folder": [
         {OVERLAY: KUSTOMIZATION.replace("release.yaml\n", "release.yaml\n  - flux.yaml\n")}
@@ -622,7 +633,7 @@ def test_a_code_owner_reviews_every_file_that_promote_writes_and_what_it_judges_
     ]
     owned = tuple(pattern.removeprefix("/") for pattern, *owners in lines if owners)
     assert all(pattern.endswith("/") for pattern in owned), "a folder, and all below it"
-    ours = [*first_files("a", "production"), release_path("a", "local"), PRODUCTION]
+    ours = [*first_files(Slot("a", "production")), release_path(Slot("a", "local")), PRODUCTION]
     judged_by = [
         "dags/models/flight_delay.yaml",
         ".github/workflows/gate.yaml",

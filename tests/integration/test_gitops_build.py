@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from infra.images.build import NAMES, with_digest
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from tests.grounds.manifest_rules import AS_BUILT, Object, kind, violations
 from tests.grounds.manifests import (
     ENVIRONMENTS,
@@ -67,7 +69,18 @@ def test_each_rule_about_what_is_built_can_fail(built: list[Object]) -> None:
         (budget, *_) = kind(objects, "PodDisruptionBudget")
         budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] = "another"
 
-    assert all(changed(change) for change in (tag, crowd, rush, miss))
+    def disown(objects: list[Object]) -> None:
+        del deployment(objects)["metadata"]["labels"]["app.kubernetes.io/part-of"]
+
+    def select(objects: list[Object]) -> None:
+        labels = {"app.kubernetes.io/managed-by": "flux"}
+        deployment(objects)["spec"]["selector"]["matchLabels"] |= labels
+
+    def annotate(objects: list[Object]) -> None:
+        deployment(objects)["metadata"]["annotations"]["ratchet/verdict"] = "x"
+
+    changes = (tag, crowd, rush, miss, disown, select, annotate)
+    assert all(changed(change) for change in changes)
 
 
 def test_names_do_not_collide_and_every_object_has_a_place(built: list[Object]) -> None:
@@ -91,7 +104,7 @@ def test_the_release_reaches_the_server(tree: Path) -> None:
     assert environment["SERVING_MODEL_DIGEST"] == named.model_digest
     assert environment["SERVING_IMAGE_DIGEST"] == named.image.partition("@")[2]
     assert environment["SERVING_VERSION"] == "8"
-    assert found["metadata"]["annotations"]["ratchet/verdict"] == named.verdict_digest
+    assert found["metadata"]["annotations"]["ratchet.internal/verdict"] == named.verdict_digest
     assert found["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/version"] == "8"
     assert found["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": MODEL}}
 
@@ -122,8 +135,8 @@ def test_the_first_pull_request_adds_three_files_and_touches_none(tmp_path: Path
         for path in tmp_path.rglob("*")
         if path.is_file()
     }
-    files = first_files("churn", "production") | {
-        release_path("churn", "production"): render(release(model="churn"))
+    files = first_files(Slot("churn", "production")) | {
+        release_path(Slot("churn", "production")): render(release(model="churn"))
     }
     tree = tree_with_model(tmp_path)
     assert len(files) == 3
@@ -146,7 +159,7 @@ def test_a_later_pull_request_changes_release_yaml_only_and_only_the_deployment_
 ) -> None:
     tree = tree_with_model(tmp_path)
     before = model_of(tree)
-    (tree / release_path(MODEL, "production")).write_bytes(render(release(9)))
+    (tree / release_path(Slot(MODEL, "production"))).write_bytes(render(release(9)))
     after = model_of(tree)
     changed = [
         (old["kind"], new["metadata"]["name"])
@@ -207,6 +220,6 @@ def test_a_pushed_image_reaches_the_overlay_that_runs_it(tmp_path: Path, name: s
 
 def test_an_overlay_that_does_not_build_says_so(tmp_path: Path) -> None:
     tree = tree_with_model(tmp_path)
-    (tree / release_path(MODEL, "production")).unlink()
+    (tree / release_path(Slot(MODEL, "production"))).unlink()
     with pytest.raises(AssertionError, match=r"release\.yaml"):
         model_of(tree)

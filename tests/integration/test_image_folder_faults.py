@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from promote.images.layout import LayoutRegistry
-from tests.integration.killed_pushes import FIRST, REPOSITORY, SECOND, image_of
+from tests.grounds.killed_pushes import FIRST, REPOSITORY, SECOND, image_of
 
 ROOT = Path(__file__).parents[2]
 PUSHES = """
 import sys
 from pathlib import Path
 from promote.images.layout import LayoutRegistry
-from tests.integration.killed_pushes import REPOSITORY, image_of
+from tests.grounds.killed_pushes import REPOSITORY, image_of
 registry = LayoutRegistry(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -31,7 +31,7 @@ import os, sys
 from pathlib import Path
 from promote.errors import ImageFolderFull, ImageFolderUnwritable
 from promote.images.layout import LayoutRegistry
-from tests.integration.killed_pushes import REPOSITORY, image_of
+from tests.grounds.killed_pushes import REPOSITORY, image_of
 image = image_of(os.urandom(4_000_000))
 if len(sys.argv) > 2:
     os.setuid(int(sys.argv[2]))
@@ -45,7 +45,7 @@ if len(sys.argv) == 2:
 
 
 def test_a_push_killed_anywhere_leaves_a_valid_folder_and_the_next_ends_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.integration.killed_pushes", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.grounds.killed_pushes", str(tmp_path)]
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, cwd=ROOT)
     reports = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(reports) > 60

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,19 +16,26 @@ import pytest
 from infra.local.processes import free_port
 from promote.errors import (
     ArtifactNotFound,
+    InvalidArtifact,
     ModelRegistryRefused,
     ModelRegistryUnavailable,
     PromoteError,
     VersionNotFound,
 )
 from promote.registry.mlflow import open_model_registry
-from promote.registry.port import ModelRegistry, ModelVersion
+from promote.registry.port import RETRAIN_TAGS, ModelRegistry, RegisteredModel, model_version
 from retrain.contract import canonical_json
 
 RUN_ID = "0" * 32
 ARTIFACTS = f"mlflow-artifacts:/1/{RUN_ID}/artifacts"
-VERSION = ModelVersion(
-    "flight-delay", 1, RUN_ID, f"{ARTIFACTS}/model", datetime(2013, 7, 1, tzinfo=UTC)
+RETRAINED = {name: f"the {name}" for name in RETRAIN_TAGS}
+VERSION = model_version(
+    "flight-delay",
+    1,
+    run_id=RUN_ID,
+    source=f"{ARTIFACTS}/model",
+    created_at=datetime(2013, 7, 1, tzinfo=UTC),
+    tags=RETRAINED,
 )
 RUN = {
     "run": {
@@ -214,6 +222,23 @@ def test_only_the_registrys_own_word_makes_a_model_absent(
         registry.challenger("flight-delay")
 
 
+def test_a_version_that_retrain_did_not_register_is_refused_and_does_not_break_the_list(
+    answers: Answers, registry: ModelRegistry
+) -> None:
+    by_hand = {"name": "flight-delay", "version": "2", "tags": [{"key": "mood", "value": "good"}]}
+    alias = {"alias": "challenger", "version": "2"}
+    model = {"name": "flight-delay", "aliases": [alias], "latest_versions": [by_hand]}
+    answers.by_path = {
+        "search": (200, canonical_json({"registered_models": [model]})),
+        "registered-models/get": (200, canonical_json({"registered_model": model})),
+        "model-versions/get": (200, canonical_json({"model_version": by_hand})),
+    }
+    listed = registry.registered_models()["flight-delay"]
+    assert listed == RegisteredModel(challenger=2, champion=None, newest=None)
+    with pytest.raises(InvalidArtifact, match=r"lacks the tags model_digest, .* `retrain run"):
+        registry.challenger("flight-delay")
+
+
 def test_an_alias_whose_version_vanished_meanwhile_is_an_error(
     answers: Answers, registry: ModelRegistry
 ) -> None:
@@ -315,9 +340,7 @@ def test_a_source_outside_the_runs_artifacts_is_never_fetched(
 ) -> None:
     answers.by_path = {"runs/get": (200, canonical_json(RUN))}
     with pytest.raises(ModelRegistryRefused, match="not below its run's artifacts"):
-        registry.download_model_folder(
-            ModelVersion("flight-delay", 1, RUN_ID, source, VERSION.created_at), tmp_path
-        )
+        registry.download_model_folder(replace(VERSION, source=source), tmp_path)
     assert all("runs/get" in path for path in answers.asked)
 
 

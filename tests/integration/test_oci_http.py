@@ -461,7 +461,7 @@ def test_a_base_that_is_not_there_or_for_another_machine_is_named(server: tuple[
     absent = open_image_registry(
         server[0], base_image=f"ratchet/serving@{digest_of_bytes(b'absent')}"
     )
-    with pytest.raises(InvalidImage, match="is not there"):
+    with pytest.raises(InvalidImage, match="is absent"):
         absent.base_image()
     absent.close()
     other = open_image_registry(

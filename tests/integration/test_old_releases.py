@@ -27,8 +27,8 @@ from retrain.snapshot.partitions import read_partition
 from retrain.wiring import open_source
 from retrain.workflow import run_window
 from tests.fakes.model_registry import FakeModelRegistry
+from tests.fakes.runs import FakeRuns
 from tests.grounds.old_release import MODEL, OldRelease, old_releases
-from tests.unit.retrain.fake_runs import FakeRuns
 
 ROOT = Path(__file__).parents[2]
 WEEK = timedelta(days=7)

@@ -27,7 +27,7 @@ from retrain.contract import ModelCard, digest_of_bytes
 from tests.conformance.test_model_registry import MlflowRetrain
 from tests.fakes.promotion_world import SPEC, model_folder
 from tests.grounds.forge_server import REPOSITORY, start_forge
-from tests.integration.killed_promotion import Run, run
+from tests.grounds.killed_promotion import Run, run
 
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADED_ONCE = [
@@ -35,17 +35,16 @@ LOADED_ONCE = [
     "promote.images.layout",
     "promote.cluster.kubernetes",
     "promote.registry.mlflow",
-    "tests.integration.killed_promotion",
+    "tests.grounds.killed_promotion",
 ]
-PROCESSES.set_forkserver_preload(
-    LOADED_ONCE
-)  # or each of some seventy processes would load the clients anew
+# Otherwise each of some seventy processes loads the clients again.
+PROCESSES.set_forkserver_preload(LOADED_ONCE)
 MODEL = "flight-delay-killed"
 WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5
 
 
 class Cluster(ThreadingHTTPServer):
-    """Answers as a Deployment would; tests say which image runs."""
+    """Lists Deployments; a test sets the image of each model."""
 
     daemon_threads = True
 
@@ -54,24 +53,25 @@ class Cluster(ThreadingHTTPServer):
         self.images: dict[str, str] = {}
 
 
+def _deployment(model: str, image: str) -> dict[str, Any]:
+    counters = dict.fromkeys(
+        ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1
+    )
+    container = {"name": "server", "image": image}
+    return {
+        "metadata": {"name": f"server-{model}", "generation": 1},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        "status": counters,
+    }
+
+
 class _Answer(BaseHTTPRequestHandler):
     server: Cluster
 
     def do_GET(self) -> None:
-        image = self.server.images.get(self.path.rpartition("/server-")[2])
-        counters = dict.fromkeys(
-            ("observedGeneration", "replicas", "updatedReplicas", "availableReplicas"), 1
-        )
-        container = {"name": "server", "image": image}
-        deployment = {
-            "metadata": {"generation": 1},
-            "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
-            "status": counters,
-        }
-        body = json.dumps(
-            deployment if image else {"kind": "Status", "reason": "NotFound", "code": 404}
-        ).encode()
-        self.send_response(200 if image else 404)
+        items = [_deployment(model, image) for model, image in self.server.images.items()]
+        body = json.dumps({"kind": "DeploymentList", "metadata": {}, "items": items}).encode()
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -93,8 +93,12 @@ class Ground:
             "images": f"oci-layout:{folder / 'images'}",
             "cluster_url": f"http://127.0.0.1:{cluster.server_address[1]}",
             "forge_seconds_between_writes": 0,
+            "forge_writes_per_hour": 0,
+            "mirror": str(folder / "mirror"),
         }
-        self.forge = GitHubForge(forge, token, REPOSITORY, seconds_between_writes=0)
+        self.forge = GitHubForge(
+            forge, token, REPOSITORY, mirror=folder / "looks.git", seconds_between_writes=0
+        )
         self.images = LayoutRegistry(folder / "images")
 
     def look(self, model: str) -> Observation:
@@ -121,6 +125,7 @@ class Ground:
             "model_digest": digest_of_bytes(folder["model.json"]),
             "snapshot_id": card.snapshot_id,
             "recipe_digest": card.recipe_digest,
+            "technique": card.technique,
         }
         self.retrain.register(model, folder, snapshot=b"{}", tags=tags)
 

@@ -104,7 +104,6 @@ def versions_of(client, model: str):
     return client.search_model_versions(f"name = '{model}'")
 
 
-@pytest.mark.slow
 def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_can_read(
     environment, client, tmp_path
 ):
@@ -175,7 +174,7 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
     assert signature.inputs.input_names() == [feature.name for feature in card.io.features]
 
 
-@pytest.mark.slow
+@pytest.mark.e2e
 @pytest.mark.timeout(600)  # six processes, each of which imports for seconds
 def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_and_one_version(
     environment, client
@@ -210,7 +209,6 @@ def test_killed_at_any_moment_and_run_again_there_is_exactly_one_finished_run_an
     assert client.get_run(version.run_id).info.status == "FINISHED"
 
 
-@pytest.mark.slow
 def test_without_mlflow_the_exit_code_says_try_again_and_the_message_says_what_to_do(
     environment, client
 ):

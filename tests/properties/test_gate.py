@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from promote.contract import Verdict
 from promote.evidence.record import figures, summary
-from promote.gate.judge import Evidence, judge, verdict_digest
+from promote.gate.evidence import ScoredRows, Subject, evidence_of
+from promote.gate.judge import judge
 from promote.gate.words import explanation, sentence
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
 from retrain.comparison.metrics import METRICS
@@ -47,16 +48,19 @@ def policies(draw):
     )
 
 
-def better_model(seed: int, kind: str = "change") -> Evidence:
+def subject(kind: str = "change") -> Subject:
+    return Subject("flight-delay", kind, 8, None if kind == "first" else 7, SNAPSHOT)
+
+
+def asked(rows: ScoredRows, policy: GatePolicy, kind: str = "change", **more) -> Verdict:
+    return judge(evidence_of(subject(kind), rows, **more), policy)
+
+
+def better_model(seed: int) -> ScoredRows:
     """A challenger so much better that every sound policy promotes it."""
     random = np.random.default_rng(seed)
     labels = random.random(ROWS) < 0.4
-    return Evidence(
-        model="flight-delay",
-        kind=kind,
-        challenger=8,
-        champion=None if kind == "first" else 7,
-        snapshot_id=SNAPSHOT,
+    return ScoredRows(
         keys=np.arange(ROWS),
         labels=labels,
         groups=np.repeat(np.arange(DAYS), ROWS_A_DAY),
@@ -72,7 +76,7 @@ def written(verdict: Verdict) -> Verdict:
     """Hold that a verdict is one value that JSON, words and figures can carry."""
     content = canonical_json(verdict.model_dump(mode="json"))
     assert Verdict.model_validate_json(content) == verdict
-    assert verdict_digest(verdict).startswith("sha256:")
+    assert verdict.digest.startswith("sha256:")
     assert verdict.reasons
     assert sentence(verdict) in explanation(verdict)
     json.dumps(figures(verdict), allow_nan=False)
@@ -81,12 +85,8 @@ def written(verdict: Verdict) -> Verdict:
 
 @given(kind=kinds, seed=st.integers(0, 1000))
 def test_without_a_fault_such_a_model_is_promoted(kind, seed):
-    assert (
-        written(
-            judge(better_model(seed, kind), GatePolicy(slices=SliceRule(by=("origin",))))
-        ).outcome
-        == "promote"
-    )
+    policy = GatePolicy(slices=SliceRule(by=("origin",)))
+    assert written(asked(better_model(seed), policy, kind)).outcome == "promote"
 
 
 def with_value(column, value, at):
@@ -97,19 +97,17 @@ def with_value(column, value, at):
 
 def with_rows(**changed):
     """Return a fault that replaces whole columns or fields."""
-    return lambda evidence, _: replace(evidence, **changed)
+    return lambda rows, _: replace(rows, **changed)
 
 
 def with_cell(name, value):
     """Return a fault that replaces one cell."""
-    return lambda evidence, at: replace(
-        evidence, **{name: with_value(getattr(evidence, name), value, at)}
-    )
+    return lambda rows, at: replace(rows, **{name: with_value(getattr(rows, name), value, at)})
 
 
 def without_cell(name):
     """Return a fault that loses one cell, so that the columns differ in length."""
-    return lambda evidence, at: replace(evidence, **{name: np.delete(getattr(evidence, name), at)})
+    return lambda rows, at: replace(rows, **{name: np.delete(getattr(rows, name), at)})
 
 
 def of_objects(column, at, value):
@@ -121,9 +119,7 @@ def of_objects(column, at, value):
 
 def with_object(name, value):
     """Return a fault that replaces one cell by something that is no plain value."""
-    return lambda evidence, at: replace(
-        evidence, **{name: of_objects(getattr(evidence, name), at, value)}
-    )
+    return lambda rows, at: replace(rows, **{name: of_objects(getattr(rows, name), at, value)})
 
 
 BROKEN = {
@@ -152,10 +148,7 @@ BROKEN = {
     "no rows": with_rows(
         keys=[], labels=[], groups=[], champion_scores=[], challenger_scores=[], slices={}
     ),
-    "rows were seen": lambda e, at: replace(e, seen_rows=at + 1),
-    "a column is missing": with_rows(missing_columns=("wind_speed",)),
-    "a file is corrupt": with_rows(faults=("model.onnx is altered",)),
-    "the schema is narrower": with_rows(schema_problems=("feature snow is new and required",)),
+    "a model was trained on the rows": lambda e, at: replace(e, overlap_rows=at + 1),
     "too few days": with_rows(groups=np.arange(ROWS) % (MIN_EFFECTIVE_GROUPS - 1)),
     "one day has nearly all rows": with_rows(
         groups=np.where(np.arange(ROWS) < ROWS - DAYS, 0, np.arange(ROWS))
@@ -193,12 +186,20 @@ BROKEN = {
     at=st.integers(0, ROWS - 1),
 )
 def test_evidence_at_fault_is_never_promoted(fault, kind, policy, seed, at):
-    assert written(judge(BROKEN[fault](better_model(seed, kind), at), policy)).outcome != "promote"
+    rows = BROKEN[fault](better_model(seed), at)
+    assert written(asked(rows, policy, kind)).outcome != "promote"
+
+
+@given(kind=kinds, policy=policies(), seed=st.integers(0, 1000))
+def test_a_narrower_schema_is_never_promoted(kind, policy, seed):
+    problems = ("feature snow is new and required",)
+    verdict = asked(better_model(seed), policy, kind, schema_problems=problems)
+    assert written(verdict).outcome != "promote"
 
 
 @given(kind=kinds, policy=policies(), rows=st.integers(1, ROWS - 1))
 def test_fewer_rows_than_the_policy_wants_are_never_promoted(kind, policy, rows):
-    whole = better_model(1, kind)
+    whole = better_model(1)
     names = ("keys", "labels", "groups", "champion_scores", "challenger_scores")
     few = replace(
         whole,
@@ -208,7 +209,7 @@ def test_fewer_rows_than_the_policy_wants_are_never_promoted(kind, policy, rows)
     policy = policy.model_copy(
         update={"slices": policy.slices.model_copy(update={"min_rows": rows + 1})}
     )
-    assert written(judge(few, policy)).outcome != "promote"
+    assert written(asked(few, policy, kind)).outcome != "promote"
 
 
 class Odd:
@@ -329,15 +330,7 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
         "challenger_scores": drawn([0.9, 0.1] * 3),
     }
     slices = {"origin": drawn(["JFK", "LGA"] * 3)} if data.draw(sizes) else {}
-    evidence = Evidence(
-        model="m",
-        kind=kind,
-        challenger=2,
-        champion=1,
-        snapshot_id=SNAPSHOT,
-        slices=slices,
-        **columns,
-    )
+    evidence = evidence_of(subject(kind), ScoredRows(slices=slices, **columns))
     summary(evidence)  # what the run keeps of it can be written, too
     verdict = written(judge(evidence, policy))
     if verdict.outcome == "promote":
@@ -355,7 +348,7 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
 def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(
     policy, seed, noise, kind
 ):
-    there = better_model(seed, "change")
+    there = better_model(seed)
     mixed = noise * np.asarray(there.champion_scores) + (1 - noise) * np.asarray(
         there.challenger_scores
     )
@@ -365,7 +358,7 @@ def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(
         champion_scores=there.challenger_scores,
         challenger_scores=there.champion_scores,
     )
-    assert "promote" not in {judge(there, policy).outcome} & {judge(back, policy).outcome}
+    assert "promote" not in {asked(there, policy).outcome} & {asked(back, policy).outcome}
 
 
 @pytest.mark.parametrize(("days", "most"), [(7, 0.07), (14, 0.07)])
@@ -383,9 +376,12 @@ def test_chance_alone_promotes_a_change_about_one_time_in_twenty(days, most):
         luck = random.normal(0, 0.15, days)[day]
         labels = random.random(days * rows_a_day) < 0.5
         towards = np.where(labels, 1, -1) * luck
-        evidence = Evidence(
-            model="m", kind="change", challenger=2, champion=1, snapshot_id=SNAPSHOT, keys=np.arange(len(day)), labels=labels, groups=day,
-            champion_scores=0.5 - towards, challenger_scores=0.5 + towards,
-        )  # fmt: skip
-        promoted += judge(evidence, policy).outcome == "promote"
+        rows = ScoredRows(
+            keys=np.arange(len(day)),
+            labels=labels,
+            groups=day,
+            champion_scores=0.5 - towards,
+            challenger_scores=0.5 + towards,
+        )
+        promoted += asked(rows, policy).outcome == "promote"
     assert 0.03 <= promoted / draws <= most

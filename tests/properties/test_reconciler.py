@@ -1,4 +1,7 @@
-"""Whatever people, clusters, outages and kills do between any two calls, promote proposes each thing once and names only champions that served."""
+"""People, clusters, outages and kills interrupt promote between any two of its calls.
+
+Whatever happens, promote opens each proposal once, and every champion has served.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from promote.contract import Promotion
+from promote.contract import Promotion, Slot
 from promote.errors import (
     ClusterUnavailable,
     ForgeUnavailable,
@@ -20,12 +23,23 @@ from promote.errors import (
     Unavailable,
 )
 from promote.release.history import ROLLOUT_CONTEXT
-from promote.release.manifest import InvalidRelease, parse, release_path
+from promote.release.manifest import InvalidRelease, parse
+from promote.release.slot import release_path
 from tests.fakes.promotion_world import MODEL, PATH, World
 
 WRITES = {
-    "set_status", "create_branch", "open_pull_request", "comment", "add_label", "close", "set_champion", "tag", "log_evidence", "log_metrics", "push",
-}  # fmt: skip
+    "add_label",
+    "close",
+    "comment",
+    "create_branch",
+    "log_evidence",
+    "log_metrics",
+    "open_pull_request",
+    "push",
+    "set_champion",
+    "set_status",
+    "tag",
+}
 OUTAGES: dict[str, type[Unavailable]] = {
     "forge": ForgeUnavailable,
     "rollout": ClusterUnavailable,
@@ -35,12 +49,12 @@ OUTAGES: dict[str, type[Unavailable]] = {
 
 
 class Killed(BaseException):
-    """The process is gone; nothing catches it."""
+    """Ends the process; no code of promote catches it."""
 
 
 @dataclass
 class Trouble:
-    """Between any two calls of promote to the outside: what a test drew happens."""
+    """Lets the drawn events happen between any two calls of promote to the outside."""
 
     draw: Callable[[], str]
     act: Callable[[str], None]
@@ -55,7 +69,7 @@ class Trouble:
     def before(self, name: str, call: str) -> None:
         self.calls += 1
         if not self.is_on or call == "open_pull_request":
-            return  # a forge has no compare-and-set: promote looks right before it opens, and this one call stays
+            return  # a forge has no compare-and-set: promote can only look right before it opens
         event = self.draw()
         if event == "outage":
             raise OUTAGES[name](f"{name} does not answer")
@@ -104,7 +118,7 @@ PEOPLE = [
 
 
 class Story:
-    """A world in which events happen; what they did is checked afterwards."""
+    """A world in which events happen. Their results are checked afterwards."""
 
     def __init__(self, draw: Callable[[], str]) -> None:
         self.world = World()
@@ -191,7 +205,7 @@ def _check(world: World) -> None:
     champion = world.registry.champion(MODEL)
     if champion:
         served = set()
-        for version in forge.history(release_path(MODEL, "production"), forge.head()):
+        for version in forge.history(release_path(Slot(MODEL, "production")), forge.head()):
             states = {status.context: status.state for status in forge.statuses(version.commit)}
             if states.get(ROLLOUT_CONTEXT) == "success" and version.content:
                 served.add(parse(version.content, MODEL).version)

@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings
 import client_api.settings
 import serving.settings
 from infra.local.cluster.desired import read_desired
-from promote.contract import Release
-from promote.release.manifest import first_files, release_path, render
+from promote.contract import Release, Slot
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from promote.settings import PromoteSettings
 from retrain.contract import digest_of_bytes
 
@@ -133,8 +134,8 @@ def test_a_release_fills_the_places_from_values_that_promote_writes() -> None:
 
 def test_the_first_pull_request_of_a_model_is_complete() -> None:
     tree = {str(path.relative_to(ROOT)): path.read_bytes() for path in MANIFESTS}
-    tree |= first_files("flight-delay", "production", replicas=2) | {
-        release_path("flight-delay", "production"): render(release())
+    tree |= first_files(Slot("flight-delay", "production"), replicas=2) | {
+        release_path(Slot("flight-delay", "production")): render(release())
     }
     desired = read_desired(tree, environment="production")
     assert desired.problems == {}

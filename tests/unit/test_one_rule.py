@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from promote.contract import Slot, check_model
 from promote.errors import InvalidName
 from promote.images.names import check_repository
 from promote.loop.policy import models_on_main
-from promote.release.manifest import check_model, release_path
+from promote.release.slot import release_path
 from retrain.contract import RESERVED_MODEL_NAMES, problem_with_model_name
 from retrain.errors import InvalidSpec
 from retrain.spec.model_file import ModelFile, parse_spec
@@ -104,7 +105,7 @@ def test_a_good_name_is_good_everywhere(name: str) -> None:
     assert spec_takes(name)
     assert list(models_on_main(OneFile(name), "main")) == [name]  # type: ignore[arg-type]  # asks these two only
     assert check_repository(name) == name
-    assert release_path(name, "production")
+    assert release_path(Slot(name, "production"))
 
 
 @pytest.mark.parametrize("name", BAD)

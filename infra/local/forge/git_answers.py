@@ -1,4 +1,4 @@
-"""GitHub's JSON shapes of people, the repository and git, from our values. Pure; `tests/conformance/github-rest.json` describes them."""
+"""GitHub's JSON shapes of people, the repository and git, from our values. Pure; `tests/grounds/github-rest.json` describes them."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from promote.contract import Slot
+
 CHECKOUT = Path.cwd()
 sys.path.insert(0, str(CHECKOUT))
 
@@ -38,7 +40,8 @@ from promote.loop.observer import Parts
 from promote.loop.reconciler import Reconciler
 from promote.registry.mlflow import open_model_registry
 from promote.registry.port import ModelRegistry
-from promote.release.manifest import parse, release_path
+from promote.release.manifest import parse
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from retrain.settings import Settings
 from retrain.spec.model_file import parse_spec
@@ -192,7 +195,7 @@ def promote(folder: Path, registry: ModelRegistry, tracking_url: str) -> None:
         )
     [pull] = forge.pull_requests("")
     merged = forge.merge(pull.number)
-    path = release_path(MODEL, "production")
+    path = release_path(Slot(MODEL, "production"))
     content = forge.read_file(path, merged)
     if content is None:
         raise SystemExit(f"Asked for {path} on main after the merge; there is none.")
@@ -232,7 +235,7 @@ def statuses(forge: FakeForge, sha: str) -> list[dict[str, str]]:
 
 def serve(folder: Path, scratch: Path) -> None:
     """Keep the server's answers, and the gateway's to a phone."""
-    release_yaml = folder / "main" / release_path(MODEL, "production")
+    release_yaml = folder / "main" / release_path(Slot(MODEL, "production"))
     release = dict(re.findall(r'(\w+): "(.*)"', release_yaml.read_text()))
     port = free_port()
     told = {

@@ -17,9 +17,10 @@ from infra.local.cluster.images import ImageUnusable, pull
 from infra.local.cluster.rollout import Rollout, Timing
 from infra.local.cluster.source import Commit
 from infra.local.cluster.status import deployment
-from promote.contract import Release
+from promote.contract import Release, Slot
 from promote.images.image import Blob
-from promote.release.manifest import first_files, release_path, render
+from promote.release.manifest import first_files, render
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.fakes.servers import FakeServer, FakeStarter
 
@@ -249,8 +250,8 @@ def test_a_stubborn_server_is_killed() -> None:
 
 
 def tree(version: int = 1, **changed: str | None) -> dict[str, bytes]:
-    files = dict(first_files("flight-delay", "production", replicas=2))
-    files[release_path("flight-delay", "production")] = render(release(version))
+    files = dict(first_files(Slot("flight-delay", "production"), replicas=2))
+    files[release_path(Slot("flight-delay", "production"))] = render(release(version))
     for folder in ("base", "release"):
         files[f"gitops/models/{folder}/kustomization.yaml"] = b"kind: Kustomization\n"
     for name, text in changed.items():

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from promote.errors import ForgeUnavailable
 from promote.evidence.judging import EvidenceJudge
 from tests.fakes.promotion_world import MODEL, PATH, World
 
+ROOT = Path(__file__).parents[3]
 SETTINGS = {
     "PROMOTE_TRACKING_URL": "http://mlflow.test",
     "PROMOTE_FORGE_TOKEN": "secret",
@@ -31,7 +34,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(wiring, "open_reconciler", lambda _: (world.parts(), world.reconciler()))
     monkeypatch.setattr(wiring, "open_forge", lambda _: world.parts().forge)
     monkeypatch.setattr(wiring, "open_parts", lambda _: world.parts())
     monkeypatch.setattr(
@@ -56,18 +58,25 @@ def test_help_loads_no_library_that_takes_seconds() -> None:
         "numpy",
         "yaml",
     }
-    code = f"import sys; from promote.cli import app; app(['reconcile', '--help'], standalone_mode=False); print(sorted({heavy} & set(sys.modules)))"
+    code = "import sys; from promote.cli import app; "
+    code += "app(['reconcile', '--help'], standalone_mode=False); "
+    code += f"print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
 
 
-def test_who_served_when_loads_neither_mlflow_nor_what_judges() -> None:
-    loaded = ["release.history_reader", "release.history", "release.manifest", "forge.github"]
-    code = "import sys; from promote.wiring import open_forge"
-    code += "".join(f"; import promote.{name}" for name in loaded)
+def test_commands_of_the_forge_load_neither_mlflow_nor_what_judges() -> None:
+    loaded = "promote.commands.served_at, promote.commands.rollback, promote.forge.github"
+    code = f"import sys, {loaded}"
     code += "; print(sorted({'mlflow', 'onnxruntime', 'pyarrow', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_that_of_the_wheel() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    done = promote("--version")
+    assert (done.exit_code, done.output) == (0, f"ratchet {pyproject['project']['version']}\n")
 
 
 def test_one_pass_over_all_models_of_main(world: World) -> None:
@@ -75,7 +84,8 @@ def test_one_pass_over_all_models_of_main(world: World) -> None:
     done = promote("reconcile", "--once")
     assert (done.exit_code, done.output) == (
         0,
-        "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. #1 waits for a review.\n",
+        "flight-delay v1 in production: proposed, pull request 1; waits for a reviewer. "
+        "#1 waits for a review.\n",
     )
 
 
@@ -148,7 +158,6 @@ def test_rollback_needs_the_forge_alone(world: World, monkeypatch: pytest.Monkey
     def away(_: object) -> None:
         raise AssertionError("MLflow, the images or the cluster were opened")
 
-    monkeypatch.setattr(wiring, "open_reconciler", away)
     monkeypatch.setattr(wiring, "open_parts", away)
     assert promote("rollback", MODEL, "--reason", "complaints").exit_code == 0
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from promote.contract import Verdict
+from promote.contract import Slot, Verdict
 from promote.forge.port import NewBranch, PullRequest
 from promote.loop.observation import Observation
 from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.reconciler import Reconciler
-from promote.loop.way_back import WayBack
+from promote.loop.way_back import roll_back
 from promote.release.history import ROLLOUT_CONTEXT
-from promote.release.manifest import release_path, verdict_digest
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 from tests.fakes.forge import FakeForge
 from tests.fakes.image_registry import FakeImageRegistry
@@ -23,7 +23,7 @@ from tests.fakes.promotion_world import ToldJudge, model_folder
 from tests.fakes.rollout import FakeRollout
 from tests.grounds.old_release import MODEL, OldRelease, old_releases
 
-PATH = release_path(MODEL, "production")
+PATH = release_path(Slot(MODEL, "production"))
 
 
 class Production:
@@ -132,7 +132,7 @@ def test_an_old_verdict_is_found_and_not_given_again(production: Production) -> 
     found = production.look().verdict
 
     assert found is not None
-    assert (found.outcome, verdict_digest(found)) == (
+    assert (found.outcome, found.digest) == (
         "promote",
         production.old.release.verdict_digest,
     )
@@ -144,7 +144,7 @@ def test_an_old_verdict_keeps_its_bytes_and_its_digest(production: Production) -
     content = (production.old.folder / "verdict.json").read_bytes()
     digest = production.old.release.verdict_digest
     assert digest_of_bytes(content) == digest
-    assert verdict_digest(Verdict.model_validate_json(content)) == digest
+    assert Verdict.model_validate_json(content).digest == digest
 
 
 def test_a_pull_request_that_an_old_promote_opened_can_be_merged(production: Production) -> None:
@@ -178,8 +178,7 @@ def test_a_rollback_brings_the_old_release_back_byte_for_byte(production: Produc
     production.release_old()
     production.release_new()
 
-    way_back = WayBack(production.forge, "production")
-    pull = way_back.roll_back(MODEL, reason="version 2 is worse").pull
+    pull = roll_back(production.forge, "production", MODEL, reason="version 2 is worse").pull
     production.reconciler().reconcile(MODEL)
     gate = production.state_of(GATE_CONTEXT, pull.head)
     production.forge.merge(pull.number)

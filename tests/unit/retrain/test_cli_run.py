@@ -12,8 +12,8 @@ from retrain import cli
 from retrain.contract import digest_of_bytes
 from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
 from retrain.workflow import RunOutcome
-from tests.unit.retrain.fake_runs import FakeRuns
-from tests.unit.retrain.synthetic import make_spec
+from tests.fakes.runs import FakeRuns
+from tests.grounds.learnable_rows import make_spec
 
 REGISTERED = RunOutcome(
     model="flight-delay",

@@ -25,8 +25,8 @@ from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import Technique
 from retrain.wiring import open_source
 from retrain.workflow import SEED, RunOutcome, run_window
-from tests.unit.retrain.fake_runs import FakeRuns, Killed
-from tests.unit.retrain.synthetic import LOGISTIC, make_rows, make_spec
+from tests.fakes.runs import FakeRuns, Killed
+from tests.grounds.learnable_rows import LOGISTIC, make_rows, make_spec
 
 END = datetime(2013, 7, 8, tzinfo=UTC)
 WEEK = timedelta(days=7)

@@ -11,6 +11,7 @@ import pytest
 
 from promote.evidence.gathering import Contender, gather
 from promote.evidence.record import record
+from promote.gate.evidence import Evidence, Faulty
 from promote.gate.judge import judge
 from retrain.contract import Feature, ModelCard, Snapshot, Split, digest_of_bytes
 from retrain.spec.model_file import GatePolicy, SliceRule
@@ -116,16 +117,11 @@ def ask(challenger, champion, rows=None, *, had_release=True):
 
 def test_two_sound_models_are_scored_on_the_same_rows(make):
     evidence = ask(make(8, seed=1), make(7, seed=0))
-    assert evidence.faults == ()
-    assert (
-        len(evidence.labels)
-        == len(evidence.champion_scores)
-        == len(evidence.challenger_scores)
-        == 350
-    )
-    assert not np.array_equal(evidence.champion_scores, evidence.challenger_scores)
-    assert evidence.groups_are == "days"
-    assert evidence.seen_rows == 0
+    assert isinstance(evidence, Evidence)
+    rows = evidence.rows
+    assert len(rows.labels) == len(rows.champion) == len(rows.challenger) == 350
+    assert not np.array_equal(rows.champion, rows.challenger)
+    assert rows.groups_are == "days"
 
 
 def test_a_score_is_what_onnxruntime_answers_for_the_single_row(make):
@@ -145,38 +141,37 @@ def test_a_score_is_what_onnxruntime_answers_for_the_single_row(make):
     session = onnxruntime.InferenceSession(
         (challenger.folder / "model.onnx").read_bytes(), providers=["CPUExecutionProvider"]
     )
-    assert evidence.challenger_scores[5] == pytest.approx(
+    assert evidence.rows.challenger[5] == pytest.approx(
         session.run(["probabilities"], inputs)[0][0, 1], abs=1e-7
     )
 
 
 def test_the_kind_follows_recipe_and_history(make):
     champion = make(7, seed=0)
-    assert ask(make(8, seed=1), champion).kind == "refresh"
-    assert ask(make(9, seed=1, recipe="another"), champion).kind == "change"
-    assert ask(make(10, seed=1), None, had_release=False).kind == "first"
+    assert ask(make(8, seed=1), champion).subject.kind == "refresh"
+    assert ask(make(9, seed=1, recipe="another"), champion).subject.kind == "change"
+    assert ask(make(10, seed=1), None, had_release=False).subject.kind == "first"
 
 
 def test_a_first_model_meets_the_rate_of_training_and_validation(make):
     evidence = ask(make(1, seed=1), None, had_release=False)
     rate = np.mean(rows_of(range(24)).column("delayed").to_pylist())
-    assert evidence.champion_scores == pytest.approx(np.full(350, rate))
-    assert evidence.champion is None
+    assert evidence.rows.champion == pytest.approx(np.full(350, rate))
+    assert evidence.subject.champion is None
 
 
 def test_a_model_that_main_named_before_and_names_no_more_is_no_first(make):
     evidence = ask(make(8, seed=1), None, had_release=True)
     assert judge(evidence, POLICY).outcome == "inconclusive"
-    assert "restore that release" in evidence.faults[0]
+    assert "Restore that release" in evidence.faults[0]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_test_rows_that_a_model_learnt_from_are_counted_by_key(make, split):
     evidence = ask(make(8, seed=1), make(7, seed=0), Rows(**{split: range(15, 26)}))
-    assert evidence.seen_rows == 100
     verdict = judge(evidence, POLICY)
     assert verdict.outcome == "inconclusive"
-    assert "100 of 350 test rows" in verdict.reasons[0].sentence
+    assert "100 of 350 test rows were used to train" in verdict.reasons[0].sentence
 
 
 def test_rows_that_only_the_champion_learnt_from_are_counted_too(make):
@@ -187,12 +182,15 @@ def test_rows_that_only_the_champion_learnt_from_are_counted_too(make):
             snapshot, split, columns
         )
 
-    assert ask(make(8, seed=1), champion, read).seen_rows == 50
+    assert "50 of 350 test rows" in ask(make(8, seed=1), champion, read).faults[0]
 
 
 def test_a_champion_keyed_by_another_column_proves_nothing(make):
     evidence = ask(make(8, seed=1), make(7, seed=0, snapshot=a_snapshot(0, key="hour")))
-    assert "keyed by hour" in evidence.faults[0]
+    assert (
+        "the rows of v7 have the key hour, the test rows have the key flight_key"
+        in evidence.faults[0]
+    )
 
 
 @pytest.mark.parametrize("who", ["challenger", "champion"])
@@ -213,13 +211,13 @@ def test_another_sound_network_in_its_place_is_not_scored(make):
     shutil.copy(other.folder / "model.onnx", challenger.folder / "model.onnx")
     evidence = ask(challenger, make(7, seed=0))
     assert "model.onnx is sha256:" in evidence.faults[0]
-    assert len(evidence.challenger_scores) == 0
+    assert isinstance(evidence, Faulty)
 
 
 def test_a_missing_file_and_a_pickle_beside_are_told_apart(make):
     challenger, champion = make(8, seed=1), make(7, seed=0)
     (challenger.folder / "model.pkl").write_bytes(b"never opened")
-    assert ask(challenger, champion).faults == ()
+    assert isinstance(ask(challenger, champion), Evidence)
     (challenger.folder / "model.onnx").unlink()
     assert "model.onnx should be a file" in ask(challenger, champion).faults[0]
 
@@ -256,7 +254,7 @@ def test_a_column_that_the_champion_needs_and_the_snapshot_lacks_is_named(make):
     rows = Rows()
     rows.without = ("wind_speed",)
     evidence = ask(make(8, seed=1, features=FEATURES[:-1], recipe="another"), make(7, seed=0), rows)
-    assert evidence.missing_columns == ("wind_speed",)
+    assert evidence.faults == ("the champion needs columns that the snapshot lacks: wind_speed.",)
     assert judge(evidence, POLICY).outcome == "inconclusive"
 
 
@@ -314,7 +312,7 @@ LISTS, TEXTS, STRUCTS = [["secret"], ["secret"]], ["secret", "b"], [{"day": "sec
         ("distance", TEXTS, "`distance`"),
         ("distance", LISTS, "`distance`"),
         ("carrier", LISTS, "`carrier`"),
-        ("airlines", LISTS, "the values of airlines cannot be judged"),
+        ("airlines", LISTS, "the values of airlines cannot be judged: found values"),
     ],
 )
 def test_a_column_that_cannot_be_read_becomes_a_fault_that_names_it_and_repeats_no_value(

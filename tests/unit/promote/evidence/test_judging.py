@@ -57,13 +57,18 @@ class Shelf:
             "small",
             files,
             snapshot=kept,
-            tags={"model_digest": card.model_digest, "snapshot_id": snapshot.snapshot_id},
+            tags={
+                "model_digest": card.model_digest,
+                "snapshot_id": snapshot.snapshot_id,
+                "recipe_digest": card.recipe_digest,
+                "technique": card.technique,
+            },
         )
 
     def judge(self, challenger: ModelVersion, champion: ModelVersion | None) -> Judged:
         release = None
         if champion:
-            digest = champion.tags["model_digest"]
+            digest = champion.model_digest
             release = Release(
                 model="small",
                 version=champion.version,

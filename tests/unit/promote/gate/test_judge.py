@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from promote.gate.evidence import Evidence, Faulty, ScoredRows, Subject, evidence_of
 from promote.gate.harm import holm
-from promote.gate.judge import Evidence, judge, schema_problems, verdict_digest
+from promote.gate.judge import judge
 from promote.gate.rules import more_groups_needed, smallest_difference
-from retrain.contract import Feature, ModelSchema, Output, canonical_json
+from retrain.contract import canonical_json
 from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
 
 SNAPSHOT = "sha256:" + "0" * 64
@@ -18,18 +19,11 @@ POLICY = GatePolicy(
 )
 
 
-def evidence(
-    gains,
-    *,
-    kind="change",
-    champion=7,
-    origins=("JFK", "LGA"),
-    gains_at=None,
-    **changed,
-) -> Evidence:
-    """Days of 100 rows, half of them positive; the champion's Brier score is 0.25, the challenger's is lower by the day's gain.
+def scored(gains, *, origins=("JFK", "LGA"), gains_at=None) -> ScoredRows:
+    """Days of 100 rows, half of them positive.
 
-    `gains_at` gives a slice of `origin` gains of its own.
+    The champion's Brier score is 0.25, the challenger's is lower by the day's gain. `gains_at`
+    gives a slice of `origin` gains of its own.
     """
     days = len(gains)
     labels = np.tile([1, 0], days * ROWS_A_DAY // 2)
@@ -38,12 +32,7 @@ def evidence(
     for value, own in (gains_at or {}).items():
         gain = np.where(origin == value, np.repeat(own, ROWS_A_DAY), gain)
     distance = np.sqrt(0.25 - gain)
-    known = Evidence(
-        model="flight-delay",
-        kind=kind,
-        challenger=8,
-        champion=champion,
-        snapshot_id=SNAPSHOT,
+    return ScoredRows(
         keys=np.arange(len(labels)),
         labels=labels,
         groups=np.repeat([f"2013-07-{day + 1:02}" for day in range(days)], ROWS_A_DAY),
@@ -51,7 +40,15 @@ def evidence(
         challenger_scores=np.where(labels == 1, 1 - distance, distance),
         slices={"origin": origin},
     )
-    return replace(known, **changed)
+
+
+def evidence(
+    gains, *, kind="change", champion=7, gains_at=None, schema_problems=(), **changed
+) -> Faulty | Evidence:
+    subject = Subject("flight-delay", kind, 8, champion, SNAPSHOT)
+    return evidence_of(
+        subject, replace(scored(gains, gains_at=gains_at), **changed), schema_problems
+    )
 
 
 GOOD = [0.02, 0.03, 0.02, 0.03, 0.02, 0.03, 0.02]
@@ -75,7 +72,10 @@ def test_a_change_that_is_proven_better_is_promoted():
 def test_a_change_whose_worthwhile_gain_is_ruled_out_is_kept_out():
     verdict = judge(evidence([0.0005, -0.0005] * 4), POLICY)
     assert verdict.outcome == "keep"
-    assert "1 % (0.0025), the least that is worthwhile, is ruled out" in verdict.reasons[0].sentence
+    assert (
+        "At 95 % confidence v8 improves by less than 0.0025 (1 %), the smallest gain"
+        in verdict.reasons[0].sentence
+    )
 
 
 @pytest.mark.parametrize("kind", ["change", "first"])
@@ -85,9 +85,11 @@ def test_a_gain_that_is_proven_and_below_worthwhile_is_kept_out(kind, gain):
     verdict = judge(evidence([gain, 1.01 * gain] * 4, kind=kind, champion=champion), POLICY)
     assert verdict.comparisons[0].improvement.lower > 0
     assert verdict.outcome == "keep"
-    said = verdict.reasons[0].sentence
-    assert "better" in said
-    assert "by less than 1 % (0.0025), the least that is worthwhile, proven at 95 %" in said
+    than = "v8 is better than the training rate" if kind == "first" else "v8 is better than v7"
+    assert (
+        f"At 95 % confidence {than}, but by less than 0.0025 (1 %), "
+        "the smallest gain that the policy ships." in verdict.reasons[0].sentence
+    )
 
 
 def test_a_proven_gain_that_may_be_worthwhile_is_promoted_although_its_estimate_is_below():
@@ -114,17 +116,13 @@ def test_a_policy_without_a_least_gain_promotes_any_proven_one():
 def test_a_change_in_between_is_inconclusive_and_says_what_would_settle_it():
     verdict = judge(evidence(EVEN), POLICY)
     assert verdict.outcome == "inconclusive"
-    assert (
-        "These 7 days could show a difference in Brier score of 0.0" in verdict.reasons[0].sentence
-    )
-    assert "one of 0.0025 needs about" in verdict.reasons[0].sentence
+    assert "These 7 days can show a difference of 0.0" in verdict.reasons[0].sentence
+    assert "more days like these would show 0.0025." in verdict.reasons[0].sentence
 
 
 def test_a_gain_that_no_window_of_a_year_would_show_is_said_to_be_out_of_reach():
     verdict = judge(evidence([0.1, -0.1, 0.05, -0.05, 0.1, -0.1, 0.0]), POLICY)
-    assert (
-        "no test window of up to 365 days would show one of 0.0025" in verdict.reasons[0].sentence
-    )
+    assert "Even 365 days would not show 0.0025." in verdict.reasons[0].sentence
 
 
 def test_a_refresh_is_promoted_when_nothing_speaks_against_it():
@@ -168,7 +166,7 @@ def test_a_first_model_is_judged_as_a_change_against_the_training_rate():
     verdict = judge(evidence(GOOD, kind="first", champion=None), POLICY)
     assert verdict.outcome == "promote"
     assert verdict.comparisons[0].improvement.confidence == 0.95
-    assert "better than the training rate as a constant" in verdict.reasons[0].sentence
+    assert "At 95 % confidence v8 is better than the training rate." in verdict.reasons[0].sentence
     assert judge(evidence(EVEN, kind="first", champion=None), POLICY).outcome == "inconclusive"
 
 
@@ -197,14 +195,14 @@ def test_a_slice_that_is_proven_worse_beyond_its_limit_blocks():
     assert verdict.outcome == "keep"
     assert verdict.reasons[0].rule == "slice origin"
     assert "`origin = JFK`" in verdict.reasons[0].sentence
-    assert "harm beyond 0.03 is proven" in verdict.reasons[0].sentence
+    assert "It is proven worse by more than the limit of 0.03." in verdict.reasons[0].sentence
 
 
 def test_a_slice_that_is_proven_worse_within_its_limit_warns():
     verdict = judge(evidence([0.1] * 4 + [0.11] * 4, gains_at={"JFK": [-0.01, -0.012] * 4}), POLICY)
     assert verdict.outcome == "promote"
     assert any(
-        "harm is proven, harm beyond 0.03 is not" in sentence
+        "It is proven worse, but not by more than the limit of 0.03." in sentence
         for sentence in reasons(verdict, "warn")
     )
 
@@ -222,7 +220,8 @@ def test_a_slice_with_too_few_rows_is_said_and_does_not_block():
     verdict = judge(evidence([0.05, 0.06] * 3 + [0.05], gains_at={"JFK": [-0.02] * 7}), policy)
     assert verdict.outcome == "promote"
     assert reasons(verdict, "unknown") == [
-        "2 of 2 values were not judged, fewer than 500 rows or 5 effective days: `JFK`, `LGA`."
+        "2 of 2 values were not judged (they have fewer than 500 rows or 5 effective days, "
+        "or only one label): `JFK`, `LGA`."
     ]
 
 
@@ -233,8 +232,8 @@ def test_a_slice_column_that_the_rows_lack_keeps_a_better_model_from_being_promo
     verdict = judge(evidence(GOOD, kind=kind, champion=champion), policy)
     assert verdict.outcome == "inconclusive"
     assert verdict.reasons[0].rule == "slice orign"
-    assert "the test rows have no column `orign`" in verdict.reasons[0].sentence
-    assert "correct `gate.slices.by`" in verdict.reasons[0].sentence
+    assert "slices of `orign`, and the test rows have no such column" in verdict.reasons[0].sentence
+    assert "Correct `gate.slices.by`" in verdict.reasons[0].sentence
     assert verdict.comparisons  # the figures are there all the same
 
 
@@ -255,13 +254,13 @@ def test_missing_values_are_a_slice_of_their_own():
 
 def test_a_guardrail_beyond_its_limit_blocks_a_better_model():
     policy = POLICY.model_copy(update={"guardrails": {"accuracy": 0.01}})
-    better = evidence(GOOD)
+    better = scored(GOOD)
     # a fifth of the rows, other ones each day, end just on the wrong side of one half: their own loss changes little
     wrong = (np.arange(700) % 5 == 0) | (np.arange(700) % 101 == 0)
     labels, scores = np.asarray(better.labels), np.asarray(better.challenger_scores)
     champion = np.where(labels == 1, 0.501, 0.499)
     scores = np.where(wrong, np.where(labels == 1, 0.499, 0.501), scores)
-    verdict = judge(replace(better, champion_scores=champion, challenger_scores=scores), policy)
+    verdict = judge(evidence(GOOD, champion_scores=champion, challenger_scores=scores), policy)
     assert verdict.comparisons[0].improvement.lower > 0
     assert verdict.outcome == "keep"
     assert verdict.reasons[0].rule == "guardrail accuracy"
@@ -270,11 +269,10 @@ def test_a_guardrail_beyond_its_limit_blocks_a_better_model():
 def test_a_guardrail_that_cannot_be_judged_makes_a_better_model_inconclusive():
     policy = POLICY.model_copy(update={"guardrails": {"roc_auc": 0.01}})
     labels = np.array([1] * 100 + [0] * 600)  # all positives on one day
-    sound = evidence(GOOD)
     right = np.where(labels == 1, 0.9, 0.1)
     verdict = judge(
-        replace(
-            sound,
+        evidence(
+            GOOD,
             labels=labels,
             challenger_scores=np.clip(right + np.arange(700) % 7 / 100, 0, 1),
         ),
@@ -294,12 +292,7 @@ def test_guardrails_and_slices_share_one_family():
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"faults": ("model.onnx is altered",)}, "model.onnx is altered."),
-        (
-            {"missing_columns": ("wind_speed",)},
-            "the champion needs columns that the snapshot lacks: wind_speed",
-        ),
-        ({"seen_rows": 3}, "3 of 700 test rows were in training or validation"),
+        ({"overlap_rows": 3}, "3 of 700 test rows were used to train or select a model"),
         ({"keys": [0, *range(699)]}, "700 test rows have 699 different keys"),
         ({"keys": [None, *range(699)]}, "700 test rows have 699 different keys"),
         ({"keys": range(699)}, "differ in length: 699 keys, 700 labels"),
@@ -342,11 +335,11 @@ def test_guardrails_and_slices_share_one_family():
         ({"labels": ["1", "0"] * 350}, "labels must be numbers"),
         (
             {"groups": np.repeat(["1", "2", "3", "4"], 175)},
-            "worth 4.0 equal ones, below 5 nothing is proven",
+            "worth 4.0 days of equal size: at least 5 are needed",
         ),
         (
             {"groups": ["1"] * 400 + [str(day) for day in range(300)]},
-            "below 5 nothing is proven",
+            "at least 5 are needed, so use more days",
         ),
     ],
 )
@@ -355,14 +348,29 @@ def test_evidence_at_fault_is_inconclusive_and_says_why(changed, says, kind):
     verdict = judge(evidence(GOOD, kind=kind, **changed), POLICY)
     assert verdict.outcome == "inconclusive"
     assert says in verdict.reasons[0].sentence
-    assert verdict_digest(verdict).startswith("sha256:")
+    assert verdict.digest.startswith("sha256:")
+
+
+def test_faults_decide_before_any_number_is_read():
+    faulty = Faulty(
+        Subject("flight-delay", "refresh", 8, 7, SNAPSHOT), ("model.onnx is altered", "b.")
+    )
+    verdict = judge(faulty, POLICY)
+    assert (verdict.outcome, verdict.comparisons) == ("inconclusive", ())
+    assert [reason.sentence for reason in verdict.reasons] == ["model.onnx is altered.", "b."]
+
+
+def test_rows_at_fault_say_nothing_about_a_narrower_schema():
+    narrower = evidence(BAD, overlap_rows=3, schema_problems=("feature snow is new",))
+    assert isinstance(narrower, Faulty)
+    assert [reason.rule for reason in judge(narrower, POLICY).reasons] == ["evidence"]
 
 
 def test_fewer_rows_than_the_policy_wants_are_inconclusive_with_figures():
     policy = POLICY.model_copy(update={"slices": SliceRule(min_rows=701)})
     verdict = judge(evidence(GOOD), policy)
     assert verdict.outcome == "inconclusive"
-    assert "700 test rows are too few to judge, the policy wants 701" in verdict.reasons[0].sentence
+    assert "700 test rows are too few: the policy asks for 701." in verdict.reasons[0].sentence
     assert verdict.comparisons
 
 
@@ -374,14 +382,14 @@ def test_a_challenger_that_refuses_what_the_champion_accepts_is_kept_out():
 
 def test_what_the_interval_speaks_of_is_said():
     verdict = judge(evidence(GOOD), POLICY)
-    assert "these 7 days, not of next week" in verdict.reasons[-1].sentence
+    assert "the intervals describe these 7 days, not future days" in verdict.reasons[-1].sentence
 
 
 @pytest.mark.parametrize(
     ("shift", "says"),
     [
-        (0.0, ["0.0 % of the test rows change sides of 0.5."]),
-        (0.05, ["100.0 % of the test rows change sides of 0.5."]),
+        (0.0, ["0.0 % of the test rows get the opposite answer (threshold 0.5)."]),
+        (0.05, ["100.0 % of the test rows get the opposite answer (threshold 0.5)."]),
     ],
 )
 def test_how_many_callers_would_be_told_the_other_thing_is_said(shift, says):
@@ -400,7 +408,7 @@ def test_a_score_of_exactly_one_half_is_false_as_in_the_accuracy():
     found = judge(same, policy)
     accuracy = next(one for one in found.comparisons if one.metric == "accuracy")
     assert accuracy.champion == accuracy.challenger
-    assert "0.0 % of the test rows change sides of 0.5." in [
+    assert "0.0 % of the test rows get the opposite answer (threshold 0.5)." in [
         reason.sentence for reason in found.reasons
     ]
 
@@ -412,10 +420,9 @@ def test_a_first_model_changes_no_callers_answer():
 
 def test_the_verdict_is_one_value_whatever_machine_asks():
     first, second = judge(evidence(GOOD), POLICY), judge(evidence(GOOD), POLICY)
-    assert verdict_digest(first) == verdict_digest(second)
-    assert verdict_digest(first) != verdict_digest(
-        judge(evidence(GOOD), POLICY.model_copy(update={"worthwhile": 0.02}))
-    )
+    assert first.digest == second.digest
+    other_policy = POLICY.model_copy(update={"worthwhile": 0.02})
+    assert first.digest != judge(evidence(GOOD), other_policy).digest
     assert canonical_json(first.model_dump(mode="json"))
 
 
@@ -431,50 +438,3 @@ def test_more_days_show_smaller_differences():
     )
     assert more_groups_needed(comparison, 1.0) == 0
     assert more_groups_needed(comparison, 0) is None
-
-
-def a_schema(outputs=("probability",), **changed) -> ModelSchema:
-    feature = Feature(name="distance", type="number", minimum=0, maximum=100).model_copy(
-        update=changed
-    )
-    return ModelSchema(features=(feature,), outputs=tuple(Output(name=name) for name in outputs))
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "says"),
-    [
-        ({}, {"type": "integer"}, "was of type number and is integer"),
-        ({"type": "boolean"}, {"type": "number"}, "was of type boolean"),
-        ({"required": False}, {"required": True}, "was optional and is required"),
-        ({}, {"minimum": 1}, "had the minimum 0 and has the minimum 1"),
-        ({"minimum": None}, {}, "had no minimum and has the minimum 0"),
-        ({}, {"maximum": 99}, "had the maximum 100 and has the maximum 99"),
-        (
-            {"name": "gone"},
-            {"name": "distance", "required": False},
-            "feature gone is gone",
-        ),
-        ({}, {"outputs": ()}, "output probability is gone"),
-    ],
-)
-def test_what_narrows_a_schema_is_named(before, after, says):
-    problems = schema_problems(a_schema(**before), a_schema(**after))
-    assert len(problems) == 1
-    assert says in problems[0]
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ({}, {}),
-        ({"type": "integer"}, {}),
-        ({}, {"required": False, "minimum": None, "maximum": 200}),
-        (
-            {"type": "category", "known_categories": ("UA", "AA")},
-            {"type": "category", "known_categories": ("UA",)},
-        ),
-        ({}, {"outputs": ("probability", "minutes")}),
-    ],
-)
-def test_what_widens_a_schema_is_fine(before, after):
-    assert schema_problems(a_schema(**before), a_schema(**after)) == ()

@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 
 from promote.errors import InvalidImage, InvalidName
 from promote.images.image import (
-    LAYER_TYPE,
-    MANIFEST_TYPE,
     MODEL_DIGEST_LABEL,
     SNAPSHOT_LABEL,
     BaseImage,
     Image,
-    _stored_gzip,
     build_image,
-    read_model_layer,
 )
+from promote.images.layer import read_model_layer, stored_gzip
+from promote.images.manifest import LAYER_TYPE, MANIFEST_TYPE
 from retrain.contract import (
     Feature,
     ModelCard,
@@ -214,7 +212,7 @@ def test_a_folder_that_is_not_what_its_card_says_is_refused() -> None:
     for broken, message in [
         ({"model.onnx": b""}, "no model.json"),
         ({"model.json": folder["model.json"]}, "lacks model.onnx"),
-        ({**folder, "MLmodel": b""}, "holds MLmodel, which"),
+        ({**folder, "MLmodel": b""}, "contains MLmodel, which"),
         ({**folder, "model.onnx": b"tampered"}, "model.onnx of the model folder should be"),
         ({**folder, "model.json": b"{"}, "not JSON"),
         ({**folder, "model.json": b"{}"}, "should have `files`"),
@@ -284,8 +282,8 @@ def test_a_layer_that_is_not_ours_is_refused(layer: bytes) -> None:
 @given(
     st.sampled_from([0, 1, 65534, 65535, 65536, 131070, 131071]), st.binary(min_size=1, max_size=8)
 )
-def test_a_stored_gzip_is_read_back_by_zlib_at_every_block_boundary(
+def test_astored_gzip_is_read_back_by_zlib_at_every_block_boundary(
     length: int, pattern: bytes
 ) -> None:
     content = (pattern * (length // len(pattern) + 1))[:length]
-    assert gzip.decompress(_stored_gzip(content)) == content
+    assert gzip.decompress(stored_gzip(content)) == content

@@ -119,7 +119,7 @@ def test_the_registry_says_how_long_to_wait() -> None:
 
 def test_nobody_waits_for_minutes() -> None:
     talk = Talk([too_many("600")])
-    with pytest.raises(ImageRegistryBusy, match="600 s of patience"):
+    with pytest.raises(ImageRegistryBusy, match="a wait of 600 s"):
         talk.get()
     assert talk.waits == []
 

@@ -1,4 +1,4 @@
-"""Passes over a world of fakes: a promotion from start to end, and everything people and clusters do to it."""
+"""Passes over a world of fakes: a promotion from start to end, and what can disturb it."""
 
 from __future__ import annotations
 
@@ -302,9 +302,7 @@ def test_a_reverted_commit_is_recognised() -> None:
     assert _champion(world) == 1
 
 
-def test_a_proposal_that_was_merged_although_the_version_is_not_what_was_judged_is_not_recognised() -> (
-    None
-):
+def test_a_release_with_another_version_than_was_judged_is_not_recognised() -> None:
     world = World()
     world.ship()
     world.register()
@@ -455,15 +453,13 @@ def test_a_dry_run_changes_nothing() -> None:
     assert not world.registry.acts
 
 
-def test_a_version_that_the_gate_kept_out_is_not_recognised_even_when_somebody_built_and_named_it() -> (
-    None
-):
+def test_a_kept_version_that_a_person_built_and_pushed_is_not_recognised() -> None:
     world = World()
     world.ship()
     kept = world.register("keep")
     world.reconciler().reconcile(MODEL)
     version = world.registry.version(MODEL, kept)
-    model_digest = version.tags["model_digest"]
+    model_digest = version.model_digest
     digest = world.images.push(
         "ratchet/flight-delay", build_image(model_folder(kept)), tag=image_tag(kept, model_digest)
     )

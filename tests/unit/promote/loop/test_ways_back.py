@@ -1,4 +1,4 @@
-"""Ways back: which release a rollback goes to, what is open beside it, and that the forge is enough."""
+"""Ways back: where a rollback goes, what is open beside it, and that the forge is enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fakes.promotion_world import MODEL, PATH, World
 
 
 class Away:
-    """A part that answers no question."""
+    """A part that raises an error at every call."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -7,16 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from promote.contract import Release
-from promote.forge.port import FileVersion, Status
+from promote.forge.port import Status
 from promote.release.history import (
-    GraphCommit,
     ReleaseCommit,
-    changes,
-    first_parents,
     last_served,
     left_behind,
     return_target,
@@ -144,86 +139,6 @@ def test_the_champion_is_the_newest_that_was_seen_healthy() -> None:
     assert champion is not None
     assert champion.release == release(2)
     assert last_served(()) is None
-
-
-@st.composite
-def repositories(
-    draw: st.DrawFn,
-) -> tuple[dict[str, GraphCommit], dict[str, bytes | None], list[str]]:
-    """A graph of commits with a file's content at each, as merges leave it, and the first-parent line of its head."""
-    graph, contents, line = (
-        {"0": GraphCommit((), NOON)},
-        {"0": draw(st.sampled_from([None, b"a"]))},
-        ["0"],
-    )
-    for number in range(1, draw(st.integers(1, 25))):
-        sha, base = str(number), line[-1]
-        kind = draw(st.sampled_from(["other", "change", "squash", "merge", "merge of several"]))
-        parents, content = (base,), contents[base]
-        if kind in {"change", "squash"}:
-            content = draw(st.sampled_from([b"a", b"b", b"c", None]))
-        if kind.startswith("merge"):
-            fork = draw(st.sampled_from(line))
-            side, previous = contents[fork], fork
-            for step in range(1 if kind == "merge" else 3):
-                touched = draw(st.booleans())
-                side = draw(st.sampled_from([b"a", b"b", b"c"])) if touched else side
-                graph[f"{sha}.{step}"], contents[f"{sha}.{step}"], previous = (
-                    GraphCommit((previous,), NOON),
-                    side,
-                    f"{sha}.{step}",
-                )
-            parents = (base, previous)
-            content = side if side != contents[fork] else content
-        graph[sha], contents[sha] = GraphCommit(parents, NOON), content
-        line.append(sha)
-    return graph, contents, line[::-1]
-
-
-def _touching(graph: dict[str, GraphCommit], contents: dict[str, bytes | None]) -> set[str]:
-    """What `git log -- path` lists at least: commits, not merges, that differ from their parent."""
-    single = {sha: commit.parents for sha, commit in graph.items() if len(commit.parents) < 2}
-    return {
-        sha
-        for sha, parents in single.items()
-        if contents[sha] != (contents[parents[0]] if parents else None)
-    }
-
-
-@given(repositories(), st.data())
-def test_every_change_of_the_line_is_found_also_when_asked_in_parts(
-    repository: Any, data: st.DataObject
-) -> None:
-    graph, contents, line = repository
-    plain = [
-        FileVersion(sha, NOON, contents[sha])
-        for sha, before in zip(line, [*line[1:], None], strict=True)
-        if contents[sha] != contents.get(before)
-    ]
-    touching = _touching(graph, contents)
-    known = data.draw(st.sampled_from([None, *line[1:]])) if len(line) > 1 else None
-
-    newer = changes(
-        first_parents(line[0], graph, until=known), graph, touching, contents.__getitem__
-    )
-    older = (
-        changes(first_parents(known, graph), graph, touching, contents.__getitem__) if known else []
-    )
-
-    assert newer + older == plain
-
-
-@given(repositories())
-def test_a_merge_whose_commits_the_forge_did_not_list_is_read_all_the_same(repository: Any) -> None:
-    graph, contents, line = repository
-    listed = {sha: commit for sha, commit in graph.items() if "." not in sha}
-    plain = [
-        FileVersion(sha, NOON, contents[sha])
-        for sha, before in zip(line, [*line[1:], None], strict=True)
-        if contents[sha] != contents.get(before)
-    ]
-
-    assert changes(line, listed, _touching(graph, contents), contents.__getitem__) == plain
 
 
 def test_what_main_named_before_is_asked_about_once() -> None:

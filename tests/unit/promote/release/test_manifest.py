@@ -7,19 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promote.contract import Reason, Release, Verdict
-from promote.errors import InvalidName, InvalidRelease
-from promote.release.manifest import (
-    BranchName,
-    body,
-    check_model,
-    first_files,
-    parse,
-    parse_branch,
-    render,
-    title,
-)
-from retrain.contract import Comparison, Interval
+from promote.contract import Release, Slot
+from promote.errors import InvalidRelease
+from promote.release.manifest import first_files, parse, render
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64).map(
     lambda digits: f"sha256:{digits}"
@@ -88,42 +78,8 @@ def test_anything_else_is_not_recognised(content: bytes) -> None:
         parse(content, "flight-delay")
 
 
-def test_a_name_that_could_be_a_path_is_refused_in_a_sentence_that_says_what_a_name_is() -> None:
-    with pytest.raises(InvalidName) as caught:
-        check_model("../x")
-    assert str(caught.value) == (
-        "'../x' is no model's name. Use 1 to 40 lower-case letters, digits and dashes, a letter first, no dash last."
-    )
-
-
-@given(
-    st.sampled_from(["promotion", "rollback", "revert"]),
-    st.integers(1, 10**6),
-    st.none() | st.text("0123456789abcdef", min_size=12, max_size=12),
-)
-def test_a_branch_says_what_it_is_for(purpose: str, version: int, over: str | None) -> None:
-    name = BranchName(purpose, version, over)  # type: ignore[arg-type]  # one of the three
-    assert (
-        parse_branch(name.text("flight-delay", "production"), "flight-delay", "production") == name
-    )
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "main",
-        "ratchet/flight-delay/production/mine",
-        "ratchet/flight-delay/staging/v9-first",
-        "ratchet/other/production/v9-first",
-        "v9-first",
-    ],
-)
-def test_another_branch_is_not_ours(name: str) -> None:
-    assert parse_branch(name, "flight-delay", "production") is None
-
-
 def test_the_first_files_are_what_the_gitops_layout_asks_for() -> None:
-    files = first_files("flight-delay", "production", replicas=3)
+    files = first_files(Slot("flight-delay", "production"), replicas=3)
     kustomization = yaml.safe_load(
         files["gitops/models/flight-delay/production/kustomization.yaml"]
     )
@@ -143,55 +99,3 @@ def test_the_first_files_are_what_the_gitops_layout_asks_for() -> None:
         flux["spec"]["timeout"],
         flux["spec"]["retryInterval"],
     ) == (True, True, "3m", "30s")
-
-
-def verdict(comparisons: int) -> Verdict:
-    interval = Interval(estimate=0.013, lower=0.006, upper=0.019, confidence=0.95)
-    figures = [
-        Comparison(
-            metric="log_loss",
-            where="all rows" if number == 0 else f"origin = {number}",
-            champion=0.45,
-            challenger=0.437,
-            improvement=interval,
-            rows=6000,
-            groups=7,
-            effective_groups=6.9,
-        )
-        for number in range(comparisons)
-    ]
-    reasons = tuple(
-        Reason(rule="slice", outcome="pass", sentence=f"slice {number} is fine.")
-        for number in range(comparisons)
-    )
-    return Verdict(
-        outcome="promote",
-        kind="refresh",
-        model="flight-delay",
-        challenger=8,
-        champion=7,
-        snapshot_id="sha256:" + "d" * 64,
-        policy_digest="sha256:" + "e" * 64,
-        comparisons=tuple(figures),
-        reasons=reasons,
-    )
-
-
-def test_a_title_is_the_gates_figure() -> None:
-    assert title(verdict(1)) == "flight-delay v8: log loss improves by 0.013 [0.006, 0.019]"
-
-
-@pytest.mark.parametrize("comparisons", [1, 60])
-def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int) -> None:
-    text = body(
-        verdict(comparisons),
-        owner="@acme/ml-platform",
-        recipe="unchanged since v7",
-        links=[("run of v8", "http://mlflow.test/run")],
-        release=RELEASE,
-    )
-    assert len(text.splitlines()) < 80
-    assert 'promote rollback flight-delay --reason "…"' in text
-    assert "[run of v8](http://mlflow.test/run)" in text
-    assert "@acme/ml-platform, please review" in text
-    assert ("promote explain flight-delay 8" in text) == (comparisons == 60)

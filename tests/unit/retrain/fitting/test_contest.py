@@ -12,7 +12,7 @@ from retrain.errors import TrainingError
 from retrain.fitting.contest import Trained, train
 from retrain.fitting.training import Fit, Fitted, Ineligible
 from retrain.fitting.window_run import WindowRun, figures
-from tests.unit.retrain.synthetic import make_spec, make_window
+from tests.grounds.learnable_rows import make_spec, make_window
 
 LOGISTIC_STRENGTH = 0.2
 

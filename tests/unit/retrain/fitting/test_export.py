@@ -41,7 +41,7 @@ from retrain.model.arrow import columns_of_rows
 from retrain.model.folder import write_folder
 from retrain.model.program import Program
 from retrain.spec.model_file import Technique
-from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows, make_spec
+from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows, make_spec
 
 IO = ModelSchema(features=FEATURES, outputs=(PROBABILITY,))
 TRAIN, HELD_OUT = make_rows(3000), make_rows(600, seed=1)
@@ -240,7 +240,7 @@ def _two_types() -> pa.Schema:
 
 
 FIT_ELSEWHERE = """
-from tests.unit.retrain.synthetic import *
+from tests.grounds.learnable_rows import *
 from retrain.fitting.training import Fit, fit
 from retrain.contract import digest_of_bytes
 for technique in (TREES, LOGISTIC):

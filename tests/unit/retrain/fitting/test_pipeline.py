@@ -11,7 +11,7 @@ from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_estimator, make_pipeline
 from retrain.spec.model_file import Technique
-from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows
+from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
 
 def test_trees_are_seeded_and_never_stop_early_on_random_rows():

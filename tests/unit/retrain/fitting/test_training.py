@@ -17,7 +17,7 @@ from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
 from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, labels_of, warm_up
 from retrain.spec.model_file import Technique
-from tests.unit.retrain.synthetic import FEATURES, LOGISTIC, TREES, make_rows
+from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
 ROOT = Path(__file__).parents[4]
 TRAIN, HELD_OUT = make_rows(1200), make_rows(300, seed=1)

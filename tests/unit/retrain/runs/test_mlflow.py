@@ -27,7 +27,7 @@ from retrain.runs.mlflow_folder import describe_for_mlflow
 from retrain.runs.port import NOTE, VERSION_TAGS
 from retrain.runs.record import rows_read, technique_record
 from tests.fakes.broken import Broken
-from tests.unit.retrain.synthetic import FEATURES, make_window
+from tests.grounds.learnable_rows import FEATURES, make_window
 
 URL = "http://127.0.0.1:9"
 

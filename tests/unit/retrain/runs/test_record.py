@@ -13,7 +13,7 @@ from retrain.fitting.training import Fitted
 from retrain.fitting.window_run import WindowRun, figures
 from retrain.runs.port import NOTE, Record
 from retrain.runs.record import rows_read, technique_record, window_record
-from tests.unit.retrain.synthetic import FEATURES, make_window
+from tests.grounds.learnable_rows import FEATURES, make_window
 
 WINDOW = make_window(reason="a late file came", git_revision="abc123", sample=500)
 SCORES = np.linspace(0.1, 0.9, 600)

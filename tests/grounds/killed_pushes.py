@@ -1,6 +1,6 @@
 """Pushes an image in a child that kills itself with -9 before its n-th act on the file system.
 
-It does so for every n and checks what is left. `python -m tests.integration.killed_pushes FOLDER`
+It does so for every n and checks what is left. `python -m tests.grounds.killed_pushes FOLDER`
 prints one JSON line for each kill. It is a program because a process with threads should not fork.
 """
 
