@@ -34,11 +34,9 @@ def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
     except NotComparable as error:
         reasons = (_unknown("evidence", f"{error}."), *narrowings)
         return _verdict(subject, policy, "inconclusive", (), reasons)
-    decision = decide(subject, main, policy, rows.groups_are)
     harm = judge_harm(rows, policy)
     outcome, reasons = _combined(
-        decision.outcome,
-        decision.reason,
+        *decide(subject, main, policy, rows.groups_are),
         narrowings,
         _too_small(main, policy, rows.groups_are),
         harm,
