@@ -9,14 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from retrain.comparison.intervals import (
-    METRICS,
-    NotComparable,
-    compare,
-    metric_value,
-    standard_error,
-    t_quantile,
-)
+from retrain.comparison.intervals import compare, standard_error, t_quantile
+from retrain.comparison.metrics import METRICS, NotComparable, metric_value
 
 THEIRS = {
     "log_loss": lambda labels, scores: (
