@@ -25,6 +25,7 @@ from promote.gate.words import names
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
+from retrain.tasks.binary import BINARY
 
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
@@ -158,16 +159,13 @@ def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
-    """Return the share of true labels in training and validation, once for each test row.
-
-    A caller without a model would answer this constant.
-    """
+    """Return the constant of the training and validation labels, once for each test row."""
     chunks = []
     for split in ("train", "validation"):
         labels = read(snapshot, split, (snapshot.label,))
         chunks += _cast(labels, snapshot.label, pa.float64(), "label").chunks
-    rate = pc.mean(pa.chunked_array(chunks, pa.float64())).as_py()
-    return np.full(rows, np.nan if rate is None else rate)
+    labels_as_numbers = pa.chunked_array(chunks, pa.float64()).to_numpy()
+    return np.full(rows, BINARY.constant(labels_as_numbers))
 
 
 def _overlap_rows(

@@ -17,7 +17,8 @@ from promote.contract import Reason
 from promote.gate.evidence import JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, NotComparable, p_value_of_harm
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, p_value_of_harm
+from retrain.comparison.metrics import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 

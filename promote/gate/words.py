@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from promote.contract import Reason, Verdict
-from retrain.comparison.intervals import METRICS
+from retrain.comparison.metrics import METRICS
 from retrain.contract import Comparison
 
 OUTCOME_WORDS = {"promote": "promote", "keep": "keep the champion", "inconclusive": "inconclusive"}

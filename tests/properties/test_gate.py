@@ -15,7 +15,8 @@ from promote.evidence.record import figures, summary
 from promote.gate.evidence import Subject, evidence_of
 from promote.gate.judge import judge
 from promote.gate.words import explanation, sentence
-from retrain.comparison.intervals import METRICS, MIN_EFFECTIVE_GROUPS
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
+from retrain.comparison.metrics import METRICS
 from retrain.contract import canonical_json
 from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
 
