@@ -48,7 +48,7 @@ class WayBack:
             Refused: The forge refused the token or the request.
             NothingToReturnTo: No release that served fits.
         """
-        view = self._observer.look(check_model(model))
+        view = self._observer.look(check_model(model), is_complete=True)
         target = _target(view, version)
         proposal = going_back(view, target, purpose="rollback", reason=reason)
         ways_back = [one for one in view.open if one.is_return]
