@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promote import wiring
 from promote.commands.terminal import errors_as_exit_codes, print_json
-from promote.loop.way_back import AskedRollback, WayBack
+from promote.loop.way_back import AskedRollback, roll_back
 from promote.settings import read_settings
 
 
@@ -12,8 +12,8 @@ from promote.settings import read_settings
 def run(model: str, *, reason: str, version: int | None, as_json: bool) -> None:
     """Open the pull request, or name the open one."""
     settings = read_settings()
-    way_back = WayBack(wiring.open_forge(settings), settings.environment)
-    asked = way_back.roll_back(model, reason=reason, version=version)
+    forge = wiring.open_forge(settings)
+    asked = roll_back(forge, settings.environment, model, reason=reason, version=version)
     if as_json:
         print_json(_fields(asked))
         return

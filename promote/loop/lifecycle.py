@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from promote.errors import Unavailable
 from promote.loop import states_of_challengers, states_of_proposals, states_of_rollouts
 from promote.loop.observation import Blind, ForgeView, Look, Observation
 from promote.loop.states_of_rollouts import first_failed
@@ -35,8 +36,8 @@ def decide(look: Look) -> Step:
 
 def blind(look: Blind) -> Step:
     """A part did not answer. A refusal or a fault beside an outage needs a person."""
-    is_outage = all(failure.is_outage for failure in look.failures)
-    reason = " ".join(failure.sentence for failure in look.failures)
+    is_outage = all(isinstance(failure, Unavailable) for failure in look.failures)
+    reason = " ".join(str(failure) for failure in look.failures)
     return Step("blind", "wait", "outage" if is_outage else "person", reason)
 
 

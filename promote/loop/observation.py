@@ -10,21 +10,13 @@ from datetime import datetime, timedelta
 
 from promote.cluster.port import RolloutStatus
 from promote.contract import Outcome, Release, Slot, Verdict
+from promote.errors import PromoteError
 from promote.forge.port import PullRequest
 from promote.release.history import History, ReleaseCommit, return_target
 from promote.release.slot import BranchName
 
 SUPERSEDED = "ratchet/superseded"
 """The label of pull requests that promote closes. A closing without the label is a person's."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a part could not be observed."""
-
-    is_outage: bool
-    """True: the same question may be answered later. False: a person has to act first."""
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -126,8 +118,8 @@ class Blind:
     model: str
     environment: str
     at: datetime
-    failures: tuple[Failure, ...]
-    """At least one."""
+    failures: tuple[PromoteError, ...]
+    """What the parts answered instead; at least one."""
     forge: ForgeView | None = None
     """None when the forge did not answer; then no other part was asked."""
     rollout: RolloutStatus | None = None

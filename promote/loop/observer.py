@@ -16,12 +16,10 @@ from promote.errors import (
     CommitNotFound,
     NoPolicy,
     PromoteError,
-    Unavailable,
     VersionNotFound,
 )
 from promote.evidence.verdict_tag import (
     KeptVerdicts,
-    tag_for,
     tag_name,
     verdict_tags,
 )
@@ -32,7 +30,6 @@ from promote.images.port import ImageRegistry
 from promote.loop.observation import (
     Blind,
     Challenger,
-    Failure,
     ForgeView,
     Look,
     Observation,
@@ -212,15 +209,15 @@ class Observer:
         try:
             view = self.forge.look(model)
         except PromoteError as error:
-            return Blind(model, self._parts.environment, at, (failure_of(error),))
+            return Blind(model, self._parts.environment, at, (error,))
         try:
             rollout = self._rollout(view)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         try:
             observation = self._observation(view, at, rollout)
         except PromoteError as error:
-            failures.append(failure_of(error))
+            failures.append(error)
         if failures:
             return Blind(model, view.environment, at, tuple(failures), view, rollout)
         return observation
@@ -255,7 +252,8 @@ class Observer:
         )
         if challenger is None or (release is not None and release.version == challenger.version):
             return observation
-        tag = self.verdicts.find(challenger, tag_for(challenger, release, spec)) if spec else None
+        judged = tag_name(challenger, release, spec.gate.policy_digest) if spec else ""
+        tag = verdict_tags(challenger).get(judged)
         name = BranchName(
             "promotion", challenger.version, observation.base_commit, observation.policy
         )
@@ -338,8 +336,7 @@ class Observer:
             return replace(proposed, as_proposed=False)
         if spec is None:
             return replace(proposed, as_proposed=True)
-        champion = view.release.model_digest if view.release else None
-        judged = tag_name(release.model_digest, champion, spec.gate.policy_digest)
+        judged = tag_name(release, view.release, spec.gate.policy_digest)
         return replace(proposed, as_proposed=True, is_current=judged in tags)
 
     def _first_files(self, proposed: ProposedPull, view: ForgeView) -> dict[str, bytes]:
@@ -358,8 +355,3 @@ class Observer:
             for path, content in files.items()
             if forge.read_file(path, start) != content
         }
-
-
-def failure_of(error: PromoteError) -> Failure:
-    """Return an error as an observation keeps it."""
-    return Failure(isinstance(error, Unavailable), str(error))

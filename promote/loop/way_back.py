@@ -24,50 +24,44 @@ class AskedRollback:
     """Numbers of the pull requests that were closed because they went to another version."""
 
 
-class WayBack:
-    """Opens the one pull request that goes back, and closes the others."""
+def roll_back(
+    forge: Forge, environment: str, model: str, *, reason: str, version: int | None = None
+) -> AskedRollback:
+    """Open the pull request to an earlier release that served, or return the open one.
 
-    def __init__(self, forge: Forge, environment: str) -> None:
-        self._forge = forge
-        self._observer = ForgeObserver(forge, environment)
+    A second call with another reason adds the reason as a comment. Open ways back to another
+    version, or from another release, are closed.
 
-    def roll_back(self, model: str, *, reason: str, version: int | None = None) -> AskedRollback:
-        """Open the pull request to an earlier release that served, or return the open one.
+    Args:
+        forge: The only part that is needed.
+        environment: Such as `production`.
+        model: Its name.
+        reason: A person's, for the reviewer.
+        version: Where to go. Without it: where an open rollback goes, else the newest release
+            that served and was not left by an earlier way back.
 
-        A second call with another reason adds the reason as a comment. Open ways back to another
-        version, or from another release, are closed.
-
-        Args:
-            model: Its name.
-            reason: A person's, for the reviewer.
-            version: Where to go. Without it: where an open rollback goes, else the newest release
-                that served and was not left by an earlier way back.
-
-        Raises:
-            Unavailable: The forge did not answer.
-            Refused: The forge refused the token or the request.
-            NothingToReturnTo: No release that served fits.
-        """
-        view = self._observer.look(check_model(model), is_complete=True)
-        target = _target(view, version)
-        proposal = going_back(view, target, purpose="rollback", reason=reason)
-        ways_back = [one for one in view.open if one.is_return]
-        same = [one for one in ways_back if _goes_to(view, one, target)]
-        _refuse_edited(proposal, [one for one in ways_back if one not in same])
-        pull = same[0].pull if same else open_proposal(self._forge, proposal)
-        if same:
-            self._add_reason(pull, reason)
-        others = [one.pull.number for one in ways_back if one not in same[:1]]
-        for number in others:
-            why = f"#{pull.number} goes back to v{_version(target)} instead: {reason}"
-            close_superseded(self._forge, number, why)
-        return AskedRollback(pull, not same, tuple(others))
-
-    def _add_reason(self, pull: PullRequest, reason: str) -> None:
-        """Write a comment with the reason, unless the pull request has one with this reason."""
+    Raises:
+        Unavailable: The forge did not answer.
+        Refused: The forge refused the token or the request.
+        NothingToReturnTo: No release that served fits.
+    """
+    forge.refresh()
+    view = ForgeObserver(forge, environment).look(check_model(model), is_complete=True)
+    target = _target(view, version)
+    proposal = going_back(view, target, purpose="rollback", reason=reason)
+    ways_back = [one for one in view.open if one.is_return]
+    same = [one for one in ways_back if _goes_to(view, one, target)]
+    _refuse_edited(proposal, [one for one in ways_back if one not in same])
+    pull = same[0].pull if same else open_proposal(forge, proposal)
+    if same:
         marker = f"reason-{digest_of_bytes(reason.encode())[7:19]}"
         text = f"This rollback was asked for again. **Reason**: {reason}"
-        self._forge.comment(pull.number, marker, text)
+        forge.comment(pull.number, marker, text)
+    others = [one.pull.number for one in ways_back if one not in same[:1]]
+    for number in others:
+        why = f"#{pull.number} goes back to v{_version(target)} instead: {reason}"
+        close_superseded(forge, number, why)
+    return AskedRollback(pull, not same, tuple(others))
 
 
 def open_proposal(forge: Forge, proposal: Proposal) -> PullRequest:

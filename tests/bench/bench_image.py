@@ -1,7 +1,8 @@
-"""A new model's image, built and pushed, against rebuilding the serving image by its Dockerfile, with the model in it, and pushing that.
+"""A new model's image against rebuilding the serving image by its Dockerfile.
 
-Both sides start with the base image, the wheels and the last version's image in place, and end with the new one in a real docker-registry, named by digest.
-The rebuild uses no layer cache, as on a fresh build machine; its push sends only blobs that the registry lacks. A model is 5 MB of noise, another each time.
+Both sides start with the base image, the wheels and the last version's image. Both end with the new
+image in a real docker-registry, named by digest. The rebuild uses no layer cache, as on a fresh
+build machine. Its push sends only blobs that the registry lacks. A model is 5 MB of new noise.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LOCAL = "localhost/ratchet/bench:latest"
 
 
 def measure() -> list[dict[str, object]]:
-    """Return the figure, the sides in turn; none, with the reason on stderr, where images cannot be built."""
+    """Return the figure. Without buildah, print the reason and return none."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             program, url = start_registry(Path(folder) / "registry", free_port())

@@ -16,7 +16,7 @@ from promote.evidence.port import Judged
 from promote.loop.observation import ProposedPull
 from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
-from promote.loop.way_back import AskedRollback, WayBack
+from promote.loop.way_back import AskedRollback, roll_back
 from promote.registry.port import ModelVersion
 from promote.release.slot import release_path
 from retrain.contract import (
@@ -149,9 +149,7 @@ class World:
 
     def roll_back(self, *, reason: str = "a bad day", version: int | None = None) -> AskedRollback:
         """A person asks for the way back, with the forge alone."""
-        return WayBack(self.parts().forge, "production").roll_back(
-            MODEL, reason=reason, version=version
-        )
+        return roll_back(self.parts().forge, "production", MODEL, reason=reason, version=version)
 
     def look(self) -> Any:
         return Observer(

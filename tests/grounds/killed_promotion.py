@@ -13,7 +13,7 @@ from typing import Any
 import requests.adapters
 
 from promote.loop.reconciler import Reconciler
-from promote.loop.way_back import WayBack
+from promote.loop.way_back import roll_back
 from promote.settings import PromoteSettings
 from promote.wiring import open_parts
 from tests.fakes.promotion_world import ToldJudge
@@ -52,6 +52,6 @@ def run(told: Run) -> None:
     requests.adapters.HTTPAdapter.send = counted  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
     parts = open_parts(PromoteSettings(**told.settings))
     if told.rollback:
-        WayBack(parts.forge, parts.environment).roll_back(told.model, reason="a bad day")
+        roll_back(parts.forge, parts.environment, told.model, reason="a bad day")
     else:
         Reconciler(parts, ToldJudge()).reconcile(told.model)

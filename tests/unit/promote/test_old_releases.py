@@ -12,7 +12,7 @@ from promote.forge.port import NewBranch, PullRequest
 from promote.loop.observation import Observation
 from promote.loop.observer import GATE_CONTEXT, Observer, Parts
 from promote.loop.reconciler import Reconciler
-from promote.loop.way_back import WayBack
+from promote.loop.way_back import roll_back
 from promote.release.history import ROLLOUT_CONTEXT
 from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
@@ -178,8 +178,7 @@ def test_a_rollback_brings_the_old_release_back_byte_for_byte(production: Produc
     production.release_old()
     production.release_new()
 
-    way_back = WayBack(production.forge, "production")
-    pull = way_back.roll_back(MODEL, reason="version 2 is worse").pull
+    pull = roll_back(production.forge, "production", MODEL, reason="version 2 is worse").pull
     production.reconciler().reconcile(MODEL)
     gate = production.state_of(GATE_CONTEXT, pull.head)
     production.forge.merge(pull.number)

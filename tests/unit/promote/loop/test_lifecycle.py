@@ -11,13 +11,13 @@ import pytest
 
 from promote.cluster.port import RolloutStatus
 from promote.contract import Release, State, Verdict
+from promote.errors import ModelRegistryRefused, ModelRegistryUnavailable
 from promote.forge.port import PullRequest, Status
 from promote.loop.lifecycle import STATES, decide
 from promote.loop.observation import (
     SUPERSEDED,
     Blind,
     Challenger,
-    Failure,
     ForgeView,
     Look,
     Observation,
@@ -115,7 +115,7 @@ BROKEN_FIRST: dict[str, Any] = {
     "rollout": FAILED,
     "champion": None,
 }
-AWAY = (Failure(is_outage=True, sentence="MLflow does not answer."),)
+AWAY = (ModelRegistryUnavailable("MLflow does not answer."),)
 BROKEN = (release_commit(8, "b", rollout="failure"), release_commit(7, "a", minutes_ago=600))
 REMOVED = replace(release_commit(8, "c"), content=None, release=None, rollout=None)
 FIRST = {"history": (), "rollout": None, "champion": None, "pulls": ()}
@@ -363,7 +363,10 @@ def test_whoever_is_waited_for_is_named_with_a_reason(
 def test_a_refusal_waits_for_a_person_and_an_outage_for_an_answer(
     failures: list[bool], who: str
 ) -> None:
-    said = tuple(Failure(is_outage, "It said no.") for is_outage in failures)
+    said = tuple(
+        ModelRegistryUnavailable("No answer.") if is_outage else ModelRegistryRefused("No.")
+        for is_outage in failures
+    )
     assert decide(look_of({"failures": said})).waits_for == who
     assert decide(look_of({"forge_failure": said[0]})).waits_for == (
         "outage" if failures[0] else "person"
