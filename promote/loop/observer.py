@@ -19,7 +19,6 @@ from promote.errors import (
 )
 from promote.evidence.verdict_tag import (
     KeptVerdicts,
-    tag_for,
     tag_name,
     verdict_tags,
 )
@@ -186,7 +185,8 @@ class Observer:
         )
         if challenger is None or (release is not None and release.version == challenger.version):
             return observation
-        tag = self.verdicts.find(challenger, tag_for(challenger, release, spec)) if spec else None
+        judged = tag_name(challenger, release, spec.gate.policy_digest) if spec else ""
+        tag = verdict_tags(challenger).get(judged)
         name = BranchName(
             "promotion", challenger.version, observation.base_commit, observation.policy
         )
@@ -267,8 +267,7 @@ class Observer:
             return replace(proposed, as_proposed=False)
         if spec is None:
             return replace(proposed, as_proposed=True)
-        champion = view.release.model_digest if view.release else None
-        judged = tag_name(release.model_digest, champion, spec.gate.policy_digest)
+        judged = tag_name(release, view.release, spec.gate.policy_digest)
         return replace(proposed, as_proposed=True, is_current=judged in tags)
 
     def _first_files(self, proposed: ProposedPull, view: ForgeView) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
 from promote.evidence.port import Judge
-from promote.evidence.verdict_tag import tag_for
+from promote.evidence.verdict_tag import tag_name
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
@@ -265,7 +265,7 @@ class Reconciler:
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
         self._tag(observation.model, challenger.version, outcome_tags(judged.verdict))
-        tag = tag_for(challenger, champion, spec)
+        tag = tag_name(challenger, champion, spec.gate.policy_digest)
         self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:

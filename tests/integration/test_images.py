@@ -1,4 +1,7 @@
-"""Built images as a pod runs them: user 65532, nothing writable but /tmp, no capability. `make images` builds them; without them this says so."""
+"""Built images as a pod runs them: user 65532, only /tmp writable, no capability.
+
+`make images` builds them. Without them the tests are skipped with this reason.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ if [ -d "${MODEL:-}" ]; then mkdir -p "$root/model"; mount --bind "$MODEL" "$roo
 mount -t tmpfs tmpfs "$root/tmp"; chmod 1777 "$root/tmp"
 mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
 mount -o remount,ro,bind "$root"
-exec setpriv --no-new-privs --inh-caps=-all env -i $GIVEN /usr/sbin/chroot --userspec=65532:65532 --groups= "$root" "$@"
+exec setpriv --no-new-privs --inh-caps=-all env -i $GIVEN \\
+    /usr/sbin/chroot --userspec=65532:65532 --groups= "$root" "$@"
 """
 
 
@@ -76,7 +80,7 @@ def described(name: str) -> dict[str, object]:
 def as_a_pod(
     root: Path, *command: str, log: Path, given: dict[str, str], model: Path | None = None
 ) -> Program:
-    """Start a command as the kubelet would: its own mounts, the image's environment and the pod's."""
+    """Start a command like the kubelet, with its own mounts and the pod's environment."""
     words = " ".join(f"{name}={value}" for name, value in given.items())
     unshared = [
         "unshare",
