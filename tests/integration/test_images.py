@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,14 +67,14 @@ def root_of(name: str) -> Iterator[Path]:
         subprocess.run(["buildah", "rm", container], capture_output=True, check=True)
 
 
+def inspected(name: str) -> dict[str, Any]:
+    command = ["buildah", "inspect", "--type", "image", image(name)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(json.loads(output))
+
+
 def described(name: str) -> dict[str, object]:
-    said = subprocess.run(
-        ["buildah", "inspect", "--type", "image", image(name)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return dict(json.loads(said)["OCIv1"]["config"])
+    return dict(inspected(name)["OCIv1"]["config"])
 
 
 def as_a_pod(
@@ -145,6 +146,13 @@ def test_an_image_has_nothing_to_install_or_compile_with(name: str) -> None:
 @pytest.mark.parametrize("name", ["serving", "client_api", "promote", "retrain", "dags", "mlflow"])
 def test_an_image_runs_as_a_number(name: str) -> None:
     assert described(name)["User"] == "65532:65532"
+
+
+@pytest.mark.parametrize("name", ["serving", "client_api", "promote", "retrain", "dags", "mlflow"])
+def test_an_image_has_the_annotations_of_the_specification(name: str) -> None:
+    annotations = inspected(name)["ImageAnnotations"]
+    assert annotations["org.opencontainers.image.title"] == f"ratchet/{name}"
+    assert "org.opencontainers.image.base.name" in annotations  # buildah's own
 
 
 def test_the_server_answers_its_gateway_alone_with_a_read_only_root(

@@ -237,7 +237,7 @@ def test_a_tag_that_names_another_image_is_refused_with_what_to_do(
     run("buildah", "rmi", other.local)
     before = on_this_machine()
     said_so = rf"(?s)cannot be overwritten.*{tagged} is another image, {foreign}, "
-    said_so += rf"not {image_id(ours)}: if no release names {digest}, delete that tag and push"
+    said_so += rf"not {image_id(ours)}. If no release names {digest}, delete this tag and push"
     with pytest.raises(ProgramFailed, match=said_so):
         push(ours, registry.prefix)
     assert on_this_machine() == before
