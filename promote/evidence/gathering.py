@@ -79,10 +79,6 @@ def gather(
         old = None if champion is None else _verified(model, "champion", champion)
         subject = replace(subject, kind=_kind(new, old))
         rows = read(challenger.snapshot, "test", None)
-        missing = () if old is None else _missing_columns(old, rows)
-        if missing:
-            fault = f"the champion needs columns that the snapshot lacks: {names(missing)}."
-            return Faulty(subject, (fault,))
         return evidence_of(
             subject,
             **_columns(challenger.snapshot, policy, rows),
@@ -119,12 +115,6 @@ def _kind(challenger: ModelFolder, champion: ModelFolder | None) -> Kind:
     return "refresh" if challenger.card.recipe_digest == champion.card.recipe_digest else "change"
 
 
-def _missing_columns(model: ModelFolder, rows: pa.Table) -> tuple[str, ...]:
-    return tuple(
-        feature.name for feature in model.card.io.features if feature.name not in rows.column_names
-    )
-
-
 def _columns(snapshot: Snapshot, policy: GatePolicy, rows: pa.Table) -> dict[str, Any]:
     """Return the arguments of `evidence_of` that the test rows hold."""
     needed = (snapshot.key, snapshot.label, snapshot.groups)
@@ -150,8 +140,9 @@ def _are_days(groups: Iterable[str | None]) -> bool:
 
 
 def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64]:
-    if missing := _missing_columns(model, rows):
-        raise UnusableModel(f"the {role} needs columns that its snapshot lacks: {names(missing)}")
+    features = [feature.name for feature in model.card.io.features]
+    if missing := [name for name in features if name not in rows.column_names]:
+        raise UnusableModel(f"the {role} needs columns that the snapshot lacks: {names(missing)}")
     try:
         return score(model, rows)
     except UnusableModel as error:

@@ -81,9 +81,9 @@ def _objects(cells: Iterable[Any], size: int) -> NDArray[Any]:
 
 def _without(missing: NDArray[np.bool_], cells: NDArray[Any]) -> NDArray[Any]:
     """Return a copy whose missing cells are None."""
-    found = cells.copy()
-    found[missing] = None
-    return found
+    column = cells.copy()
+    column[missing] = None
+    return column
 
 
 def _plain(value: Any) -> Any:

@@ -254,7 +254,7 @@ def test_a_column_that_the_champion_needs_and_the_snapshot_lacks_is_named(make):
     rows = Rows()
     rows.without = ("wind_speed",)
     evidence = ask(make(8, seed=1, features=FEATURES[:-1], recipe="another"), make(7, seed=0), rows)
-    assert evidence.faults == ("the champion needs columns that the snapshot lacks: wind_speed.",)
+    assert evidence.faults == ("the champion needs columns that the snapshot lacks: wind_speed",)
     assert judge(evidence, POLICY).outcome == "inconclusive"
 
 
