@@ -76,8 +76,8 @@ def _append(
     loaded = f"SELECT until FROM loaded_until WHERE loaded_table = '{table}'"  # noqa: S608 - ours
     since = f"coalesce(({loaded}), '-infinity'::TIMESTAMPTZ)"
     missing = f"{moment} < $until AND {moment} >= {since}"
-    rows = f"SELECT * FROM {source} WHERE {missing} ORDER BY {moment}"  # noqa: S608 - our names
-    insert = f"INSERT INTO {table} {rows}"
+    selection = f"SELECT * FROM {source} WHERE {missing} ORDER BY {moment}"  # noqa: S608 - our names
+    insert = f"INSERT INTO {table} {selection}"
     rows = connection.execute(insert, {"until": until}).fetchone()
     connection.execute(
         "INSERT INTO loaded_until VALUES ($table, $until) ON CONFLICT DO UPDATE SET until ="
