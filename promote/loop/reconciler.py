@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from promote.contract import Promotion, check_model
-from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable
+from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
 from promote.evidence.port import Judge
-from promote.evidence.verdict_tag import tag_for
+from promote.evidence.verdict_tag import tag_name
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
@@ -21,6 +22,7 @@ from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
 from promote.loop.step import Act, Step
+from promote.loop.version_tags import Tags, outcome_tags, proposal_tags, service_tags
 from promote.loop.way_back import close_superseded, open_proposal
 from promote.release.history import (
     ROLLOUT_CONTEXT,
@@ -29,6 +31,8 @@ from promote.release.history import (
     last_served,
     return_target,
 )
+from promote.release.history_reader import read_release
+from promote.release.slot import release_path
 from retrain.contract import digest_of_bytes
 
 MOST_ACTS = 30
@@ -78,7 +82,7 @@ class Reconciler:
             model: Its name.
             tell: Called with every state on the way.
         """
-        check_model(model)
+        self.observer.begin(check_model(model))
         before: Step | None = None
         for _ in range(MOST_ACTS):
             look = self.observer.look(model)
@@ -106,7 +110,8 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        look = self.observer.look(check_model(model))
+        self.observer.begin(check_model(model))
+        look = self.observer.look(model)
         step = decide(look)
         return self._standing(look, step), step
 
@@ -136,9 +141,17 @@ class Reconciler:
         )
 
     def _set_champion(self, observation: Observation, _: Step) -> None:
+        """Tags first: the alias is the commit point."""
         served = last_served(observation.history)
         if served and served.release:
+            for number, tags in service_tags(observation).items():
+                with suppress(VersionNotFound):  # somebody deleted the version that served before
+                    self._tag(observation.model, number, tags)
             self._parts.registry.set_champion(observation.model, served.release.version)
+
+    def _tag(self, model: str, number: int, tags: Tags) -> None:
+        for name, value in tags.items():
+            self._parts.registry.tag(model, number, name, value)
 
     def _drop_challenger(self, observation: Observation, _: Step) -> None:
         self._parts.registry.drop_challenger(observation.model, _number(observation))
@@ -225,8 +238,13 @@ class Reconciler:
                 "not what promote proposed; restore the branch or close the pull request",
             )
 
-    def _gate(self, _: ForgeView, step: Step) -> None:
+    def _gate(self, view: ForgeView, step: Step) -> None:
+        """Tags first: the status is the commit point. A way back needs the forge only."""
         for one in step.pulls:
+            content = self._parts.forge.read_file(release_path(view.slot), one.pull.head)
+            release = read_release(content, view.model)
+            if release and not one.is_return:
+                self._tag(view.model, release.version, proposal_tags(one.pull, release))
             what = (
                 "judged and built by promote"
                 if one.branch.purpose == "promotion"
@@ -247,7 +265,8 @@ class Reconciler:
         judged = self._judge(
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
-        tag = tag_for(challenger, champion, spec)
+        self._tag(observation.model, challenger.version, outcome_tags(judged.verdict))
+        tag = tag_name(challenger, champion, spec.gate.policy_digest)
         self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:

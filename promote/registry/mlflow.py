@@ -136,9 +136,12 @@ class MlflowModelRegistry:
             if newest > number:
                 self._client.set_registered_model_alias(model, "challenger", str(newest))
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set a tag."""
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or delete."""
         with _asking(f"tag {name} for version {number} of {check_model(model)}"):
+            if value is None:
+                self._client.delete_model_version_tag(model, str(number), name)
+                return
             self._client.set_model_version_tag(model, str(number), name, value)
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:

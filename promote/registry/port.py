@@ -102,8 +102,8 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set or replace a tag of a version.
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or replace a tag of a version; None removes the tag.
 
         Raises:
             VersionNotFound: The version does not exist.

@@ -289,7 +289,7 @@ def test_who_asks_for_a_version_that_is_not_there_is_told_which_there_are(
         retrain.registry.version(model, 99)
 
 
-def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
+def test_a_tag_is_kept_replaced_and_removed(retrain: Retrain, model: str) -> None:
     register(retrain, model, technique="logistic")
     name, value = (
         "verdict/" + "0" * 12 + "-" + "1" * 12,
@@ -302,6 +302,9 @@ def test_a_tag_is_kept_and_replaced(retrain: Retrain, model: str) -> None:
         "technique": "logistic",
         name: value,
     }
+    for _ in range(2):
+        retrain.registry.tag(model, 1, name, None)
+    assert dict(retrain.registry.version(model, 1).tags) == {**RETRAINED, "technique": "logistic"}
 
 
 def test_the_model_folder_is_the_card_and_what_it_lists_and_nothing_else(

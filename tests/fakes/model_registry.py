@@ -122,10 +122,13 @@ class FakeModelRegistry:
             self._aliases[model, "challenger"] = newest
         self.acts.append(f"challenger of {model} is no longer {number}")
 
-    def tag(self, model: str, number: int, name: str, value: str) -> None:
-        """Set a tag."""
+    def tag(self, model: str, number: int, name: str, value: str | None) -> None:
+        """Set or remove a tag."""
         version = self.version(model, number)
-        self._versions[model, number] = replace(version, tags={**version.tags, name: value})
+        tags = {key: kept for key, kept in version.tags.items() if key != name}
+        if value is not None:
+            tags[name] = value
+        self._versions[model, number] = replace(version, tags=tags)
         self.acts.append(f"tag {name} of {model} {number}")
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
