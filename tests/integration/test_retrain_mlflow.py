@@ -1,4 +1,4 @@
-"""`retrain run` as a process, on real flights, against a real MLflow: found again, killed, and without a server."""
+"""`retrain run` as a process, on real flights and a real MLflow: twice, killed, without MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def warehouse(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def environment(warehouse, mlflow_server, tmp_path) -> dict[str, str]:
-    """Settings of one model that no other test knows, quicker to fit than the real one: half of its window, a tenth of its trees."""
+    """Settings of a model of this test alone. Two months and 20 trees make it quick to fit."""
     models = tmp_path / "models"
     models.mkdir()
     written = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text())
@@ -81,7 +81,7 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
 
 
 def kill_once(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
-    """Kill the process and all of its children as soon as what is waited for is there; the caller counts what was hit."""
+    """Kill the process and its children as soon as `seen` is true. The caller counts the hits."""
     while process.poll() is None and not seen():
         pass
     if process.returncode is None:
