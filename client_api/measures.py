@@ -88,7 +88,7 @@ class Measures:
         self._new_series(UNKNOWN, "", 401)  # from the start: requests without a key add no series
 
     def count(self, model: str, version: str, status: int, seconds: float) -> None:
-        """Count one answered request. `model` is a served model or UNKNOWN, never a caller's word."""
+        """Count one answered request. `model` is a served model or UNKNOWN, no caller's word."""
         series = self._series.get((model, version, status))
         requests, duration = series or self._new_series(model, version, status)
         requests.inc()

@@ -1,4 +1,4 @@
-"""Errors as a caller reads them, in problem+json (RFC 9457). The only table of HTTP statuses. Pure."""
+"""Errors as callers read them: problem+json (RFC 9457). The only table of HTTP statuses. Pure."""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ class BlockError(Contract):
 
 
 class AnswerBlock(Contract):
-    """The answers to one block, with the release that computed them: a port may change hands during a rollout."""
+    """The answers to one block, and the release that computed them.
+
+    The gateway checks the release: during a rollout another server may take over the port.
+    """
 
     columns: dict[str, list[float]]
     version: int

@@ -1,6 +1,7 @@
-"""The BentoML service: gathers blocks of several callers into one call of the model, and says what it serves.
+"""The BentoML service: joins blocks of several calls into one call of the model.
 
-Ready only when the model is verified and has answered. The gateway is its only caller: BentoML is no security boundary, shared token and network policy are.
+The service is ready when the model is verified and has answered. The gateway is its only caller.
+BentoML protects nothing: the shared token and the network policy do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import os
 from functools import cache
 from typing import Annotated, Any, cast
 
-# Read by BentoML and OpenTelemetry when they are imported or first used; with metrics off: 3.7 times the requests (docs/facts.md, BentoML).
+# BentoML and OpenTelemetry read these at import or first use. Without metrics a server answers
+# 3.7 times as many requests (docs/facts.md, BentoML).
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
@@ -28,10 +30,16 @@ from serving.settings import Settings, read_settings
 from serving.token import TokenRequired
 
 SHED_AFTER_MS = 60_000
-"""BentoML refuses blocks that would wait longer, a tenth of that refuses half of all under load (docs/facts.md): the gateway has the deadline."""
+"""BentoML refuses blocks that would wait longer. The gateway has the real deadline.
+
+A tenth of this refuses half of all blocks under load (docs/facts.md).
+"""
 BLOCKS_AT_ONCE = 256
 Answers = Annotated[list[AnswerBlock | BlockError], ContentType("application/json")]
-"""Named, because BentoML otherwise builds a JSON schema for each answer to guess its content type: two thirds of the time of a call."""
+"""With the content type. Otherwise BentoML builds a JSON schema for each answer to guess the type.
+
+That is two thirds of the time of a call.
+"""
 
 
 async def metadata(request: Request) -> JSONResponse:
@@ -83,18 +91,18 @@ class Server:
         self._settings, self._model = load()
         pages.state.served = _served(self._model, self._settings)
         gc.collect()
-        gc.freeze()  # what lives from here to the end need not be looked at again
+        gc.freeze()  # these objects live to the end: the garbage collector may skip them
 
     @bentoml.on_deployment
     @staticmethod
     def refuse_an_altered_model() -> None:
-        """End `bentoml serve` before it starts a worker that would only be restarted for ever."""
+        """End `bentoml serve` at once. Its supervisor would restart a refused worker for ever."""
         settings = read_settings()
         read_folder(settings.model_folder, digest=settings.model_digest)
 
     @bentoml.api(batchable=True, max_batch_size=BLOCKS_AT_ONCE, max_latency_ms=SHED_AFTER_MS)
     async def predict(self, blocks: list[Block]) -> Answers:
-        """Answer each block; one that cannot be answered says why."""
+        """Answer each block. A bad block gets its error."""
         version, image_digest = self._settings.version, self._settings.image_digest
         return [
             answer
@@ -104,9 +112,8 @@ class Server:
         ]
 
 
-cast("Any", Server).add_asgi_middleware(
-    TokenRequired, token=lambda: load()[0].token
-)  # bentoml.service made it a Service
+# bentoml.service made Server a Service; mypy sees only the class below the decorator
+cast("Any", Server).add_asgi_middleware(TokenRequired, token=lambda: load()[0].token)
 
 
 def _served(model: Model, settings: Settings) -> Served:

@@ -1,4 +1,4 @@
-"""Answers 401 to who does not carry the token that gateway and servers share. Probes need none: they tell nothing of the model."""
+"""Requires the token that the gateway and the servers share. Health probes need no token."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 PROBES = frozenset({"/livez", "/readyz"})
+REFUSAL = {
+    "error": "this server answers its gateway only: "
+    "the Authorization header carries no token, or another one"
+}
 
 
 class TokenRequired:
-    """ASGI middleware before every route; lets all pass when no token is set."""
+    """ASGI middleware before every route. Without a token it passes every request on."""
 
     def __init__(self, app: ASGIApp, *, token: Callable[[], SecretStr | None]) -> None:
-        """Guard an app; `token` is asked at each request, because settings are read after this is built."""
+        """Guard an app. `token` is called at each request: the settings are read after this."""
         self._app = app
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on what carries the token, and what is no request."""
+        """Pass on requests with the token, and what is no request. Answer 401 to the others."""
         token = (
             self._token()
             if scope["type"] in {"http", "websocket"} and scope["path"] not in PROBES
@@ -31,12 +35,8 @@ class TokenRequired:
         if token is None or _carries(Headers(scope=scope), token):
             await self._app(scope, receive, send)
             return
-        body = {
-            "error": "this server answers its gateway only: the Authorization header carries no token, or another one"
-        }
-        await JSONResponse(body, status_code=401, headers={"www-authenticate": "Bearer"})(
-            scope, receive, send
-        )
+        refusal = JSONResponse(REFUSAL, status_code=401, headers={"www-authenticate": "Bearer"})
+        await refusal(scope, receive, send)
 
 
 def _carries(headers: Headers, token: SecretStr) -> bool:

@@ -1,4 +1,4 @@
-"""The OpenAPI description: what the routes are, and for each model its real fields, so that clients can be generated. Pure."""
+"""The OpenAPI description: one path a model with its real fields, for generated clients. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
-from client_api.problems import DEFECT, EXAMPLES, STATUSES, ProblemBody, problem, problem_of
+from client_api.problems import (
+    ASK_OPERATOR,
+    DEFECT,
+    EXAMPLES,
+    STATUSES,
+    ProblemBody,
+    problem,
+    problem_of,
+)
 from client_api.protocols.instances import RequestReader
 from retrain.contract import Output
 
@@ -49,23 +57,29 @@ REQUEST_ID_PARAMETER = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Your own id of this request. It is used when it has 1 to 128 letters, digits or `._:-`.",
+    "description": "Your own id of this request. "
+    "It is used when it has 1 to 128 letters, digits or `._:-`.",
 }
 KEY = {
     "type": "http",
     "scheme": "bearer",
     "description": (
-        "Send your key as `Authorization: Bearer <key>`. In the window of this page write the key alone, without the word Bearer."
+        "Send your key as `Authorization: Bearer <key>`. "
+        "In the window of this page write the key alone, without the word Bearer."
     ),
 }
-ABOUT = """Predictions by name of the model. Every field of an instance is described below with its unit and range.
+ABOUT = """Predictions by name of the model. Each field below has its unit and range.
 
-Category values that the model never saw are accepted. An error says by JSON pointer what is wrong and what is allowed.
-429 and 503 carry `retry-after` in seconds. All instances of one request are answered by one version of the model."""
+Unknown category values are accepted. An error says by JSON pointer what is wrong and what is
+allowed. 429 and 503 carry `retry-after` in seconds. One version of the model answers all
+instances of a request."""
 
 
 class _Described(GenerateJsonSchema):
-    """Names no default for a field that may be left out: generators take such a field for one that is always there."""
+    """Describes optional fields without a default.
+
+    A generated client would take a field with a default for a required one.
+    """
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Describe the value alone."""
@@ -73,7 +87,7 @@ class _Described(GenerateJsonSchema):
 
 
 def describe(readers: Mapping[str, RequestReader], general: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of the gateway with one path a model added to the `general` one."""
+    """Return the `general` description with one more path for each model."""
     asked: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         ("problem", "validation", TypeAdapter(ProblemBody))
     ]
@@ -136,16 +150,14 @@ def _plausible(output: Output) -> float:
 
 
 def _problems(schema: Any) -> dict[str, Any]:
-    """Return what each status of an error means, with the headers that it carries and one example."""
+    """Return each error status with its meaning, headers and one example."""
     titles: dict[int, list[str]] = {}
     for _, status, title in STATUSES:
         titles.setdefault(status, []).append(title)
     status, title = DEFECT
     titles[status] = [title]
     bodies = [problem_of(error, request_id=EXAMPLE_ID).body for error in EXAMPLES]
-    bodies.append(
-        problem(*DEFECT, "the operator finds the request id in the log", request_id=EXAMPLE_ID)
-    )
+    bodies.append(problem(*DEFECT, ASK_OPERATOR, request_id=EXAMPLE_ID))
     examples = {example["status"]: example for example in map(json.loads, bodies)}
     return {
         str(status): {

@@ -1,4 +1,4 @@
-"""The page /docs and its icon. All files come from our image, so the page works without internet."""
+"""The page /docs and its icon. All files come from our image, so no browser needs internet."""
 
 from __future__ import annotations
 

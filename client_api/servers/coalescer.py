@@ -1,6 +1,8 @@
-"""Joins the rows of many callers into one call at a time: while a call is in flight new rows wait, then all of them go. No timer.
+"""Joins the rows of many callers into one call at a time, without a timer.
 
-One coalescer belongs to one server. It knows neither HTTP nor models: rows go into `call` as blocks and come back as answers, row by row.
+While a call is in flight, new rows wait. Then all of them go in the next call. One coalescer
+belongs to one server. It knows neither HTTP nor models: `call` takes blocks of rows and returns
+one answer a row.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ Answer = TypeVar("Answer")
 Call = Callable[
     [Sequence[Sequence[Row]], float], Awaitable[Sequence[Sequence[Answer] | BlockRefused]]
 ]
-"""Blocks of rows, and the moment until which somebody waits → for each block its answers, or why it was refused."""
+"""Takes blocks of rows and the latest deadline. Returns for each block its answers or a refusal."""
 
 NEWEST_CALL_SHARE = 0.2
-"""Weight of the newest call in the running mean of call times: some ten calls are remembered."""
+"""Weight of the newest call in the running mean of call times: about ten calls count."""
 
 
 class _Ticket(Generic[Row, Answer]):
-    """One caller's rows, and the future it waits on; a future that is done before its block leaves drops the rows."""
+    """One caller's rows and future. A future that is done before the call drops its rows."""
 
     __slots__ = ("deadline", "future", "rows")
 
@@ -57,12 +59,12 @@ class Coalescer(Generic[Row, Answer]):
     def __init__(
         self, call: Call[Row, Answer], *, max_block_rows: int, max_waiting_rows: int
     ) -> None:
-        """Wrap `call`, which is never run twice at a time and never cancelled.
+        """Wrap `call`. The coalescer runs one call at a time and cancels none.
 
         Args:
-            call: Asks the server; raises what concerns all blocks of a call.
-            max_block_rows: A block never has more rows; nor may one caller bring more.
-            max_waiting_rows: Rows that may wait behind the call in flight.
+            call: Asks the server. Raises errors that concern all blocks of a call.
+            max_block_rows: The most rows of a block, and of one caller.
+            max_waiting_rows: The most rows that wait behind the call in flight.
         """
         self._call = call
         self._max_block_rows = max_block_rows
@@ -80,16 +82,19 @@ class Coalescer(Generic[Row, Answer]):
         return self.waiting_rows + self.in_flight_rows
 
     async def ask(self, rows: Sequence[Row], *, deadline: float) -> Sequence[Answer]:
-        """Return the answers to `rows`, in their order. Cancelled, it drops the rows unless they have left already.
+        """Return the answers to `rows`, in their order.
+
+        When cancelled, this drops the rows, unless their call has started.
 
         Args:
-            rows: At least one, at most `max_block_rows`: they travel in one block, so one release answers all.
+            rows: At least one, at most `max_block_rows`. One release answers all, because they
+                travel in one block.
             deadline: On the event loop's clock.
 
         Raises:
             QueueFull, DeadlineOutOfReach, NoLane: Refused at once.
             DeadlinePassed: The deadline came first.
-            ServerFault: What `call` raised, or that it answered another number of rows.
+            ServerFault: `call` raised it, or returned another number of rows.
         """
         loop = asyncio.get_running_loop()
         self._admit(len(rows), deadline - loop.time())
@@ -108,7 +113,7 @@ class Coalescer(Generic[Row, Answer]):
             self._forget(ticket)
 
     async def drain(self) -> None:
-        """Take no new rows; return when all that wait or are in flight are answered."""
+        """Take no new rows. Return when all earlier rows are answered."""
         self.is_closed = True
         while self._runner is not None:
             await asyncio.wait({self._runner})
@@ -126,8 +131,9 @@ class Coalescer(Generic[Row, Answer]):
             self._call_seconds, self.waiting_rows + rows, max_block_rows=self._max_block_rows
         )
         if needed > seconds_left:
+            left = max(seconds_left, 0)
             raise DeadlineOutOfReach(
-                f"the rows ahead need about {needed:.2f} s; the deadline leaves {max(seconds_left, 0):.2f} s",
+                f"the rows ahead need about {needed:.2f} s; the deadline leaves {left:.2f} s",
                 retry_after_seconds=max(1, round(needed)),
             )
 
@@ -137,7 +143,7 @@ class Coalescer(Generic[Row, Answer]):
             self.waiting_rows -= len(ticket.rows)
 
     def _take(self) -> list[_Ticket[Row, Answer]]:
-        """Take the next block's tickets in the order they came; those already given up are left out."""
+        """Take the tickets of the next block, oldest first, without those that are done."""
         taken: list[_Ticket[Row, Answer]] = []
         rows = 0
         for ticket in list(self._waiting):
@@ -158,9 +164,8 @@ class Coalescer(Generic[Row, Answer]):
             while tickets := self._take():
                 started = loop.time()
                 await self._answer(tickets)
-                self._call_seconds += NEWEST_CALL_SHARE * (
-                    loop.time() - started - self._call_seconds
-                )
+                seconds = loop.time() - started
+                self._call_seconds += NEWEST_CALL_SHARE * (seconds - self._call_seconds)
         finally:
             self._runner = None
             self.in_flight_rows = 0
@@ -177,24 +182,21 @@ class Coalescer(Generic[Row, Answer]):
                 stop = start + len(ticket.rows)
                 ticket.answer(outcome[start:stop])
                 start = stop
-        except BaseException as fault:  # whatever ends this call, cancellation too, its callers must hear of it; cancellation goes on below
-            for ticket in tickets:
-                ticket.fail(
-                    fault if isinstance(fault, Exception) else NoLane("the gateway is stopping")
-                )
-            if not isinstance(fault, Exception):
-                raise
+        except Exception as fault:  # noqa: BLE001 - callers wait, every fault must reach them
+            _fail_all(tickets, fault)
+        except BaseException:  # cancelled: the callers get an answer, and the cancellation goes on
+            _fail_all(tickets, NoLane("the gateway is stopping"))
+            raise
 
     async def _answer_apart(
         self, tickets: list[_Ticket[Row, Answer]], refusal: BlockRefused
     ) -> None:
-        """One caller's rows made the server refuse the joined block: ask for each caller's rows by themselves."""
+        """Ask again with one block for each caller. One caller's rows caused the refusal."""
         if len(tickets) == 1:
             tickets[0].fail(refusal)
             return
-        for ticket, outcome in zip(
-            tickets, await self._exchange([ticket.rows for ticket in tickets], tickets), strict=True
-        ):
+        outcomes = await self._exchange([ticket.rows for ticket in tickets], tickets)
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
             if isinstance(outcome, BlockRefused):
                 ticket.fail(outcome)
             else:
@@ -210,3 +212,8 @@ class Coalescer(Generic[Row, Answer]):
             if not isinstance(outcome, BlockRefused) and len(outcome) != len(block):
                 raise AnswerWrong(f"the server answered {len(outcome)} rows to {len(block)}")
         return outcomes
+
+
+def _fail_all(tickets: list[_Ticket[Row, Answer]], fault: Exception) -> None:
+    for ticket in tickets:
+        ticket.fail(fault)

@@ -1,4 +1,8 @@
-"""Which servers there are: from the endpoints file on a laptop, from a headless Service's DNS name on Kubernetes. What is known stays when neither answers."""
+"""The list of model servers.
+
+A laptop has the endpoints file. Kubernetes has the DNS name of a headless Service. When the file or
+the DNS fails, the last good list counts.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,12 @@ log = logging.getLogger("client_api.servers.endpoints")
 Listed = Mapping[str, tuple[str, ...]]
 """URLs of servers, by model."""
 ANY_MODEL = ""
-"""Under this name stand servers of which only they themselves say what they serve."""
+"""The name for servers whose model only the servers themselves can tell."""
 RESOLVE_SECONDS = 1.0
-"""Between two questions to the DNS; its own TTL (5 s in CoreDNS) comes on top, and a server's preStop is longer than both."""
+"""Time between two DNS queries. The DNS's own TTL (5 s in CoreDNS) comes on top.
+
+A server's preStop hook takes longer than both together.
+"""
 
 
 class Endpoint(BaseModel):
@@ -32,7 +39,7 @@ class Endpoint(BaseModel):
 
 
 class EndpointsFile(BaseModel):
-    """What the cluster writes: the servers of each model."""
+    """The servers of each model, as the local cluster writes them."""
 
     models: dict[str, list[Endpoint]]
 
@@ -41,10 +48,10 @@ class Directory(Protocol):
     """Where servers are listed."""
 
     def read(self) -> Listed | None:
-        """Return the last good list, at once; None before the first one."""
+        """Return the last good list, without waiting; None before the first."""
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
 
 
 def open_directory(place: Path | DnsName) -> Directory:
@@ -53,40 +60,37 @@ def open_directory(place: Path | DnsName) -> Directory:
 
 
 class FollowedFile:
-    """The endpoints file, parsed when its bytes changed."""
+    """The endpoints file. It is parsed when its bytes change."""
 
     def __init__(self, path: Path) -> None:
         """Follow a file, which may appear later."""
         self._path = path
-        self._seen: bytes | str | None = None
+        self._content: bytes | str | None = None
         self._listed: Listed | None = None
 
     def close(self) -> None:
-        """Nothing is open between two readings."""
+        """Do nothing: no file is open between two readings."""
 
     def read(self) -> Listed | None:
-        """Return what the file said when it was last understood."""
+        """Return the list of the last valid file."""
         try:
-            found: bytes | str = self._path.read_bytes()
+            content: bytes | str = self._path.read_bytes()
         except OSError as problem:
-            found = str(problem)
-        if found != self._seen:
-            self._seen = found
-            self._understand(found)
+            content = str(problem)
+        if content != self._content:
+            self._content = content
+            self._parse(content)
         return self._listed
 
-    def _understand(self, found: bytes | str) -> None:
-        if isinstance(found, str):
-            log.warning("the endpoints file cannot be read, the last good one counts: %s", found)
+    def _parse(self, content: bytes | str) -> None:
+        if isinstance(content, str):
+            log.warning("the endpoints file cannot be read, the last good one counts: %s", content)
             return
         try:
-            models = EndpointsFile.model_validate_json(found).models
+            models = EndpointsFile.model_validate_json(content).models
         except ValidationError as problem:
-            log.warning(
-                "the endpoints file %s is not understood, the last good one counts: %s",
-                self._path,
-                problem.errors(include_url=False)[0]["msg"],
-            )
+            reason = problem.errors(include_url=False)[0]["msg"]
+            log.warning("%s is not valid, the last good file counts: %s", self._path, reason)
             return
         self._listed = {
             model: tuple(endpoint.url.rstrip("/") for endpoint in endpoints)
@@ -98,12 +102,13 @@ class FollowedFile:
 class ResolvedName:
     """A DNS name with one address for each ready server.
 
-    A headless Service without a ready server has no name (NXDOMAIN), which an outage of the DNS may look like: the last addresses count,
-    and a lane to a server that is gone closes by its first failed call.
+    A headless Service without a ready server has no name (NXDOMAIN). An outage of the DNS can look
+    the same, so the last addresses count. A lane to a server that is gone closes at its first
+    failed call.
     """
 
     def __init__(self, name: DnsName) -> None:
-        """Ask for a name in the background, at each reading that comes RESOLVE_SECONDS after the last answer."""
+        """Resolve in the background, when a reading comes RESOLVE_SECONDS after the last answer."""
         self._name = name
         self._listed: Listed | None = None
         self._problem = ""
@@ -111,12 +116,12 @@ class ResolvedName:
         self._ask_at = 0.0
 
     def close(self) -> None:
-        """Wait for no answer."""
+        """Cancel the DNS query in flight."""
         if self._asking:
             self._asking.cancel()
 
     def read(self) -> Listed | None:
-        """Return the last addresses, and ask for newer ones when it is time."""
+        """Return the last addresses. Start a DNS query when it is time."""
         loop = asyncio.get_running_loop()
         if self._asking is None and loop.time() >= self._ask_at:
             self._asking = loop.create_task(self._ask())
@@ -125,12 +130,9 @@ class ResolvedName:
     async def _ask(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(
-                self._name.host, self._name.port, type=socket.SOCK_STREAM
-            )
-            urls = tuple(
-                sorted({_url(str(where[0]), self._name.port) for _, _, _, _, where in found})
-            )
+            host, port = self._name.host, self._name.port
+            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            urls = tuple(sorted({_url(str(info[4][0]), port) for info in infos}))
             if urls != (self._listed or {}).get(ANY_MODEL):
                 log.info("endpoints: %s", ", ".join(urls))
             self._listed, self._problem = {ANY_MODEL: urls}, ""

@@ -1,4 +1,7 @@
-"""The only file that speaks HTTP with a model server (serving/contract.py). Its faults leave here as ServerFault, once, with their cause."""
+"""The only file that speaks HTTP with a model server (serving/contract.py).
+
+httpx2's errors become ServerFault or DeadlinePassed here, with their cause.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from retrain.contract import Output
 from serving.contract import AnswerBlock, BlockError, PredictResponse, Served
 
 KEEP_ALIVE_SECONDS = 3.0
-"""Shorter than any server's (uvicorn closes after 5): a connection that the server is closing is never taken for a call."""
+"""Shorter than any server's (uvicorn: 5 s), so no call uses a connection that the server closes."""
 CONNECT_SECONDS = 0.5
 METADATA_SECONDS = 2.0
 HEADERS = {"content-type": "application/json"}
@@ -26,48 +29,51 @@ Prediction = dict[str, float]
 
 
 class Server(Protocol):
-    """One model server, as lanes ask it."""
+    """One model server, as lanes need it."""
 
     url: str
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
 
     async def metadata(self) -> Served:
-        """Return what the server says it serves, or raise ServerFault or DeadlinePassed."""
+        """Return what the server serves, or raise ServerFault or DeadlinePassed."""
 
     async def predict(
         self, blocks: Sequence[dict[str, list[Any]]], *, deadline: float
     ) -> list[AnswerBlock | BlockRefused]:
-        """Return the answer to each block of columns, or raise NoResponse, DeadlinePassed or ServerFault."""
+        """Return the answer to each block of columns.
+
+        Raises NoResponse, DeadlinePassed or ServerFault.
+        """
 
 
 class Upstream:
-    """A server over HTTP. A pool of its own: what a cancelled call leaks is gone when the lane is."""
+    """A server over HTTP, with a connection pool of its own.
+
+    A cancelled call may leak a connection. The leak ends with the lane.
+    """
 
     def __init__(self, url: str, *, tls: ssl.SSLContext, token: SecretStr | None = None) -> None:
         self.url = url.rstrip("/")
-        self._headers = (
-            HEADERS
-            if token is None
-            else {**HEADERS, "authorization": f"Bearer {token.get_secret_value()}"}
-        )
+        self._headers = dict(HEADERS)
+        if token is not None:
+            self._headers["authorization"] = f"Bearer {token.get_secret_value()}"
         limits = httpx2.Limits(
             max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
-        self._transport = httpx2.AsyncHTTPTransport(
-            limits=limits, verify=tls, trust_env=False
-        )  # a client's cookies and redirects cost a third of a call
+        # only the transport: a client's cookies and redirects cost a third of a call
+        self._transport = httpx2.AsyncHTTPTransport(limits=limits, verify=tls, trust_env=False)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
     async def metadata(self) -> Served:
-        """Return what the server says it serves.
+        """Return what the server serves.
 
         Raises:
-            ServerFault: It does not answer, or something else than `Served`.
+            ServerFault: The server does not answer, or its answer is not a `Served`.
         """
         status, body = await self._exchange("GET", "/metadata", b"", METADATA_SECONDS)
         if status != 200:
@@ -75,9 +81,7 @@ class Upstream:
         try:
             return Served.model_validate_json(body, extra="ignore")  # a newer server may say more
         except ValidationError as problem:
-            raise AnswerWrong(
-                f"{self.url}/metadata is not what a server of ours answers: {problem}"
-            ) from problem
+            raise AnswerWrong(f"{self.url}/metadata is no metadata of ours: {problem}") from problem
 
     async def predict(
         self, blocks: Sequence[dict[str, list[Any]]], *, deadline: float
@@ -90,19 +94,16 @@ class Upstream:
             ServerFault: Anything else.
         """
         content = to_json({"blocks": [{"columns": columns} for columns in blocks]})
-        status, body = await self._exchange(
-            "POST", "/predict", content, deadline - asyncio.get_running_loop().time()
-        )
+        seconds = deadline - asyncio.get_running_loop().time()
+        status, body = await self._exchange("POST", "/predict", content, seconds)
         if status != 200:
-            raise ServerFault(
-                f"{self.url}/predict answered {status}: {body[:200].decode(errors='replace')}"
-            )
+            shown = body[:200].decode(errors="replace")
+            raise ServerFault(f"{self.url}/predict answered {status}: {shown}")
         try:
             answers = RESPONSE.validate_json(body, extra="ignore")
         except ValidationError as problem:
-            raise AnswerWrong(
-                f"{self.url}/predict answered something else than blocks: {problem.errors()[0]['msg']}"
-            ) from problem
+            reason = problem.errors()[0]["msg"]
+            raise AnswerWrong(f"{self.url}/predict did not answer blocks: {reason}") from problem
         return [
             answer
             if isinstance(answer, AnswerBlock)
@@ -115,9 +116,8 @@ class Upstream:
     ) -> tuple[int, bytes]:
         timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)).as_dict()
         try:
-            async with asyncio.timeout(
-                seconds
-            ):  # httpx's own bound each read: a server that drips would hold the lane for ever
+            # httpx2's timeouts bound each read: a server that drips would hold the lane for ever
+            async with asyncio.timeout(seconds):
                 request = httpx2.Request(
                     method,
                     self.url + path,
@@ -131,19 +131,21 @@ class Upstream:
             raise DeadlinePassed(
                 f"{self.url}{path} did not answer within {seconds:.2f} s"
             ) from late
-        except Exception as fault:  # httpx's own errors, and what its event loop raises below it when a server dies: none is a fault of the caller
+        except Exception as fault:  # httpx2's errors, and the event loop's when a server dies
             raise NoResponse(f"{self.url}{path} did not answer: {fault!r}") from fault
 
 
 def check_answer(answer: AnswerBlock, rows: int, served: Served) -> list[Prediction]:
-    """Return one prediction a row, when every one can be trusted.
+    """Return one prediction a row.
 
     Raises:
-        AnswerWrong: Another release, other outputs or another number of rows than were asked; a number outside its range, or NaN.
+        AnswerWrong: The answer has another release, other outputs or another number of rows, or a
+            number is outside its range or NaN.
     """
     if (answer.version, answer.image_digest) != (served.version, served.image_digest):
         raise AnswerWrong(
-            f"asked version {served.version} ({served.image_digest}), version {answer.version} ({answer.image_digest}) answered"
+            f"asked version {served.version} ({served.image_digest}),"
+            f" version {answer.version} ({answer.image_digest}) answered"
         )
     names = [output.name for output in served.io.outputs]
     if set(answer.columns) != set(names):

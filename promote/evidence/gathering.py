@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from promote.contract import Kind
 from promote.evidence.scoring import UnusableModel, score, verified_model
-from promote.gate.evidence import Evidence, Faulty, ScoredRows, Subject, evidence_of
+from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
 from promote.gate.schema_change import schema_problems
 from promote.gate.words import names
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
+from retrain.tasks.binary import BINARY
 
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
@@ -82,32 +83,33 @@ def gather(
         if missing:
             fault = f"the champion needs columns that the snapshot lacks: {names(missing)}."
             return Faulty(subject, (fault,))
-        scored = ScoredRows(
+        return evidence_of(
+            subject,
             **_columns(challenger.snapshot, policy, rows),
             champion_scores=_training_rate(challenger.snapshot, read, rows.num_rows)
             if old is None
             else _scores("champion", old, rows),
             challenger_scores=_scores("challenger", new, rows),
             overlap_rows=_overlap_rows(challenger, champion, rows, read),
+            schema_problems=() if old is None else schema_problems(old.card.io, new.card.io),
         )
     except UnusableModel as fault:
         return Faulty(subject, (str(fault),))
-    problems = () if old is None else schema_problems(old.card.io, new.card.io)
-    return evidence_of(subject, scored, problems)
 
 
 def _verified(model: str, role: str, contender: Contender) -> ModelFolder:
-    who = f"the {role} v{contender.version}"
     try:
         verified = verified_model(
             contender.folder, model=model, model_digest=contender.model_digest
         )
     except UnusableModel as error:
-        raise UnusableModel(f"{who}: {error}") from error
+        raise UnusableModel(f"the {role} v{contender.version}: {error}") from error
     trained, recorded = verified.card.snapshot_id, contender.snapshot.snapshot_id
     if trained != recorded:
-        trained_on = f"was trained on snapshot {trained} by its card"
-        raise UnusableModel(f"{who} {trained_on}, and on {recorded} by its run")
+        raise UnusableModel(
+            f"the {role} v{contender.version} was trained on snapshot {trained} by its card, "
+            f"and on {recorded} by its run"
+        )
     return verified
 
 
@@ -124,19 +126,19 @@ def _missing_columns(model: ModelFolder, rows: pa.Table) -> tuple[str, ...]:
 
 
 def _columns(snapshot: Snapshot, policy: GatePolicy, rows: pa.Table) -> dict[str, Any]:
-    """Return the fields of `ScoredRows` that come from the test rows themselves."""
+    """Return the arguments of `evidence_of` that the test rows hold."""
     needed = (snapshot.key, snapshot.label, snapshot.groups)
     if absent := [name for name in needed if name not in rows.column_names]:
         raise UnusableModel(f"the snapshot's test rows lack the columns {', '.join(absent)}")
-    groups = _objects(_cast(rows, snapshot.groups, pa.string(), "group"))
+    groups = _cast(rows, snapshot.groups, pa.string(), "group").to_pylist()
     labels = _cast(rows, snapshot.label, pa.float64(), "label")
     columns = [name for name in policy.slices.by if name in rows.column_names]
     return {
-        "keys": _objects(_key_texts(rows, snapshot.key)),
+        "keys": _key_texts(rows, snapshot.key).to_pylist(),
         "labels": pc.fill_null(labels, float("nan")).to_numpy(),
         "groups": groups,
-        "groups_are": "days" if _are_days(set(groups.tolist())) else "groups",
-        "slices": {name: _objects(rows.column(name)) for name in columns},
+        "groups_are": "days" if _are_days(set(groups)) else "groups",
+        "slices": {name: rows.column(name).to_pylist() for name in columns},
     }
 
 
@@ -149,8 +151,7 @@ def _are_days(groups: Iterable[str | None]) -> bool:
 
 def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64]:
     if missing := _missing_columns(model, rows):
-        lacks = f"needs columns that its own snapshot lacks: {', '.join(missing)}"
-        raise UnusableModel(f"the {role} {lacks}")
+        raise UnusableModel(f"the {role} needs columns that its snapshot lacks: {names(missing)}")
     try:
         return score(model, rows)
     except UnusableModel as error:
@@ -158,16 +159,13 @@ def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
-    """Return the share of true labels in training and validation, once for each test row.
-
-    A caller without a model would answer this constant.
-    """
+    """Return the constant of the training and validation labels, once for each test row."""
     chunks = []
     for split in ("train", "validation"):
         labels = read(snapshot, split, (snapshot.label,))
         chunks += _cast(labels, snapshot.label, pa.float64(), "label").chunks
-    rate = pc.mean(pa.chunked_array(chunks, pa.float64())).as_py()
-    return np.full(rows, np.nan if rate is None else rate)
+    labels_as_numbers = pa.chunked_array(chunks, pa.float64()).to_numpy()
+    return np.full(rows, BINARY.constant(labels_as_numbers))
 
 
 def _overlap_rows(
@@ -179,9 +177,10 @@ def _overlap_rows(
     overlap = np.zeros(rows.num_rows, dtype=bool)
     for contender in (challenger, champion) if champion else (challenger,):
         if contender.snapshot.key != key:
-            other = f"the rows of v{contender.version} have the key {contender.snapshot.key}"
-            unproven = "whether the models were trained on test rows cannot be checked"
-            raise UnusableModel(f"{other}, the test rows have the key {key}: {unproven}")
+            raise UnusableModel(
+                f"the rows of v{contender.version} have the key {contender.snapshot.key}, the test "
+                f"rows have the key {key}. Whether a test row was trained on cannot be checked"
+            )
         for split in ("train", "validation"):
             trained = _key_texts(read(contender.snapshot, split, (key,)), key)
             overlap |= pc.is_in(keys, value_set=trained.combine_chunks()).to_numpy()
@@ -200,10 +199,3 @@ def _cast(rows: pa.Table, name: str, kind: pa.DataType, part: str) -> pa.Chunked
     except pa.ArrowException as error:  # its text repeats the value
         holds = f"`{name}`, the {part}, holds {column.type}, which cannot be read as {kind}"
         raise UnusableModel(f"{holds}. Correct the model's query") from error
-
-
-def _objects(column: pa.ChunkedArray) -> NDArray[Any]:
-    values = np.empty(len(column), dtype=object)
-    for place, value in enumerate(column.to_pylist()):  # `values[:] =` would take a list apart
-        values[place] = value
-    return values

@@ -1,4 +1,4 @@
-"""One verdict from start to end: download both models, score the test rows, judge, write the files."""
+"""One verdict from start to end: download both models, score the test rows, judge, record."""
 
 from __future__ import annotations
 

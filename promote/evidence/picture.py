@@ -13,6 +13,8 @@ from promote.gate.words import OUTCOME_WORDS, metric_label
 from retrain.contract import Comparison
 
 MOST_LINES = 30
+_COLOURS = {(True, False): "tab:green", (False, True): "tab:red", (False, False): "tab:gray"}
+"""By whether the interval is above 0, and whether it is below 0."""
 
 
 def interval_plot(verdict: Verdict) -> bytes:
@@ -56,11 +58,8 @@ def _panels(verdict: Verdict) -> dict[str, list[Comparison]]:
 def _draw(axis: Any, metric: str, comparisons: list[Comparison]) -> None:
     """Draw the comparisons from the top; right of the dashed line the challenger is better."""
     for height, comparison in enumerate(reversed(comparisons)):
-        interval, colour = comparison.improvement, "tab:gray"
-        if interval.lower > 0:
-            colour = "tab:green"
-        elif interval.upper < 0:
-            colour = "tab:red"
+        interval = comparison.improvement
+        colour = _COLOURS[interval.lower > 0, interval.upper < 0]
         axis.plot([interval.lower, interval.upper], [height, height], color=colour, linewidth=2)
         axis.plot(interval.estimate, height, "o", color=colour)
     axis.axvline(0, color="black", linestyle="--", linewidth=0.8)

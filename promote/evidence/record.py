@@ -9,7 +9,7 @@ from promote.evidence.picture import interval_plot
 from promote.gate.evidence import Evidence, Faulty, JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import explanation
-from retrain.comparison.intervals import METRICS, NotComparable, metric_value
+from retrain.comparison.metrics import METRICS, NotComparable, metric_value
 from retrain.contract import canonical_json
 
 

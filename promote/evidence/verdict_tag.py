@@ -1,4 +1,4 @@
-"""A verdict as MLflow keeps it: files in the challenger's run, and a tag of the challenger's version.
+"""A verdict as MLflow keeps it: files in the challenger's run, and a tag of its version.
 
 Only this file writes and reads the tag. The tag is written last: a verdict without a tag is judged
 again.
@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 
 from pydantic import AwareDatetime, ValidationError
@@ -16,7 +17,6 @@ from promote.errors import ArtifactNotFound, InvalidArtifact
 from promote.evidence.port import Judged
 from promote.registry.port import ModelRegistry, ModelVersion
 from retrain.contract import Contract, Digest, utc_text
-from retrain.spec.model_file import ModelSpec
 
 _PREFIX, _FILE = "verdict.", "verdict.json"
 _MOST_LETTERS = 1000
@@ -34,35 +34,31 @@ class VerdictTag(Contract):
     """When the gate judged."""
 
 
-def tag_name(challenger: str, champion: str | None, policy: str) -> str:
-    """Return the tag's name for a challenger over a champion under a policy, all as digests.
+def tag_name(
+    challenger: ModelVersion | Release, champion: Release | None, policy_digest: str
+) -> str:
+    """Return the tag's name for a challenger over the release on main, under main's policy.
 
-    >>> tag_name("sha256:" + "a" * 64, None, "sha256:" + "b" * 64)
-    'verdict.aaaaaaaaaaaa.over-none.by-bbbbbbbbbbbb'
+    Such as `verdict.aaaaaaaaaaaa.over-none.by-bbbbbbbbbbbb`, of the three digests.
     """
-    over = "none" if champion is None else _short(champion)
-    return f"{_PREFIX}{_short(challenger)}.over-{over}.by-{_short(policy)}"
-
-
-def tag_for(challenger: ModelVersion, champion: Release | None, spec: ModelSpec) -> str:
-    """Return the tag's name for a challenger over the release on main, under main's policy."""
-    return tag_name(
-        challenger.model_digest,
-        champion.model_digest if champion else None,
-        spec.gate.policy_digest,
-    )
+    over = "none" if champion is None else short_digest(champion.model_digest)
+    by = short_digest(policy_digest)
+    return f"{_PREFIX}{short_digest(challenger.model_digest)}.over-{over}.by-{by}"
 
 
 def verdict_tags(version: ModelVersion) -> dict[str, VerdictTag]:
-    """Return the version's verdicts by the tag's name; a value that promote did not write is left out."""
-    texts = {name: text for name, text in version.tags.items() if name.startswith(_PREFIX)}
-    values = {name: _parsed(text) for name, text in texts.items()}
-    return {name: value for name, value in values.items() if value}
+    """Return the version's verdicts by the tag's name; ignore values that promote did not write."""
+    tags = {}
+    for name, text in version.tags.items():
+        if name.startswith(_PREFIX):
+            with suppress(ValidationError):
+                tags[name] = VerdictTag.model_validate_json(text)
+    return tags
 
 
-def evidence_folder(digest: str) -> str:
-    """Return where in the run's evidence the files of a verdict lie."""
-    return _short(digest)
+def short_digest(digest: str) -> str:
+    """Return a digest's first 12 digits: the name of a verdict's folder in the run's evidence."""
+    return digest.removeprefix("sha256:")[:12]
 
 
 class KeptVerdicts:
@@ -74,28 +70,17 @@ class KeptVerdicts:
 
     def keep(self, version: ModelVersion, name: str, judged: Judged, at: datetime) -> None:
         """Write the run's figures and files, then the tag `name`."""
-        verdict, registry = judged.verdict, self._registry
-        registry.log_metrics(version, judged.figures)
-        registry.log_evidence(version, evidence_folder(verdict.digest), judged.files)
+        verdict = judged.verdict
         value = {
             "digest": verdict.digest,
             "outcome": verdict.outcome,
             "sentence": verdict.reasons[0].sentence[:_MOST_LETTERS] if verdict.reasons else "",
             "at": utc_text(at),
         }
-        registry.tag(version.model, version.version, name, json.dumps(value, sort_keys=True))
-
-    def find(self, version: ModelVersion, name: str) -> VerdictTag | None:
-        """Return the tag's value; None without such a tag.
-
-        Raises:
-            InvalidArtifact: The value is not what promote wrote.
-        """
-        if name not in version.tags:
-            return None
-        if tag := _parsed(version.tags[name]):
-            return tag
-        raise _invalid(version, f"Tag {name} is not in the form that promote writes")
+        self._registry.log_metrics(version, judged.figures)
+        self._registry.log_evidence(version, short_digest(verdict.digest), judged.files)
+        text = json.dumps(value, sort_keys=True)
+        self._registry.tag(version.model, version.version, name, text)
 
     def read(self, version: ModelVersion, tag: VerdictTag) -> Verdict:
         """Return the whole verdict of a tag.
@@ -103,31 +88,15 @@ class KeptVerdicts:
         Raises:
             InvalidArtifact: The file is missing or is not what promote wrote.
         """
-        digest = tag.digest
-        if digest not in self._verdicts:
+        if tag.digest not in self._verdicts:
+            which = f"verdict {tag.digest} of version {version.version} of {version.model}"
+            fix = f"Delete the version's tags `{_PREFIX}…` in MLflow, and promote judges it again."
             try:
-                content = self._registry.read_evidence(version, evidence_folder(digest), _FILE)
+                content = self._registry.read_evidence(version, short_digest(tag.digest), _FILE)
                 verdict = Verdict.model_validate_json(content)
             except (ArtifactNotFound, ValidationError) as error:
-                raise _invalid(version, f"Verdict {digest} cannot be read: {error}") from error
-            if verdict.digest != digest:
-                raise _invalid(version, f"{_FILE} should be {digest} and is {verdict.digest}")
-            self._verdicts[digest] = verdict
-        return self._verdicts[digest]
-
-
-def _parsed(text: str) -> VerdictTag | None:
-    try:
-        return VerdictTag.model_validate_json(text)
-    except ValidationError:
-        return None
-
-
-def _invalid(version: ModelVersion, problem: str) -> InvalidArtifact:
-    which = f"version {version.version} of {version.model}"
-    fix = f"Delete the tags `{_PREFIX}…` of {which} in MLflow, and promote judges it again."
-    return InvalidArtifact(f"{problem} ({which}). {fix}")
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
+                raise InvalidArtifact(f"Reading {which} failed: {error}. {fix}") from error
+            if verdict.digest != tag.digest:
+                raise InvalidArtifact(f"The file of {which} has digest {verdict.digest}. {fix}")
+            self._verdicts[tag.digest] = verdict
+        return self._verdicts[tag.digest]

@@ -1,4 +1,4 @@
-"""What the gate decides on: test rows that both models scored, or the faults that forbid a decision. Pure.
+"""What the gate decides on: test rows that both models scored, or faults. Pure.
 
 `evidence_of` checks the columns once. `Faulty` and `Evidence` are two types, so that no figure is
 computed on rows that are wrong. The room `promote/evidence/` supplies the columns.
@@ -7,7 +7,7 @@ computed on rows that are wrong. The room `promote/evidence/` supplies the colum
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -34,22 +34,6 @@ class Subject:
     def champion_name(self) -> str:
         """The champion as sentences name it."""
         return "the training rate" if self.champion is None else f"v{self.champion}"
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredRows:
-    """The test rows with both models' scores, unchecked; one value a row in each column."""
-
-    keys: ArrayLike
-    labels: ArrayLike
-    groups: ArrayLike
-    champion_scores: ArrayLike
-    challenger_scores: ArrayLike
-    slices: Mapping[str, ArrayLike] = field(default_factory=dict)
-    """The columns of `policy.slices.by` that the test rows have."""
-    groups_are: str = "days"
-    overlap_rows: int = 0
-    """How many of the rows are in training or validation of either model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +82,39 @@ class Evidence:
 
 
 def evidence_of(
-    subject: Subject, rows: ScoredRows, schema_problems: tuple[str, ...] = ()
+    subject: Subject,
+    *,
+    keys: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    champion_scores: ArrayLike,
+    challenger_scores: ArrayLike,
+    slices: Mapping[str, ArrayLike],
+    groups_are: str = "days",
+    overlap_rows: int = 0,
+    schema_problems: tuple[str, ...] = (),
 ) -> Faulty | Evidence:
-    """Return the rows as evidence, or what makes every figure on them impossible or unfair."""
+    """Return the rows as evidence, or what makes every figure on them impossible or unfair.
+
+    Args:
+        subject: Which models scored the rows.
+        keys: One value a row, as in the other columns.
+        labels: True or false (1 or 0).
+        groups: Such as the day.
+        champion_scores: P(label is true), of the champion or of the constant in its place.
+        challenger_scores: P(label is true).
+        slices: The columns of `policy.slices.by` that the test rows have.
+        groups_are: What sentences call the groups.
+        overlap_rows: How many of the rows are in training or validation of either model.
+        schema_problems: See `schema_change.py`.
+    """
     columns = {
-        "keys": rows.keys,
-        "labels": rows.labels,
-        "groups": rows.groups,
-        "champion scores": rows.champion_scores,
-        "challenger scores": rows.challenger_scores,
-        **{f"values of {name}": values for name, values in rows.slices.items()},
+        "keys": keys,
+        "labels": labels,
+        "groups": groups,
+        "champion scores": champion_scores,
+        "challenger scores": challenger_scores,
+        **{f"values of {name}": values for name, values in slices.items()},
     }
     plain: dict[str, NDArray[Any]] = {}
     faults: list[str] = []
@@ -116,7 +123,7 @@ def evidence_of(
             plain[name] = plain_column(values)
         except OddColumn as fault:
             faults.append(f"the {name} cannot be judged: {fault}.")
-    faults = faults or _faults_of(plain, rows.overlap_rows)
+    faults = faults or _faults_of(plain, overlap_rows)
     if faults:
         return Faulty(subject, tuple(faults))
     judged = JudgedRows(
@@ -124,8 +131,8 @@ def evidence_of(
         champion=plain["champion scores"],
         challenger=plain["challenger scores"],
         groups=plain["groups"],
-        slices={name: plain[f"values of {name}"] for name in rows.slices},
-        groups_are=rows.groups_are,
+        slices={name: plain[f"values of {name}"] for name in slices},
+        groups_are=groups_are,
     )
     return Evidence(subject, judged, schema_problems)
 

@@ -17,7 +17,8 @@ from promote.contract import Reason
 from promote.gate.evidence import JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, NotComparable, p_value_of_harm
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, p_value_of_harm
+from retrain.comparison.metrics import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 
@@ -142,7 +143,7 @@ def _slices(
         notes.append(Reason(rule=rule, outcome="pass", sentence=sentence))
     if skipped:
         least = f"{policy.slices.min_rows} rows or {MIN_EFFECTIVE_GROUPS} effective"
-        why = f"they have fewer than {least} {rows.groups_are}, or only one label"
+        why = f"fewer than {least} {rows.groups_are}, or only one label"
         listed = names(map(quoted, skipped))
         sentence = f"{len(skipped)} of {total} values were not judged ({why}): {listed}."
         notes.append(Reason(rule=rule, outcome="unknown", sentence=sentence))
@@ -164,13 +165,13 @@ def _slice_comparison(
 
 
 def _values(column: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """Yield each value's text and row numbers, in the order of the texts; None and NaN are equal."""
-    cells = column.tolist()
-    missing = [value is None or value != value for value in cells]  # noqa: PLR0124 - NaN
-    values = zip(cells, missing, strict=True)
-    texts = [MISSING if is_missing else text_of(value) for value, is_missing in values]
-    number_of = {text: code for code, text in enumerate(sorted(set(texts)))}
-    codes = np.array([number_of[text] for text in texts], dtype=np.int64)
+    """Yield each value's text and row numbers in the texts' order; None and NaN are equal."""
+    texts = np.array([_text(value) for value in column.tolist()], dtype=object)
+    values, codes = np.unique(texts, return_inverse=True)
     order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(1, len(number_of)))
-    yield from zip(number_of, np.split(order, starts), strict=True)
+    starts = np.searchsorted(codes[order], np.arange(1, len(values)))
+    yield from zip(values.tolist(), np.split(order, starts), strict=True)
+
+
+def _text(value: Any) -> str:
+    return MISSING if value is None or value != value else text_of(value)  # noqa: PLR0124 - NaN

@@ -12,7 +12,8 @@ from promote.contract import Outcome, Reason, Verdict
 from promote.gate.evidence import Evidence, Faulty, Subject
 from promote.gate.harm import Harm, judge_harm
 from promote.gate.rules import confidence_of, decide
-from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, NotComparable, says_true
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
+from retrain.comparison.metrics import NotComparable, says_true
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 
@@ -33,11 +34,9 @@ def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
     except NotComparable as error:
         reasons = (_unknown("evidence", f"{error}."), *narrowings)
         return _verdict(subject, policy, "inconclusive", (), reasons)
-    decision = decide(subject, main, policy, rows.groups_are)
     harm = judge_harm(rows, policy)
     outcome, reasons = _combined(
-        decision.outcome,
-        decision.reason,
+        *decide(subject, main, policy, rows.groups_are),
         narrowings,
         _too_small(main, policy, rows.groups_are),
         harm,

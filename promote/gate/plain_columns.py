@@ -1,6 +1,6 @@
-"""The test rows' columns as arrays of plain values; a column that holds anything else is a fault of the evidence. Pure.
+"""Columns of the test rows as arrays of plain values; any other value is a fault. Pure.
 
-Plain values are texts, bytes, numbers, truths, dates, times and UUIDs; None and NaN mean missing.
+Plain values are texts, bytes, numbers, booleans, dates, times and UUIDs. None and NaN mean missing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MOST_BITS = 4096
-"""Python refuses to write much longer whole numbers in decimal digits."""
+"""Python does not write much longer integers in decimal digits."""
 _SIMPLE = {type(None), str, bool, int, float}
 _PLAIN = (str, bytes, bool, int, float, Decimal, date, time, timedelta, UUID)
 
 
 class OddColumn(ValueError):
-    """A column that cannot be judged; the message says what was found, never a value."""
+    """A column that cannot be judged. The message names types and shapes, never a value."""
 
 
 def plain_column(values: ArrayLike) -> NDArray[Any]:
     """Return a column as an array of one dimension whose cells are plain values.
 
     Raises:
-        OddColumn: It is no column, or holds a list, a mapping or another object.
+        OddColumn: `values` is no column, or holds a list, a mapping or another object.
 
     >>> plain_column([1, None, Decimal("NaN")]).tolist()
     [1, None, None]
@@ -54,7 +54,7 @@ def text_of(value: Any) -> str:
 
 
 def _array(values: Any) -> NDArray[Any]:
-    """Return the values as an array without guessing a common type, which would make texts of numbers."""
+    """Return the values as an array of objects: a common type would make texts of numbers."""
     if isinstance(values, np.ndarray):
         return values
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
@@ -69,7 +69,7 @@ def _as_array(values: Any) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
-        raise OddColumn(f"a {type(values).__name__} that is no column was found") from error
+        raise OddColumn(f"found a {type(values).__name__}, which is no column") from error
 
 
 def _objects(cells: Iterable[Any], size: int) -> NDArray[Any]:

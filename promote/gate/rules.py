@@ -7,7 +7,6 @@ proven better.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from promote.contract import Kind, Outcome, Reason
@@ -29,27 +28,6 @@ _MARKS: dict[Outcome, Literal["pass", "block", "unknown"]] = {
 }
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the rule on the gate's metric says, guardrails and slices aside."""
-
-    outcome: Outcome
-    reason: Reason
-
-
-@dataclass(frozen=True)
-class _Margin:
-    """How much worse a refresh may be, or how much better a change must be able to be."""
-
-    value: float
-    """In the metric's unit."""
-    share: float
-    """Of the champion's value."""
-
-    def __str__(self) -> str:
-        return f"{size(self.value)} ({percent(self.share)})"
-
-
 def confidence_of(kind: Kind, policy: GatePolicy) -> float:
     """Return the rule's one-sided confidence; a first model is judged as a change."""
     return policy.refresh.confidence if kind == "refresh" else policy.change.better_with_confidence
@@ -57,34 +35,40 @@ def confidence_of(kind: Kind, policy: GatePolicy) -> float:
 
 def decide(
     subject: Subject, comparison: Comparison, policy: GatePolicy, groups_are: str = "days"
-) -> Decision:
-    """Return what the rule of the challenger's kind says."""
+) -> tuple[Outcome, Reason]:
+    """Return what the rule of the challenger's kind says, guardrails and slices aside."""
     is_refresh = subject.kind == "refresh"
     share = policy.refresh.worse_by_at_most if is_refresh else policy.worthwhile
-    margin = _Margin(share * abs(comparison.champion), share)
-    outcome, because = (_refresh if is_refresh else _change)(subject, comparison, margin)
+    margin = share * abs(comparison.champion)
+    limit = f"{size(margin)} ({percent(share)})"
+    outcome, because = (_refresh if is_refresh else _change)(subject, comparison, margin, limit)
     if outcome == "inconclusive":
-        because = f"{because} {what_would_settle_it(comparison, margin.value, groups_are)}"
+        because = f"{because} {what_would_settle_it(comparison, margin, groups_are)}"
     result = difference(comparison)
     where = f"on {comparison.rows:,} rows of {comparison.groups} {groups_are}"
     sentence = f"{result[:1].upper()}{result[1:]} {where}. {because}"
-    return Decision(outcome, Reason(rule=subject.kind, outcome=_MARKS[outcome], sentence=sentence))
+    return outcome, Reason(rule=subject.kind, outcome=_MARKS[outcome], sentence=sentence)
 
 
-def _refresh(subject: Subject, comparison: Comparison, margin: _Margin) -> tuple[Outcome, str]:
+def _refresh(
+    subject: Subject, comparison: Comparison, margin: float, limit: str
+) -> tuple[Outcome, str]:
+    """Return what the rule says; `margin` is in the metric's unit, and `limit` is its text."""
     interval, challenger = comparison.improvement, f"v{subject.challenger}"
     level = f"At {percent(interval.confidence)} confidence {challenger}"
     if interval.upper < 0:
         return "keep", f"{level} is worse than {subject.champion_name}."
-    bound = f"{level} is at most {size(abs(interval.lower))} worse. The policy allows {margin}."
-    if interval.lower <= -margin.value:
+    bound = f"{level} is at most {size(abs(interval.lower))} worse. The policy allows {limit}."
+    if interval.lower <= -margin:
         return "inconclusive", f"{bound} {challenger} is not proven worse either."
     if interval.lower < 0:
         return "promote", bound
     return "promote", f"{level} is not worse than {subject.champion_name}."
 
 
-def _change(subject: Subject, comparison: Comparison, margin: _Margin) -> tuple[Outcome, str]:
+def _change(
+    subject: Subject, comparison: Comparison, margin: float, limit: str
+) -> tuple[Outcome, str]:
     """Return what the rule says; a gain that is proven to be below `worthwhile` is not shipped.
 
     The upper bound decides, not the estimate. So every `keep` is proven at the rule's confidence.
@@ -92,17 +76,17 @@ def _change(subject: Subject, comparison: Comparison, margin: _Margin) -> tuple[
     interval, challenger = comparison.improvement, f"v{subject.challenger}"
     champion = subject.champion_name
     level = f"At {percent(interval.confidence)} confidence {challenger}"
-    least = f"less than {margin}, the smallest gain that the policy ships"
+    least = f"less than {limit}, the smallest gain that the policy ships"
     if interval.upper < 0:
         return "keep", f"{level} is worse than {champion}."
-    if interval.upper < margin.value and interval.lower > 0:
+    if interval.upper < margin and interval.lower > 0:
         return "keep", f"{level} is better than {champion}, but by {least}."
-    if interval.upper < margin.value:
+    if interval.upper < margin:
         return "keep", f"{level} improves by {least}."
     if interval.lower > 0:
         return "promote", f"{level} is better than {champion}."
     unproven = f"{challenger} is not proven better than {champion}"
-    return "inconclusive", f"{unproven}. An improvement of {margin} is not ruled out either."
+    return "inconclusive", f"{unproven}. An improvement of {limit} is not ruled out either."
 
 
 def smallest_difference(comparison: Comparison, *, groups: int | None = None) -> float:

@@ -1,4 +1,4 @@
-"""Which requests of today's callers a challenger would refuse, and which answers it would lack. Pure."""
+"""Which requests of today's callers a challenger would refuse or answer in part. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gate's words: a verdict in one sentence, its figures as a table, its reasons as a list. Pure; used by the gate, the command line and the pull request."""
+"""A verdict in words: a sentence, its reasons as a list, its figures as a table. Pure.
+
+The gate, the command line and the pull request use these words.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from promote.contract import Reason, Verdict
-from retrain.comparison.intervals import METRICS
+from retrain.comparison.metrics import METRICS
 from retrain.contract import Comparison
 
 OUTCOME_WORDS = {"promote": "promote", "keep": "keep the champion", "inconclusive": "inconclusive"}
@@ -23,34 +26,29 @@ def metric_label(name: str) -> str:
 
 
 def difference(comparison: Comparison) -> str:
-    """Return what changed and by how much: `log loss improves by 0.013 [0.006, 0.019]`.
+    """Return the change and its interval: `log loss improves by 0.013 [0.006, 0.019]`.
 
-    A worsening is told the other way round, `worsens by 0.013 [0.006, 0.019]`, so that the interval holds the number.
+    A worsening has the opposite signs, so that its interval holds its number:
+    `worsens by 0.013 [0.006, 0.019]`.
     """
     interval, label = comparison.improvement, metric_label(comparison.metric)
-    digits = decimals(comparison)
     if interval.lower == interval.upper == 0:
         return f"{label} is the same"
-    if interval.estimate >= 0:
-        verb, estimate, lower, upper = "improves", interval.estimate, interval.lower, interval.upper
-    else:
-        verb, estimate, lower, upper = (
-            "worsens",
-            -interval.estimate,
-            -interval.upper,
-            -interval.lower,
-        )
-    return f"{label} {verb} by {number(estimate, digits)} [{number(lower, digits)}, {number(upper, digits)}]"
+    verb, sign = ("improves", 1) if interval.estimate >= 0 else ("worsens", -1)
+    ends = sorted((sign * interval.lower, sign * interval.upper))
+    digits = decimals(comparison)
+    estimate, lower, upper = (number(end, digits) for end in (sign * interval.estimate, *ends))
+    return f"{label} {verb} by {estimate} [{lower}, {upper}]"
 
 
 def decimals(comparison: Comparison) -> int:
-    """Return how many decimals the interval's width deserves: 3 to 6."""
+    """Return how many decimals to write, 3 to 6: more for a narrower interval."""
     half = (comparison.improvement.upper - comparison.improvement.lower) / 2
     return min(6, max(3, -math.floor(math.log10(half)))) if half > 0 else 4
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, never `-0.000`.
+    """Return a number with this many decimals, never `-0.000`.
 
     >>> number(-0.0001, 3)
     '0.000'
@@ -77,7 +75,7 @@ def percent(share: float) -> str:
 
 
 def names(values: Iterable[str], *, at_most: int = 6) -> str:
-    """Return the first names and how many more there are.
+    """Return the first names, and how many more there are.
 
     >>> names(["a", "b", "c"], at_most=2)
     'a, b and 1 more'
@@ -88,30 +86,34 @@ def names(values: Iterable[str], *, at_most: int = 6) -> str:
 
 
 def sentence(verdict: Verdict) -> str:
-    """Return the verdict in one sentence."""
+    """Return the outcome and the reason that decided, on one line."""
     against = "the training rate" if verdict.champion is None else f"v{verdict.champion}"
-    why = verdict.reasons[0].sentence if verdict.reasons else "no reason was given."
-    return f"{verdict.model} v{verdict.challenger} against {against} ({verdict.kind}): {OUTCOME_WORDS[verdict.outcome]}. {why}"
+    subject = f"{verdict.model} v{verdict.challenger} against {against} ({verdict.kind})"
+    why = verdict.reasons[0].sentence if verdict.reasons else "The verdict has no reasons."
+    return f"{subject}: {OUTCOME_WORDS[verdict.outcome]}. {why[:1].upper()}{why[1:]}"
 
 
 def table(verdict: Verdict) -> str:
-    """Return the figures as a Markdown table: the gate's metric, guardrails, then the slices that got worse first; empty without figures."""
+    """Return the figures as a Markdown table; empty without figures.
+
+    The gate's metric and the guardrails come first, then the slices, the worst first.
+    """
     if not verdict.comparisons:
         return ""
     whole = [comparison for comparison in verdict.comparisons if comparison.where == "all rows"]
     slices = [comparison for comparison in verdict.comparisons if comparison.where != "all rows"]
     slices.sort(key=lambda comparison: comparison.improvement.estimate)
     champion = "training rate" if verdict.champion is None else f"v{verdict.champion}"
-    head = f"| rows | metric | {champion} | v{verdict.challenger} | improvement | interval | confidence | n | groups |\n|---|---|---|---|---|---|---|---|---|"
-    return "\n".join([head, *(_table_row(comparison) for comparison in [*whole, *slices])])
+    models = f"{champion} | v{verdict.challenger}"
+    head = f"| rows | metric | {models} | improvement | interval | confidence | n | groups |"
+    rows = (_table_row(comparison) for comparison in [*whole, *slices])
+    return "\n".join([head, "|---" * 9 + "|", *rows])
 
 
 def _table_row(comparison: Comparison) -> str:
-    interval, digits = comparison.improvement, decimals(comparison)
+    interval, digits, where = comparison.improvement, decimals(comparison), comparison.where
     cells = (
-        comparison.where
-        if comparison.where == "all rows"
-        else quoted(comparison.where).replace("|", "\\|"),
+        where if where == "all rows" else quoted(where).replace("|", "\\|"),
         metric_label(comparison.metric),
         number(comparison.champion, max(4, digits)),
         number(comparison.challenger, max(4, digits)),
@@ -125,7 +127,9 @@ def _table_row(comparison: Comparison) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a value from the data as a code span, so that it cannot mention anyone or end a line; cut after 60 characters.
+    """Return a value from the data as a code span of one line and at most 60 characters.
+
+    In a code span a value can neither mention a person nor become a link.
 
     >>> quoted("@everyone")
     '`@everyone`'
@@ -134,11 +138,10 @@ def quoted(text: str) -> str:
     return f"`{plain[:59]}…`" if len(plain) > 60 else f"`{plain}`"
 
 
-def reasons(verdict: Verdict) -> str:
-    """Return every reason as a Markdown list, in the verdict's order."""
+def bullets(reasons: Iterable[Reason]) -> str:
+    """Return reasons as a Markdown list, in their order."""
     return "\n".join(
-        f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}"
-        for reason in verdict.reasons
+        f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}" for reason in reasons
     )
 
 
@@ -147,21 +150,13 @@ def _rule(reason: Reason) -> str:
 
 
 def explanation(verdict: Verdict) -> str:
-    """Return all of it: sentence, table, reasons, and how to read them."""
+    """Return the sentence, the other reasons, and the figures with how to read them."""
     how = (
-        "An improvement above 0 means that the challenger is better, whatever the metric's direction. "
-        "Each bound holds with the confidence given, leaving out one group (day) at a time; slices and guardrails are judged together (Holm)."
+        "An improvement above 0 means that the challenger is better, for every metric. Each end of "
+        "an interval holds with the confidence beside it. The intervals leave out one group (day) "
+        "at a time. Guardrails and slices are judged together (Holm)."
     )
-    return (
-        "\n\n".join(
-            part
-            for part in (
-                sentence(verdict),
-                table(verdict),
-                reasons(verdict),
-                how if verdict.comparisons else "",
-            )
-            if part
-        )
-        + "\n"
-    )
+    parts = [sentence(verdict), bullets(verdict.reasons[1:])]
+    if verdict.comparisons:
+        parts += [how, table(verdict)]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from promote.contract import Release, Verdict
-from promote.evidence.verdict_tag import evidence_folder
+from promote.evidence.verdict_tag import short_digest
 from promote.forge.port import NewBranch
 from promote.loop.observation import ForgeView, Observation
 from promote.registry.port import ModelRegistry, ModelVersion
@@ -128,7 +128,7 @@ def _links(
     MLflow's page that compares runs is left out. It begins with each run's figures on that run's
     own weeks, which cannot be compared. The intervals here are of both models on the same rows.
     """
-    folder = evidence_folder(verdict.digest)
+    folder = short_digest(verdict.digest)
     pages = [
         ("evidence", registry.evidence_url(challenger, folder, "explanation.md")),
         ("intervals as a picture", registry.evidence_url(challenger, folder, "intervals.png")),

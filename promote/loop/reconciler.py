@@ -12,7 +12,7 @@ from pathlib import Path
 from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
 from promote.evidence.port import Judge
-from promote.evidence.verdict_tag import tag_for
+from promote.evidence.verdict_tag import tag_name
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
@@ -82,7 +82,7 @@ class Reconciler:
             model: Its name.
             tell: Called with every state on the way.
         """
-        check_model(model)
+        self.observer.begin(check_model(model))
         before: Step | None = None
         for _ in range(MOST_ACTS):
             look = self.observer.look(model)
@@ -110,7 +110,8 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        look = self.observer.look(check_model(model))
+        self.observer.begin(check_model(model))
+        look = self.observer.look(model)
         step = decide(look)
         return self._standing(look, step), step
 
@@ -265,7 +266,7 @@ class Reconciler:
             challenger, champion, spec.gate, had_release=has_served(observation.history)
         )
         self._tag(observation.model, challenger.version, outcome_tags(judged.verdict))
-        tag = tag_for(challenger, champion, spec)
+        tag = tag_name(challenger, champion, spec.gate.policy_digest)
         self.observer.verdicts.keep(challenger, tag, judged, self._parts.clock())
 
     def _build(self, observation: Observation, _: Step) -> None:

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from promote.contract import Release, Slot
 from promote.errors import InvalidRelease
-from promote.release.slot import flux_path, kustomization_path
 
 _VALUE = re.compile(r'^  (image|model_digest|verdict|version): "([^"\n\\]*)"$', re.MULTILINE)
 _IMAGE = re.compile(r"[\w./:-]+@sha256:[0-9a-f]{64}")
@@ -106,4 +105,7 @@ def first_files(slot: Slot, *, replicas: int = 2) -> dict[str, bytes]:
     model, environment = slot.model, slot.environment
     overlay = _KUSTOMIZATION.format(model=model, replicas=replicas)
     flux = _FLUX.format(model=model, environment=environment)
-    return {kustomization_path(slot): overlay.encode(), flux_path(slot): flux.encode()}
+    return {
+        f"gitops/models/{model}/{environment}/kustomization.yaml": overlay.encode(),
+        f"gitops/clusters/{environment}/{model}.yaml": flux.encode(),
+    }

@@ -21,16 +21,6 @@ def release_path(slot: Slot) -> str:
     return f"gitops/models/{slot.model}/{slot.environment}/release.yaml"
 
 
-def kustomization_path(slot: Slot) -> str:
-    """Return the path of the overlay that turns the base into the slot's servers."""
-    return f"gitops/models/{slot.model}/{slot.environment}/kustomization.yaml"
-
-
-def flux_path(slot: Slot) -> str:
-    """Return the path of the Flux object that applies the overlay."""
-    return f"gitops/clusters/{slot.environment}/{slot.model}.yaml"
-
-
 def branch_prefix(slot: Slot) -> str:
     """Return how the name of every branch of the slot begins."""
     return f"ratchet/{slot.model}/{slot.environment}/"

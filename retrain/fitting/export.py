@@ -17,23 +17,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, Output, digest_of_bytes
+from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, digest_of_bytes
 from retrain.fitting.frames import to_frame
 from retrain.model.arrow import columns_of_rows
 from retrain.model.columns import MISSING_CATEGORY
 from retrain.model.folder import ABOUT_FILE, NETWORK_FILE
 from retrain.model.program import Program
 from retrain.spec.model_file import ModelSpec
+from retrain.tasks.binary import BINARY
 
 if TYPE_CHECKING:
     from sklearn.pipeline import (
         Pipeline,
     )  # takes seconds to import, which only a worker that fits should pay
 
-PROBABILITY = Output(
-    name="probability", minimum=0, maximum=1, network_output="probabilities", column=1
-)
-"""What a binary classifier answers, and where its network gives the answer."""
+PROBABILITY = BINARY.output("the label")
+"""The output whose scores retrain compares."""
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
 """Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (docs/facts.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -158,9 +157,7 @@ def model_schema(
             feature.model_copy(update={"known_categories": _known_categories(feature, rows)})
             for feature in features
         ),
-        outputs=(
-            PROBABILITY.model_copy(update={"description": f"Probability that {label} is true"}),
-        ),
+        outputs=(BINARY.output(label),),
     )
 
 

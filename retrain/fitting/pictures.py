@@ -1,4 +1,7 @@
-"""Plots of one model on held-out rows, for the run's page: ROC, precision and recall, calibration, permutation importance."""
+"""Pictures of one model on held-out rows, for the run's page in MLflow.
+
+ROC, precision and recall, calibration, permutation importance.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-from retrain.comparison.intervals import METRICS, metric_value
+from retrain.comparison.metrics import METRICS, metric_value
 from retrain.model.columns import Columns
 
 Floats = npt.NDArray[np.float64]
@@ -27,20 +32,22 @@ def draw_pictures(
     importance: Mapping[str, float],
     metric: str,
 ) -> None:
-    """Write four PNG files; the same figures give the same bytes.
+    """Write four PNG files. The same figures give the same bytes.
 
     Args:
-        folder: Made when it is not there.
+        folder: Created when it is missing.
         title: Above each picture.
         labels: 1 or 0, both present.
         scores: P(label is true).
         importance: From `permutation_importance`.
-        metric: What the importance is measured in.
+        metric: The metric of the importance.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    false_rate, true_rate = roc_curve(labels, scores)
-    recall, precision = precision_recall_curve(labels, scores)
-    predicted, observed = calibration_curve(labels, scores)
+    false_rate, true_rate, _ = roc_curve(labels, scores)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    observed, predicted = calibration_curve(
+        labels, scores, n_bins=CALIBRATION_BINS, strategy="quantile"
+    )
     area = metric_value("roc_auc", labels, scores)
     _line(
         folder / "roc.png",
@@ -69,36 +76,13 @@ def draw_pictures(
     )
 
 
-def roc_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Return false and true positive rates, one point a distinct score, from (0, 0) to (1, 1)."""
-    hits, misses = _counts(labels, scores)
-    return np.append(0.0, misses / misses[-1]), np.append(0.0, hits / hits[-1])
-
-
-def precision_recall_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Return recall and precision, one point a distinct score."""
-    hits, misses = _counts(labels, scores)
-    return hits / hits[-1], hits / (hits + misses)
-
-
-def calibration_curve(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """Return mean score and share of true labels of each bin; bins hold equally many rows."""
-    bins = [
-        part
-        for part in np.array_split(np.argsort(scores, kind="stable"), CALIBRATION_BINS)
-        if len(part)
-    ]
-    return np.array([scores[part].mean() for part in bins]), np.array(
-        [labels[part].mean() for part in bins]
-    )
-
-
 def permutation_importance(
     score: Callable[[Columns], Floats], columns: Columns, labels: Labels, *, metric: str, seed: int
 ) -> dict[str, float]:
-    """Return how much the metric worsens when a feature's values are shuffled, mean of 3 shuffles; best feature first.
+    """Return how much the metric worsens when a feature's values are shuffled, the largest first.
 
-    It tells what the model relies on, not what causes the label; features that say the same share their importance.
+    Each is the mean of 3 shuffles. Importance says what the model relies on, not what causes the
+    label. Two features with the same information share their importance.
     """
     random = np.random.default_rng(seed)
     sign = METRICS[metric].sign
@@ -111,14 +95,6 @@ def permutation_importance(
         ]
         drops[name] = float(sign * (whole - np.mean(shuffled)))
     return dict(sorted(drops.items(), key=lambda item: -item[1]))
-
-
-def _counts(labels: Labels, scores: Floats) -> tuple[Floats, Floats]:
-    """True and false labels among the rows with at least each distinct score, highest score first."""
-    order = np.argsort(-scores, kind="stable")
-    last_of_score = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    hits = np.cumsum(labels[order])[last_of_score]
-    return hits.astype(np.float64), (last_of_score + 1 - hits).astype(np.float64)
 
 
 def _line(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from retrain.comparison.intervals import METRICS, NotComparable, compare, metric_value
+from retrain.comparison.intervals import compare
+from retrain.comparison.metrics import METRICS, NotComparable, metric_value
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from retrain.contract import Feature
-from retrain.errors import OneClassLabel, TrainingError
+from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame, usable_features
 from retrain.spec.model_file import Technique
+from retrain.tasks.binary import BINARY, Labels
 
-Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 Result = TypeVar("Result")
@@ -89,7 +88,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     with threadpool_limits(
         1
     ):  # sums in another order on another number of threads: other bytes, another digest
-        pipeline.fit(to_frame(features, task.train), true_or_false(task.train, task.label))
+        pipeline.fit(to_frame(features, task.train), labels_of(task.train, task.label))
     content = to_onnx(pipeline, features)
     program = loaded(content, features)
     parity = check_parity(pipeline, program, features, task.held_out)
@@ -108,33 +107,19 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     )
 
 
-def true_or_false(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
-    """Return the label of each row as 1 or 0.
+def labels_of(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
+    """Return the label of each row, as the task reads it.
 
     Args:
         rows: Of one split.
         label: The column.
-        split: Named in the errors.
+        split: Its name, for the errors.
 
     Raises:
-        TrainingError: A label is missing or neither true nor false.
-        OneClassLabel: All rows have the same label.
+        TrainingError: The task cannot learn from these labels.
     """
-    column = rows.column(label)
-    if column.null_count:
-        raise TrainingError(
-            f"{column.null_count} of {rows.num_rows} {split} rows have no label ({label}); leave such rows out in the query"
-        )
-    found = pc.unique(column.cast(pa.float64())).to_pylist()
-    if not set(found) <= {0.0, 1.0}:
-        raise TrainingError(
-            f"the label {label} must be true or false (1 or 0); found {sorted(found)[:5]}"
-        )
-    if len(found) < 2:
-        raise OneClassLabel(
-            f"all {rows.num_rows} {split} rows have {label} = {bool(sum(found))}; a classifier needs both: look at the query, or make the {split} split longer"
-        )
-    return np.asarray(column.cast(pa.int64()).to_numpy())
+    values = rows.column(label).cast(pa.float64()).to_numpy()
+    return BINARY.labels(values, column=label, split=split)
 
 
 def warm_up() -> None:

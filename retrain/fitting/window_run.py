@@ -9,10 +9,11 @@ from datetime import datetime
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from retrain.comparison.intervals import METRICS, metric_value
+from retrain.comparison.metrics import metric_value
 from retrain.contract import Snapshot, utc_text
-from retrain.fitting.training import Labels, true_or_false
+from retrain.fitting.training import labels_of
 from retrain.spec.model_file import ModelSpec
+from retrain.tasks.binary import BINARY, Labels
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class WindowRun:
 
     def labels(self, split: str) -> Labels:
         """Return a split's labels as 1 or 0."""
-        return true_or_false(self.rows[split], self.spec.columns.label, split=split)
+        return labels_of(self.rows[split], self.spec.columns.label, split=split)
 
 
 def figures(split: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
@@ -51,4 +52,4 @@ def figures(split: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float
     >>> figures("test", [1, 0], [0.9, 0.2])["test_accuracy"]
     1.0
     """
-    return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in METRICS}
+    return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in BINARY.metrics}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from retrain.comparison.intervals import METRICS
+from retrain.comparison.metrics import METRICS
 from retrain.contract import ModelCard, Snapshot, Split, digest_of_json, utc_text
 from retrain.fitting.training import Fitted, Ineligible
 from retrain.fitting.window_run import WindowRun, figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from retrain.comparison.metrics import MetricName
 from retrain.contract import (
     MODEL_NAME,
     Contract,
@@ -35,9 +36,7 @@ from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
 from retrain.spec.mistakes import mistakes_of, nearest
 from retrain.spec.units import Duration, Months, Share
 from retrain.spec.yaml_lines import LocatedYaml, Place, read_yaml
-
-MetricName = Literal["log_loss", "brier", "accuracy", "roc_auc"]
-"""A name from `retrain.comparison.intervals.METRICS`."""
+from retrain.tasks.binary import BINARY
 
 ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """A plain SQL name: it is also a field in JSON and an input in ONNX."""
@@ -91,10 +90,8 @@ class Technique(Section):
 
 
 DEFAULT_TECHNIQUES = {
-    "boosted_trees": Technique(
-        estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 200}
-    ),
-    "logistic": Technique(estimator="sklearn.linear_model.LogisticRegression"),
+    name: Technique(estimator=estimator, params=params)
+    for name, (estimator, params) in BINARY.default_techniques.items()
 }
 
 
@@ -122,7 +119,7 @@ class SliceRule(Section):
 class GatePolicy(Section):
     """The `gate:` section."""
 
-    metric: MetricName = "log_loss"
+    metric: MetricName = BINARY.default_metric
     refresh: RefreshRule = RefreshRule()
     change: ChangeRule = ChangeRule()
     worthwhile: Share = Field(default=0.01, ge=0, lt=1)
@@ -143,28 +140,54 @@ class ServingOptions(Section):
     replicas: int = Field(default=2, ge=1)
 
 
-class ModelSpec(Contract):
-    """One model, one file."""
+def _known_task(written: Any) -> Any:
+    if written in ("regression", "multiclass_classification", "ranking"):
+        raise ValueError(
+            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet"
+        )
+    return written
 
-    name: str
+
+def _model_name(written: str) -> str:
+    if problem := problem_with_model_name(written):
+        raise ValueError(f"{problem}. It is `{written[:80]}`")
+    return written
+
+
+MODEL_NAME_SCHEMA: dict[str, JsonValue] = {
+    "pattern": f"^{MODEL_NAME}$",
+    "title": "Name",
+    "type": "string",
+}
+
+
+class ModelFields(Section):
+    """What a YAML and a spec have in common."""
+
+    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
     title: str = ""
-    owner: str
-    task: Task
-    schedule: str = "0 6 * * MON"
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    task: Annotated[Task, BeforeValidator(_known_task)]
+    schedule: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = "0 6 * * MON"
     source: str = "warehouse"
-    query: str
+    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
     """The SQL's file name, beside the YAML."""
-    query_text: str
     columns: Columns
-    label_delay: timedelta
-    late_rows: timedelta = timedelta(days=14)
-    features: tuple[Feature, ...]
-    window_months: int = Field(default=3, ge=1)
-    validation: timedelta = timedelta(days=14)
-    test: timedelta = timedelta(days=7)
-    techniques: dict[str, Technique]
+    label_delay: Duration
+    late_rows: Duration = Field(default=timedelta(days=14))
+    validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
+    test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
+    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = DEFAULT_TECHNIQUES
     gate: GatePolicy = GatePolicy()
     serving: ServingOptions = ServingOptions()
+
+
+class ModelSpec(ModelFields):
+    """One model as the rest of Ratchet works with it."""
+
+    query_text: str
+    features: tuple[Feature, ...]
+    window_months: int = Field(default=3, ge=1)
 
     @property
     def query_digest(self) -> Digest:
@@ -228,61 +251,21 @@ def _feature_form(written: Any) -> Any:
     return {"type": written} if isinstance(written, str) else written
 
 
-def _known_task(written: Any) -> Any:
-    if written in ("regression", "multiclass_classification", "ranking"):
-        raise ValueError(
-            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet"
-        )
-    return written
-
-
-def _model_name(written: str) -> str:
-    if problem := problem_with_model_name(written):
-        raise ValueError(f"{problem}. It is `{written[:80]}`")
-    return written
-
-
-MODEL_NAME_SCHEMA: dict[str, JsonValue] = {
-    "pattern": f"^{MODEL_NAME}$",
-    "title": "Name",
-    "type": "string",
-}
-
-
-class ModelFile(Section):
+class ModelFile(ModelFields):
     """The YAML as a person writes it; the form behind `retrain schema`."""
 
-    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
-    title: str = ""
-    owner: Annotated[str, StringConstraints(min_length=1)]
-    task: Annotated[Task, BeforeValidator(_known_task)]
-    schedule: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = "0 6 * * MON"
-    source: str = "warehouse"
-    query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
-    columns: Columns
-    label_delay: Duration
-    late_rows: Duration = Field(default=timedelta(days=14))
     features: Annotated[
         dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]],
         Field(min_length=1),
     ]
     window: Months = 3
-    validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
-    test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
-    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = DEFAULT_TECHNIQUES
-    gate: GatePolicy = GatePolicy()
-    serving: ServingOptions = ServingOptions()
 
     def to_spec(self, query_text: str) -> ModelSpec:
         """Return the spec that the rest of Ratchet works with."""
         features = tuple(
             Feature(name=name, **form.model_dump()) for name, form in self.features.items()
         )
-        others = {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name not in ("features", "window")
-        }
+        others = {name: getattr(self, name) for name in ModelFields.model_fields}
         return ModelSpec(
             features=features, window_months=self.window, query_text=query_text, **others
         )

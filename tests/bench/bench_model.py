@@ -28,7 +28,7 @@ from retrain.contract import ModelAbout, digest_of_bytes
 from retrain.fitting.export import model_card, model_schema, to_onnx
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
-from retrain.fitting.training import true_or_false
+from retrain.fitting.training import labels_of
 from retrain.model.folder import write_folder
 from retrain.snapshot.snapshot import build_snapshot, read_split
 from retrain.snapshot.store import PartitionStore
@@ -85,7 +85,7 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     names = [feature.name for feature in spec.features]
     train = read_split(snapshot, snapshot.train, [*names, snapshot.label])
     pipeline = make_pipeline(spec.techniques["boosted_trees"], spec.features, seed=0)
-    pipeline.fit(to_frame(spec.features, train), true_or_false(train, snapshot.label))
+    pipeline.fit(to_frame(spec.features, train), labels_of(train, snapshot.label))
     network = to_onnx(pipeline, spec.features)
     card = model_card(
         spec,

@@ -50,7 +50,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def test_a_promotion_fails_no_request(story: Story) -> None:
     loop = story.loop
     assert loop.retrain(MODEL, 1) == 2
-    merged = loop.merge(loop.proposed(MODEL, 2))
+    merged = loop.review_and_merge(loop.proposed(MODEL, 2))
     loop.wait_until_served(MODEL, 2)
     _went_from_to(story, merged, 1, 2)
 
@@ -59,7 +59,7 @@ def test_killed_between_merge_and_alias_of_a_rollback_the_next_pass_completes_an
     story: Story,
 ) -> None:
     loop = story.loop
-    merged = loop.merge(loop.roll_back(MODEL))
+    merged = loop.review_and_merge(loop.roll_back(MODEL))
     loop.kill_promote()
     wait_for(
         "the pods of version 1",
@@ -110,7 +110,7 @@ def broken(story: Story) -> dict[str, Release]:
             loop.restart_promote(base=loop.broken_base(fault))
         version = loop.retrain(model, 1)
         pull = loop.proposed(model, version)
-        releases[fault] = Release(model, version, pull, loop.merge(pull))
+        releases[fault] = Release(model, version, pull, loop.review_and_merge(pull))
         if fault == "missing":
             # Before the merge, promote would withdraw the gate's status.
             loop.lose_image(model, _image_of(loop, releases[fault]))
@@ -123,7 +123,7 @@ def test_another_model_goes_on_while_three_releases_are_broken(
 ) -> None:
     loop = story.loop
     assert loop.retrain(MODEL, 2) == 3
-    merged = loop.merge(loop.proposed(MODEL, 3))
+    merged = loop.review_and_merge(loop.proposed(MODEL, 3))
     loop.wait_until_served(MODEL, 3)
     assert failed(story.asked(MODEL, merged)) == []
     first = min(answer.asked_at for answer in story.asked(MODEL, merged) if answer.version == 3)
@@ -149,7 +149,7 @@ def test_a_broken_release_fails_with_its_reason_and_the_old_one_answers(
 
     revert = loop.proposed(model)
     assert "revert-to-v1" in revert["head"]["ref"]
-    merged = loop.merge(revert)
+    merged = loop.review_and_merge(revert)
     wait_for(
         "the old template",
         lambda: True if _template_version(loop, model) == "1" else None,
@@ -250,11 +250,17 @@ def test_a_model_removed_from_git_is_pruned(story: Story, tmp_path: Path) -> Non
             "push",
             "--quiet",
             f"http://x:{loop.token}@{loop.forge_url.removeprefix('http://')}/{REPOSITORY}.git",
-            "main",
+            "HEAD:retire",
         ],
         cwd=clone,
         check=True,
     )
+    asked = {"title": f"{model} is retired", "head": "retire", "base": "main"}
+    pull = loop.forge_api("POST", "/pulls", asked)
+    # on GitHub the workflow gate.yaml gives the status
+    status = {"state": "success", "context": "ratchet/gate"}
+    loop.forge_api("POST", f"/statuses/{pull['head']['sha']}", status)
+    loop.review_and_merge(pull)
     wait_for(
         f"no pod of {model}",
         lambda: True if not loop.pods("models", model) else None,

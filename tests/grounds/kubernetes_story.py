@@ -50,7 +50,7 @@ class Story:
         """Release the first version of each model and let phones ask it."""
         for model in models:
             self.loop.retrain(model, 0)
-            self.loop.merge(self.loop.proposed(model))
+            self.loop.review_and_merge(self.loop.proposed(model))
         for model in models:
             self.loop.wait_until_served(model, 1)
             deployment = self.loop.kube(

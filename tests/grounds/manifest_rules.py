@@ -15,6 +15,10 @@ Rule = Callable[[list[Object]], Iterator[str]]
 
 MAY_HAVE_A_TOKEN = {"promote"}
 MAY_READ = {("apps", "deployments", "list"), ("", "pods", "list")}
+OWNER = {"app.kubernetes.io/part-of": "ratchet", "app.kubernetes.io/managed-by": "flux"}
+MAY_BE_ABSENT = {"PROMOTE_WEBHOOK_SECRET"}
+"""Secrets without which a service works: promote then accepts no webhooks."""
+_SECRET_KEYS = {"name", "key", "optional"}
 SAFE_VOLUMES = {"emptyDir", "configMap", "secret", "projected"}
 DNS = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -34,6 +38,10 @@ def _pods(namespace: str, **labels: str) -> Object:
         if labels
         else {}
     )
+
+
+WEBHOOKS = {"namespaceSelector": {"matchLabels": {"ratchet.internal/webhooks": "true"}}}
+"""The namespace of an Ingress controller that passes the forge's webhooks on; none by default."""
 
 
 def _tcp(port: int) -> list[Object]:
@@ -58,7 +66,7 @@ EDGES: dict[tuple[str, str], Object] = {
     ("promote", "promote"): {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": "promote"}},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": [_pods("airflow")], "ports": _tcp(8080)}],
+        "ingress": [{"from": [_pods("airflow"), WEBHOOKS], "ports": _tcp(8080)}],
         "egress": [
             {"to": [_pods("mlflow")], "ports": _tcp(5000)},
             {
@@ -262,10 +270,12 @@ def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
     )
     for name, _, _, container in workloads(objects):
         for variable in container.get("env", []):
-            if re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"]) and variable.get(
-                "valueFrom", {}
-            ).get("secretKeyRef", {}).keys() != {"name", "key"}:
-                yield f"{name}: {variable['name']} is written out"
+            reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+            is_secret = re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"])
+            if is_secret and not {"name", "key"} <= reference.keys() <= _SECRET_KEYS:
+                yield f"{name}: {variable['name']} does not come from a Secret"
+            if reference.get("optional") and variable["name"] not in MAY_BE_ABSENT:
+                yield f"{name}: {variable['name']} may be absent"
 
 
 def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:
@@ -280,6 +290,31 @@ def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:
             yield f"{name} is not the Secret serving-token"
 
 
+def objects_name_their_owner(objects: list[Object]) -> Iterator[str]:
+    """Every object says that it is a part of Ratchet. No selector does: selectors cannot change.
+
+    Kubernetes makes the hash of a generated ConfigMap part of its name, not of its labels.
+    """
+    for found in objects:
+        name, labels = found["metadata"]["name"], found["metadata"].get("labels", {})
+        if not OWNER.items() <= labels.items():
+            yield f"{found['kind']} {name}: the labels are not {OWNER}"
+        if any(f"'{key}'" in str(selector) for key in OWNER for selector in _selectors(found)):
+            yield f"{found['kind']} {name}: a selector has a label of {OWNER}"
+        for key in found["metadata"].get("annotations", {}):
+            if key.startswith("ratchet") and not key.startswith("ratchet.internal/"):
+                yield f"{found['kind']} {name}: annotation {key} is not below ratchet.internal/"
+
+
+def _selectors(value: Any) -> Iterator[Any]:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        if key in {"selector", "podSelector", "labelSelector", "matchLabels"}:
+            yield inner
+        elif isinstance(inner, dict | list):
+            yield from _selectors(inner)
+
+
 AS_WRITTEN: tuple[Rule, ...] = (
     pods_are_restricted,
     volumes_are_the_pods_own,
@@ -292,7 +327,12 @@ AS_WRITTEN: tuple[Rule, ...] = (
     secrets_are_referred_to,
     both_ends_share_the_token,
 )
-AS_BUILT: tuple[Rule, ...] = (*AS_WRITTEN, images_are_named_by_digest, replicas_are_apart)
+AS_BUILT: tuple[Rule, ...] = (
+    *AS_WRITTEN,
+    images_are_named_by_digest,
+    replicas_are_apart,
+    objects_name_their_owner,
+)
 
 
 def violations(objects: list[Object], rules: tuple[Rule, ...] = AS_BUILT) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every overlay as kustomize builds it, for each environment, after the first pull request of a model and after a later one."""
+"""Every overlay as kustomize builds it, after a model's first pull request and a later one."""
 
 from __future__ import annotations
 
@@ -69,7 +69,18 @@ def test_each_rule_about_what_is_built_can_fail(built: list[Object]) -> None:
         (budget, *_) = kind(objects, "PodDisruptionBudget")
         budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] = "another"
 
-    assert all(changed(change) for change in (tag, crowd, rush, miss))
+    def disown(objects: list[Object]) -> None:
+        del deployment(objects)["metadata"]["labels"]["app.kubernetes.io/part-of"]
+
+    def select(objects: list[Object]) -> None:
+        labels = {"app.kubernetes.io/managed-by": "flux"}
+        deployment(objects)["spec"]["selector"]["matchLabels"] |= labels
+
+    def annotate(objects: list[Object]) -> None:
+        deployment(objects)["metadata"]["annotations"]["ratchet/verdict"] = "x"
+
+    changes = (tag, crowd, rush, miss, disown, select, annotate)
+    assert all(changed(change) for change in changes)
 
 
 def test_names_do_not_collide_and_every_object_has_a_place(built: list[Object]) -> None:
@@ -93,7 +104,7 @@ def test_the_release_reaches_the_server(tree: Path) -> None:
     assert environment["SERVING_MODEL_DIGEST"] == named.model_digest
     assert environment["SERVING_IMAGE_DIGEST"] == named.image.partition("@")[2]
     assert environment["SERVING_VERSION"] == "8"
-    assert found["metadata"]["annotations"]["ratchet/verdict"] == named.verdict_digest
+    assert found["metadata"]["annotations"]["ratchet.internal/verdict"] == named.verdict_digest
     assert found["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/version"] == "8"
     assert found["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": MODEL}}
 

@@ -1,4 +1,7 @@
-"""One turn with nothing but the database on a disk: snapshots and MLflow's artifacts on S3, read by promote through their URIs and through MLflow."""
+"""One turn of the loop with only the database on a disk.
+
+Snapshots and MLflow's artifacts are on S3. promote reads them by their URIs and through MLflow.
+"""
 
 from __future__ import annotations
 

@@ -61,10 +61,7 @@ LISTING = {
 
 
 class Answers(ThreadingHTTPServer):
-    """Plays MLflow with the answers of a test: part of the path → status and body.
-
-    The first part that the path contains counts.
-    """
+    """Plays MLflow with a test's answers by part of a path. The first fitting part counts."""
 
     daemon_threads = True
 
@@ -370,7 +367,7 @@ def test_an_error_says_what_was_asked_what_was_found_and_what_to_do(
     answers.by_path = {"/": (503, b"upstream connect error")}
     with pytest.raises(
         ModelRegistryUnavailable,
-        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503"
-        r".*See that MLflow runs at PROMOTE_TRACKING_URL",
+        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*"
+        r"See that MLflow runs at PROMOTE_TRACKING_URL",
     ):
         registry.version("flight-delay", 8)

@@ -1,4 +1,4 @@
-"""What S3 answers when something is wrong, as retrain says it: which errors are worth another try, and what a person has to do about the others."""
+"""What retrain makes of S3's errors: which are worth another try, and what a person does."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from client_api.admission import (
     seconds_to_answer,
 )
 from client_api.errors import BodyTooLarge, RequestInvalid
-from client_api.protocols.instances import MOST_ERRORS, RequestReader
+from client_api.protocols.instances import RequestReader
+from client_api.protocols.sentences import MOST_ERRORS
 from retrain.contract import Feature, ModelSchema, Output
 
 FEATURES = (

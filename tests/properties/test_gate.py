@@ -1,8 +1,9 @@
-"""Whatever is wrong with the evidence, the verdict is never `promote` and can always be written down; and how often chance alone promotes."""
+"""Wrong rows are never promoted, every verdict can be written, and chance promotes rarely."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from promote.contract import Verdict
 from promote.evidence.record import figures, summary
-from promote.gate.evidence import ScoredRows, Subject, evidence_of
+from promote.gate.evidence import Subject, evidence_of
 from promote.gate.judge import judge
 from promote.gate.words import explanation, sentence
-from retrain.comparison.intervals import METRICS, MIN_EFFECTIVE_GROUPS
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
+from retrain.comparison.metrics import METRICS
 from retrain.contract import canonical_json
 from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
 
@@ -47,12 +49,25 @@ def policies(draw):
     )
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """The columns that `evidence_of` checks."""
+
+    keys: Any
+    labels: Any
+    groups: Any
+    champion_scores: Any
+    challenger_scores: Any
+    slices: Any = field(default_factory=dict)
+    overlap_rows: int = 0
+
+
 def subject(kind: str = "change") -> Subject:
     return Subject("flight-delay", kind, 8, None if kind == "first" else 7, SNAPSHOT)
 
 
 def asked(rows: ScoredRows, policy: GatePolicy, kind: str = "change", **more) -> Verdict:
-    return judge(evidence_of(subject(kind), rows, **more), policy)
+    return judge(evidence_of(subject(kind), **vars(rows), **more), policy)
 
 
 def better_model(seed: int) -> ScoredRows:
@@ -329,7 +344,7 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
         "challenger_scores": drawn([0.9, 0.1] * 3),
     }
     slices = {"origin": drawn(["JFK", "LGA"] * 3)} if data.draw(sizes) else {}
-    evidence = evidence_of(subject(kind), ScoredRows(slices=slices, **columns))
+    evidence = evidence_of(subject(kind), slices=slices, **columns)
     summary(evidence)  # what the run keeps of it can be written, too
     verdict = written(judge(evidence, policy))
     if verdict.outcome == "promote":
@@ -362,9 +377,10 @@ def test_a_challenger_and_its_champion_are_never_both_promoted_as_a_change(
 
 @pytest.mark.parametrize(("days", "most"), [(7, 0.07), (14, 0.07)])
 def test_chance_alone_promotes_a_change_about_one_time_in_twenty(days, most):
-    """Days share luck (design effect over 20); 1,000 pairs of models that are equally good in the long run.
+    """1,000 pairs of models that are equally good in the long run; rows of a day share luck.
 
-    Three standard errors of 1,000 draws at 5 % are 0.021; rows taken as independent would promote two times in five (docs/facts.md).
+    The design effect is over 20. Three standard errors of 1,000 draws at 5 % are 0.021. A gate that
+    took rows as independent would promote two times in five (docs/facts.md).
     """
     random = np.random.default_rng(20130708)
     policy = GatePolicy(metric="brier", slices=SliceRule(min_rows=1))

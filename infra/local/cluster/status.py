@@ -48,9 +48,9 @@ def deployment(rollout: Rollout, now: float) -> dict[str, Any]:
     ready = [replica for replica in new + others if replica.is_ready()]
     release = wanted.release
     annotations = {
-        "ratchet/model-digest": release.model_digest,
-        "ratchet/version": str(release.version),
-        "ratchet/verdict": release.verdict_digest,
+        "ratchet.internal/model-digest": release.model_digest,
+        "ratchet.internal/version": str(release.version),
+        "ratchet.internal/verdict": release.verdict_digest,
     }
     labels = {
         "app.kubernetes.io/name": release.model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.airflow import Airflow, start_airflow, start_migration
-from infra.local.demo.web import fetch
+from infra.local.demo.web import fetch, press_button, wait_for
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import (
     Program,
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parents[3]
 REPOSITORY = "acme/ratchet"
 MODEL = "flight-delay"
 BIN = Path(sys.executable).parent
+RULESET = ROOT / "infra" / "aws" / "ruleset.json"
+"""The file that production gives to GitHub. The demo's forge enforces the same rules."""
+GATE = "ratchet/gate"
 
 
 @dataclass
@@ -104,6 +108,7 @@ class Laptop:
                     folder=self.folder / "forge",
                     port=forge_port,
                     seed=self.seed,
+                    ruleset=RULESET,
                 ),
             ],
             {"FORGE_TOKEN": self.token},
@@ -193,8 +198,42 @@ class Laptop:
             )
         return done.stdout
 
+    def write_env(self) -> Path:
+        """Write `env`, a file for `source`: our commands then ask this demo. Return its path.
+
+        The file holds tokens, so only its owner can read it.
+        """
+        variables = {**self.promote_env, **self.retrain_env}
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines.append(f"export PATH={shlex.quote(str(BIN))}:$PATH")
+        path = self.folder / "env"
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def wait_for_gate(self, pull: dict[str, Any]) -> None:
+        """Wait until the newest commit of a pull request has the gate's status."""
+        path = f"/commits/{pull['head']['sha']}/status"
+
+        def gate() -> bool | None:
+            statuses = self.forge_api("GET", path)["statuses"]
+            states = {status["context"]: status["state"] for status in statuses}
+            return True if states.get(GATE) == "success" else None
+
+        wait_for(f"status {GATE} of pull request {pull['number']}", gate, timeout_seconds=60)
+
+    def merge(self, pull: dict[str, Any], method: str) -> None:
+        """Approve and merge on the pull request's page, as a person does.
+
+        Raises:
+            Refused: The forge's ruleset forbids the merge.
+        """
+        self.wait_for_gate(pull)
+        press_button(pull["html_url"], act="approve", sha=pull["head"]["sha"])
+        press_button(pull["html_url"], act=method, sha=pull["head"]["sha"])
+
     def forge_api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the forge as the reviewer."""
+        """Call the forge's REST API with promote's token."""
         return fetch(
             method,
             f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}",

@@ -1,4 +1,7 @@
-"""The story: a first week, more weeks as the gate finds them, a quiet week, a bad day. Verdicts are never chosen here."""
+"""The story: a first week, more weeks, a quiet week, a bad day.
+
+The gate decides every verdict. Nothing here chooses one.
+"""
 
 from __future__ import annotations
 
@@ -76,20 +79,20 @@ class Story:
             self.say_addresses()
 
     def say_addresses(self) -> None:
-        """Print where to look, and a request to copy."""
+        """Print the addresses, a request to copy, and how to use the commands."""
         laptop = self.laptop
         airflow = laptop.airflow.url if laptop.airflow else ""
-        mlflow = f"{laptop.mlflow_url}/#/experiments?workflowType=machine_learning"  # else it opens for language models
-        say(
-            f"   Airflow {airflow}   MLflow {mlflow}   pull requests {laptop.forge_url}/acme/ratchet/pulls"
-        )
-        say(
-            f"   promotions {laptop.promote_url}/promotions   cluster {laptop.cluster_url}   gateway {laptop.gateway_url}/docs"
-        )
+        # without the parameter MLflow opens its page for language models
+        mlflow = f"{laptop.mlflow_url}/#/experiments?workflowType=machine_learning"
+        pulls = f"{laptop.forge_url}/acme/ratchet/pulls"
+        say(f"   Airflow {airflow}   MLflow {mlflow}   pull requests {pulls}")
+        promotions, gateway = f"{laptop.promote_url}/promotions", f"{laptop.gateway_url}/docs"
+        say(f"   promotions {promotions}   cluster {laptop.cluster_url}   gateway {gateway}")
         body = json.dumps({"instances": self.rows[:1]})
-        say(
-            f"   curl -s {laptop.gateway_url}/v1/models/{MODEL}:predict -H 'Authorization: Bearer {laptop.key}' -H 'Content-Type: application/json' -d '{body}'"
-        )
+        headers = f"-H 'Authorization: Bearer {laptop.key}' -H 'Content-Type: application/json'"
+        say(f"   curl -s {self._predict_url} {headers} -d '{body}'")
+        env = laptop.write_env()
+        say(f'   `source {env}`, then every command of README\'s "Ask Ratchet" asks this demo.')
 
     def _load_until(self, end: date) -> None:
         load_flights(
@@ -161,18 +164,33 @@ class Story:
         pull = self.laptop.forge_api("GET", f"/pulls/{number}")
         self._note_seconds_to_pull_request(week, pull)
         say(f"   pull request {number}: {pull['title']}\n   {pull['html_url']}")
-        clients = (
-            None if len(self.known) == 0 else Clients(self._predict_url, self.laptop.key, self.rows)
-        )
-        if clients:
-            clients.start()
-        self._merge_and_watch(number, "squash" if number % 2 else "merge", week.version or 0)
+        if not self.known:
+            self._try_without_review(pull)
+        self._roll_out(pull, "squash" if number % 2 else "merge", week.version or 0)
         week.image_digest = self._ask()[1]
-        if clients:
-            time.sleep(
-                2
-            )  # the clients go on after the rollout's end: none of the old may answer any more
-            self._count(clients.stop(), new=week.version or 0, ended_at=time.monotonic() - 2)
+
+    def _try_without_review(self, pull: dict[str, Any]) -> None:
+        """Show that the forge enforces production's ruleset."""
+        self.laptop.wait_for_gate(pull)
+        try:
+            press_button(pull["html_url"], act="merge", sha=pull["head"]["sha"])
+        except Refused as refused:
+            self._expect(refused.status == 405, f"the ruleset refuses the merge, found {refused}")
+            say("   The forge refuses to merge without a review, as production's ruleset does.")
+            return
+        raise StoryBroken("promised: nobody merges without a review")
+
+    def _roll_out(self, pull: dict[str, Any], method: str, version: int) -> None:
+        """Merge, and count what clients get meanwhile. There are none before the first release."""
+        if not self.known:
+            self._merge_and_watch(pull, method, version)
+            return
+        clients = Clients(self._predict_url, self.laptop.key, self.rows)
+        clients.start()
+        self._merge_and_watch(pull, method, version)
+        ended_at = time.monotonic()
+        time.sleep(2)  # after the rollout's end no old version may answer
+        self._count(clients.stop(), new=version, ended_at=ended_at)
 
     def _note_seconds_to_pull_request(self, week: Week, pull: dict[str, Any]) -> None:
         found = fetch(
@@ -185,12 +203,11 @@ class Story:
             round(max(0.0, opened_at - registered_at), 1)
         )
 
-    def _merge_and_watch(self, number: int, method: str, version: int) -> None:
-        """Press the merge button of the pull request's page, wait for the first answer of `version`, then for the alias to follow."""
-        pull = self.laptop.forge_api("GET", f"/pulls/{number}")
-        press_button(pull["html_url"], act=method, sha=pull["head"]["sha"])
+    def _merge_and_watch(self, pull: dict[str, Any], method: str, version: int) -> None:
+        """Review and merge. Wait for the first answer of `version`, then for the alias."""
+        self.laptop.merge(pull, method)
         merged_at = time.monotonic()
-        say(f"   merged ({method}); waiting for version {version} to answer")
+        say(f"   approved and merged ({method}); waiting for version {version} to answer")
         patience = self.laptop.patience_seconds
         wait_for(
             f"an answer of version {version}",
@@ -304,13 +321,12 @@ class Story:
             "A bad day: promote rollback, reviewed and merged like everything else"
         ):
             now = self._ask()[0]
-            say(
-                f"   {self.laptop.command('promote', 'rollback', MODEL, '--reason', 'complaints about yesterday').strip()}"
-            )
+            reason = ("--reason", "complaints about yesterday")
+            say(f"   {self.laptop.command('promote', 'rollback', MODEL, *reason).strip()}")
             open_pulls = self.laptop.forge_api("GET", "/pulls?state=open")
             pull = next(pull for pull in open_pulls if "/rollback-" in pull["head"]["ref"])
             before = [version for _, version in self.known if version != now][-1]
-            self._merge_and_watch(pull["number"], "merge", before)
+            self._roll_out(pull, "merge", before)
             say(f"   version {now} is out, version {before} answers, and alias champion follows it")
 
     def _ask_who_served(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 
 from infra.local.forge.app import files_below, forge, seed
+from infra.local.forge.ruleset import parse_ruleset
 
 
 def main() -> int:
@@ -33,7 +34,10 @@ def main() -> int:
         if options.seed is not None:
             seed(options.folder, files_below(options.seed, *options.only))
         logins = {os.environ.get("FORGE_REVIEWER_TOKEN", token): "reviewer", token: options.login}
-        application = forge(options.folder, options.repository, logins, host=options.host)
+        ruleset = parse_ruleset(options.ruleset.read_text()) if options.ruleset else None
+        application = forge(
+            options.folder, options.repository, logins, host=options.host, ruleset=ruleset
+        )
     except OSError as error:
         return _fail(
             f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you may write, by --folder."
@@ -84,6 +88,12 @@ def _options() -> argparse.Namespace:
         default=[],
         metavar="FOLDER",
         help="of the working tree, only these folders",
+    )
+    parser.add_argument(
+        "--ruleset",
+        type=Path,
+        help="a GitHub ruleset in JSON: main then takes only pull requests with its statuses"
+        " and reviews (default: no rules)",
     )
     return parser.parse_args()
 

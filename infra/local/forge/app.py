@@ -15,6 +15,7 @@ from starlette.routing import Route
 from infra.local.forge import pages, rest
 from infra.local.forge.pulls import Pulls, person
 from infra.local.forge.repository import ABSENT, Entry, Repository
+from infra.local.forge.ruleset import UPDATE_HOOK, Ruleset
 from infra.local.forge.smart_http import git_endpoint
 from infra.local.forge.store import Store
 
@@ -26,18 +27,21 @@ def forge(
     *,
     reviewer: str = "reviewer",
     host: str = "127.0.0.1",
+    ruleset: Ruleset | None = None,
 ) -> Starlette:
     """Return the application.
 
     Args:
-        folder: The bare repository; made when nothing is there. The rest of the state lies inside it.
+        folder: The bare repository; made when nothing is there. It holds all other state too.
         full_name: `owner/name`.
         logins: Who each token belongs to.
-        reviewer: Who acts through the pages: they ask for no sign-in, so whoever reaches `host` acts as them.
-        host: The address that it is asked at.
+        reviewer: The user of the pages. They have no sign-in: everyone who reaches `host` is it.
+        host: The address of the forge.
+        ruleset: What a merge into main requires; None requires nothing.
     """
     repository = Repository(folder)
-    pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name)
+    pulls = Pulls(repository, Store(folder / "forge.sqlite3"), full_name, ruleset)
+    _protect_main(repository.folder / "hooks" / "update", ruleset)
     git = Route(
         f"/{full_name}.git/{{path:path}}", git_endpoint(repository, logins), methods=["GET", "POST"]
     )
@@ -48,6 +52,15 @@ def forge(
     )
     application.state.store = pulls.store
     return application
+
+
+def _protect_main(hook: Path, ruleset: Ruleset | None) -> None:
+    if ruleset is None:
+        hook.unlink(missing_ok=True)
+        return
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(UPDATE_HOOK, encoding="utf-8")
+    hook.chmod(0o755)
 
 
 def seed(

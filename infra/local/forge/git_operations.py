@@ -14,6 +14,7 @@ from infra.local.forge.changes import EMPTY_TREE, changes_between
 from infra.local.forge.pulls import now, person
 from infra.local.forge.refusals import Refusal, invalid, not_found
 from infra.local.forge.repository import ABSENT, Entry, GitFailed, Person
+from infra.local.forge.ruleset import ONLY_BY_PULL_REQUEST, PROTECTED
 from infra.local.forge.store import Status
 
 INLINE_BYTES = 1_000_000
@@ -204,6 +205,7 @@ def create_ref(call: Call) -> Answer:
 def update_ref(call: Call) -> Answer:
     """Move a ref: forward, or anywhere by force."""
     name, new = f"refs/{call.path['ref']}", call.required("sha")
+    _refuse_protected(call, name)
     old = call.repository.refs(name).get(name)
     if old is None:
         raise Refusal(422, "Reference does not exist")
@@ -219,9 +221,15 @@ def update_ref(call: Call) -> Answer:
     return Answer(200, _ref(call, name, new))
 
 
+def _refuse_protected(call: Call, name: str) -> None:
+    if call.pulls.ruleset is not None and name == PROTECTED:
+        raise Refusal(422, ONLY_BY_PULL_REQUEST)
+
+
 def delete_ref(call: Call) -> Answer:
     """Delete a ref."""
     name = f"refs/{call.path['ref']}"
+    _refuse_protected(call, name)
     if name not in call.repository.refs(name):
         raise Refusal(422, "Reference does not exist")
     call.repository.set_ref(name, ABSENT)

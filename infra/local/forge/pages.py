@@ -19,7 +19,7 @@ from infra.local.forge.changes import EMPTY_TREE, changes_between, diff_lines
 from infra.local.forge.git_operations import newest_statuses
 from infra.local.forge.pulls import Pulls, moment
 from infra.local.forge.refusals import Refusal
-from infra.local.forge.store import Comment, Pull, ReviewRequest, Status
+from infra.local.forge.store import Comment, Pull, Review, ReviewRequest, Status
 
 _HEADERS = {
     # nothing from elsewhere but pictures of programs on this machine, no script at all
@@ -98,11 +98,13 @@ class Pages:
             "comments": store.rows(Comment, pull=pull.id),
             "asked": store.rows(ReviewRequest, pull=pull.id),
             "labels": self.pulls.labels(pull),
+            "reviews": store.rows(Review, pull=pull.id),
         }
         git = {
             "files": self.pulls.files(pull),
             "commits": self.pulls.commits(pull),
             "can_merge": self.pulls.can_merge(pull),
+            "missing": self.pulls.missing(pull),
         }
         statuses = newest_statuses(store.rows(Status, sha=pull.head_sha))
         rollout = (
@@ -156,6 +158,8 @@ class Pages:
         act, said = form.get("act", ""), form.get("body", "").replace("\r\n", "\n").strip()
         if act in ("merge", "squash", "rebase"):
             self.pulls.merge(number, by=self.reviewer, method=act, sha=form.get("sha"))
+        elif act == "approve":
+            self.pulls.approve(number, by=self.reviewer, sha=form.get("sha", ""))
         elif act in ("comment", "close", "reopen"):
             if said:
                 self.pulls.comment(self.pulls.get(number), author=self.reviewer, body=said)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from infra.local.forge.changes import FileChange, changes_between
 from infra.local.forge.refusals import Refusal, invalid, not_found
 from infra.local.forge.repository import Commit, GitFailed, Person, Repository
-from infra.local.forge.store import Comment, Label, LabelUse, Pull, Store
+from infra.local.forge.ruleset import PROTECTED, Ruleset
+from infra.local.forge.store import Comment, Label, LabelUse, Pull, Review, Status, Store
 
 MERGE_METHODS = ("merge", "squash", "rebase")
 MAX_BODY_CHARACTERS = 65536
@@ -42,7 +43,10 @@ def person(login: str, at: int | None = None) -> Person:
 class Pulls:
     """The pull requests of one repository named `full_name` (`acme/ratchet`)."""
 
-    def __init__(self, repository: Repository, store: Store, full_name: str) -> None:
+    def __init__(
+        self, repository: Repository, store: Store, full_name: str, ruleset: Ruleset | None = None
+    ) -> None:
+        self.ruleset = ruleset
         self.repository = repository
         self.store = store
         self.full_name = full_name
@@ -203,7 +207,8 @@ class Pulls:
             sha: What the head must be; None for whatever it is.
 
         Raises:
-            Refusal: 405 when it cannot be merged, 409 when its head is another than `sha`.
+            Refusal: 405 when it conflicts or the ruleset forbids it, 409 when its head is
+                another than `sha`.
         """
         with self.store.transaction():
             pull = self.get(number)
@@ -212,6 +217,9 @@ class Pulls:
             base = self.repository.resolve(pull.base_ref)
             if pull.state == "closed" or base is None:
                 raise Refusal(405, "Pull Request is not mergeable")
+            missing = self.missing(pull)
+            if missing:
+                raise Refusal(405, "\n\n".join(["Repository rule violations found", *missing]))
             landed = (
                 self._rebased(pull, base)
                 if method == "rebase"
@@ -283,6 +291,29 @@ class Pulls:
         if tree is None:
             raise Refusal(405, "Pull Request is not mergeable")
         return tree
+
+    def missing(self, pull: Pull) -> list[str]:
+        """Return what the ruleset still requires before a merge."""
+        if self.ruleset is None or f"refs/heads/{pull.base_ref}" != PROTECTED:
+            return []
+        statuses = self.store.rows(Status, sha=pull.head_sha)
+        return self.ruleset.missing(pull, self.store.rows(Review, pull=pull.id), statuses)
+
+    def approve(self, number: int, *, by: str, sha: str) -> None:
+        """Approve commit `sha`, which must be the newest one. A later push needs a new approval.
+
+        Raises:
+            Refusal: 409 when a newer commit came, 422 when `by` is the author.
+        """
+        with self.store.transaction():
+            pull = self.get(number)
+            if sha != pull.head_sha:
+                raise Refusal(409, "Head branch was modified. Review the newest commit.")
+            if by == pull.author:
+                raise Refusal(422, "Can not approve your own pull request")
+            self.store.add(Review, pull=pull.id, author=by, sha=sha, created_at=now())
+            self.store.change(pull, updated_at=now())
+            _LOG.info("%s approved #%d at %s", by, pull.id, sha)
 
     def close(self, number: int, *, by: str) -> Pull:
         """Close it unmerged; one that is closed stays as it is."""

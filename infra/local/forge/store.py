@@ -80,6 +80,17 @@ class ReviewRequest:
 
 
 @dataclass(frozen=True)
+class Review:
+    """A person's approval of one commit of a pull request."""
+
+    id: int
+    pull: int
+    author: str
+    sha: str
+    created_at: str
+
+
+@dataclass(frozen=True)
 class Status:
     """A status of a commit; of one context the last counts."""
 
@@ -93,9 +104,9 @@ class Status:
     created_at: str
 
 
-Row = Pull | Comment | Label | LabelUse | ReviewRequest | Status
-AnyRow = TypeVar("AnyRow", Pull, Comment, Label, LabelUse, ReviewRequest, Status)
-_KINDS: tuple[type[Row], ...] = (Pull, Comment, Label, LabelUse, ReviewRequest, Status)
+Row = Pull | Comment | Label | LabelUse | ReviewRequest | Review | Status
+AnyRow = TypeVar("AnyRow", Pull, Comment, Label, LabelUse, ReviewRequest, Review, Status)
+_KINDS: tuple[type[Row], ...] = (Pull, Comment, Label, LabelUse, ReviewRequest, Review, Status)
 _UNIQUE = "CREATE UNIQUE INDEX IF NOT EXISTS label_name ON Label (name COLLATE NOCASE); CREATE UNIQUE INDEX IF NOT EXISTS label_use ON LabelUse (pull, label);"
 
 

@@ -23,7 +23,6 @@ from retrain.settings import Settings
 from retrain.snapshot.canonical_rows import column_digests, in_canonical_types, rows_digest
 from retrain.snapshot.snapshot import build_snapshot, reading_digest
 from retrain.snapshot.store import PartitionStore
-from retrain.snapshot.window import Window
 from retrain.spec.model_file import ModelSpec, parse_spec
 from retrain.workflow import run_identity
 
@@ -67,10 +66,10 @@ class Rows:
             }
         )
 
-    def rows(self, _: ModelSpec, window: Window) -> pa.Table:
+    def rows(self, _: ModelSpec, start: datetime, end: datetime) -> pa.Table:
         """Return the rows of a time range."""
-        after = pc.greater_equal(self.moments, pa.scalar(window.start, self.moments.type))
-        before = pc.less(self.moments, pa.scalar(window.end, self.moments.type))
+        after = pc.greater_equal(self.moments, pa.scalar(start, self.moments.type))
+        before = pc.less(self.moments, pa.scalar(end, self.moments.type))
         return self.table.filter(pc.and_(after, before))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.local.demo.clients import Answer
-from infra.local.demo.laptop import Laptop
+from infra.local.demo.clients import Answer, Clients
+from infra.local.demo.laptop import BIN, Laptop
 from infra.local.demo.story import Story, StoryBroken
 from infra.local.demo.summary import Summary
 
@@ -190,3 +191,45 @@ def test_who_served_is_asked_of_the_first_a_middle_and_the_last_moment_and_must_
     story.known[-1] = (story.known[-1][0], 2)
     with pytest.raises(StoryBroken, match="version 2 was seen to answer"):
         story._ask_who_served()
+
+
+class RolledOut(Clients):
+    """Clients that start nothing: half of their requests were answered by the old version."""
+
+    def start(self) -> None:
+        self.answers = answers(2, 1)
+
+    def stop(self) -> list[Answer]:
+        return self.answers
+
+
+def test_clients_are_counted_during_the_rollbacks_rollout_too(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull = {"number": 9, "head": {"ref": "ratchet/flight-delay/rollback-1", "sha": "ab"}}
+    monkeypatch.setattr("infra.local.demo.story.Clients", RolledOut)
+    monkeypatch.setattr("infra.local.demo.story.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr(story, "_ask", lambda: (2, None))
+    monkeypatch.setattr(story, "_merge_and_watch", lambda *_: None)
+    monkeypatch.setattr(story.laptop, "forge_api", lambda *_: [pull], raising=False)
+    story.laptop.answers["rollback"] = {}
+    now = datetime(2013, 6, 3, tzinfo=UTC)
+    story.known = [(now, 1), (now, 2)]
+    story._roll_back()
+    assert story.summary.requests == {"sent": 2, "failed": 0, "by_version": {"1": 1, "2": 1}}
+
+
+def test_the_env_file_gives_a_shell_the_demos_settings_and_only_to_its_owner(
+    tmp_path: Path,
+) -> None:
+    laptop = Laptop(tmp_path, forge_url="http://127.0.0.1:1", mlflow_url="http://127.0.0.1:2")
+    path = laptop.write_env()
+    assert path == tmp_path / "env"
+    assert path.stat().st_mode & 0o077 == 0
+    shell = ["bash", "-c", 'source "$0" && command -v promote && env -0', str(path)]
+    said = subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+    program, _, variables = said.partition("\n")
+    assert Path(program) == BIN / "promote"
+    given = dict(line.partition("=")[::2] for line in variables.split("\0"))
+    expected = {**laptop.promote_env, **laptop.retrain_env}
+    assert {name: given[name] for name in expected} == expected

@@ -1,4 +1,4 @@
-"""One verdict from start to end on real model folders and real partitions; only the registry is in memory."""
+"""One verdict from start to end on real model folders and partitions, with a fake registry."""
 
 from __future__ import annotations
 

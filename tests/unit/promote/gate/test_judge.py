@@ -1,11 +1,11 @@
-"""The gate's rules, each on evidence made for it: days whose mean gains are chosen, so that intervals can be reckoned."""
+"""The gate's rules, each on days whose mean gains are chosen for it."""
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from promote.gate.evidence import Evidence, Faulty, ScoredRows, Subject, evidence_of
+from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
 from promote.gate.harm import holm
 from promote.gate.judge import judge
 from promote.gate.rules import more_groups_needed, smallest_difference
@@ -19,7 +19,7 @@ POLICY = GatePolicy(
 )
 
 
-def scored(gains, *, origins=("JFK", "LGA"), gains_at=None) -> ScoredRows:
+def scored(gains, *, origins=("JFK", "LGA"), gains_at=None) -> dict[str, Any]:
     """Days of 100 rows, half of them positive.
 
     The champion's Brier score is 0.25, the challenger's is lower by the day's gain. `gains_at`
@@ -32,23 +32,19 @@ def scored(gains, *, origins=("JFK", "LGA"), gains_at=None) -> ScoredRows:
     for value, own in (gains_at or {}).items():
         gain = np.where(origin == value, np.repeat(own, ROWS_A_DAY), gain)
     distance = np.sqrt(0.25 - gain)
-    return ScoredRows(
-        keys=np.arange(len(labels)),
-        labels=labels,
-        groups=np.repeat([f"2013-07-{day + 1:02}" for day in range(days)], ROWS_A_DAY),
-        champion_scores=np.full(len(labels), 0.5),
-        challenger_scores=np.where(labels == 1, 1 - distance, distance),
-        slices={"origin": origin},
-    )
+    return {
+        "keys": np.arange(len(labels)),
+        "labels": labels,
+        "groups": np.repeat([f"2013-07-{day + 1:02}" for day in range(days)], ROWS_A_DAY),
+        "champion_scores": np.full(len(labels), 0.5),
+        "challenger_scores": np.where(labels == 1, 1 - distance, distance),
+        "slices": {"origin": origin},
+    }
 
 
-def evidence(
-    gains, *, kind="change", champion=7, gains_at=None, schema_problems=(), **changed
-) -> Faulty | Evidence:
+def evidence(gains, *, kind="change", champion=7, gains_at=None, **changed) -> Faulty | Evidence:
     subject = Subject("flight-delay", kind, 8, champion, SNAPSHOT)
-    return evidence_of(
-        subject, replace(scored(gains, gains_at=gains_at), **changed), schema_problems
-    )
+    return evidence_of(subject, **{**scored(gains, gains_at=gains_at), **changed})
 
 
 GOOD = [0.02, 0.03, 0.02, 0.03, 0.02, 0.03, 0.02]
@@ -220,7 +216,7 @@ def test_a_slice_with_too_few_rows_is_said_and_does_not_block():
     verdict = judge(evidence([0.05, 0.06] * 3 + [0.05], gains_at={"JFK": [-0.02] * 7}), policy)
     assert verdict.outcome == "promote"
     assert reasons(verdict, "unknown") == [
-        "2 of 2 values were not judged (they have fewer than 500 rows or 5 effective days, "
+        "2 of 2 values were not judged (fewer than 500 rows or 5 effective days, "
         "or only one label): `JFK`, `LGA`."
     ]
 
@@ -255,9 +251,9 @@ def test_missing_values_are_a_slice_of_their_own():
 def test_a_guardrail_beyond_its_limit_blocks_a_better_model():
     policy = POLICY.model_copy(update={"guardrails": {"accuracy": 0.01}})
     better = scored(GOOD)
-    # a fifth of the rows, other ones each day, end just on the wrong side of one half: their own loss changes little
+    # a fifth of the rows end just on the wrong side of 0.5, so that their loss changes little
     wrong = (np.arange(700) % 5 == 0) | (np.arange(700) % 101 == 0)
-    labels, scores = np.asarray(better.labels), np.asarray(better.challenger_scores)
+    labels, scores = np.asarray(better["labels"]), np.asarray(better["challenger_scores"])
     champion = np.where(labels == 1, 0.501, 0.499)
     scores = np.where(wrong, np.where(labels == 1, 0.499, 0.501), scores)
     verdict = judge(evidence(GOOD, champion_scores=champion, challenger_scores=scores), policy)

@@ -415,7 +415,7 @@ def test_a_verdict_whose_bytes_were_changed_is_not_acted_upon() -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert (promotion.state, promotion.waits_for) == ("blind", "person")
-    assert "should be sha256:" in promotion.reason
+    assert "has digest sha256:" in promotion.reason
     assert not world.forge.pulls
 
 

@@ -15,7 +15,8 @@ def test_a_name_that_could_be_a_path_is_refused_in_a_sentence_that_says_what_a_n
     with pytest.raises(InvalidName) as caught:
         check_model("../x")
     assert str(caught.value) == (
-        "'../x' is no model's name. Use 1 to 40 lower-case letters, digits and dashes, a letter first, no dash last."
+        "'../x' is no model's name. Use 1 to 40 lower-case letters, digits and dashes, "
+        "a letter first, no dash last."
     )
 
 

@@ -8,16 +8,13 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from retrain.comparison.intervals import (
-    LOG_LOSS_EPSILON,
-    METRICS,
-    NotComparable,
     compare,
     effective_groups,
     group_codes,
-    metric_value,
     p_value_of_harm,
     standard_error,
 )
+from retrain.comparison.metrics import LOG_LOSS_EPSILON, METRICS, NotComparable, metric_value
 
 LABELS = [1, 0, 1, 0, 1, 0]
 GROUPS = ["a", "a", "b", "b", "c", "c"]

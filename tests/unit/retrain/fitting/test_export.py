@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
-from retrain.comparison.intervals import says_true
+from retrain.comparison.metrics import says_true
 from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, digest_of_bytes
 from retrain.fitting.export import (
     OPSETS,
@@ -36,7 +36,7 @@ from retrain.fitting.export import (
 )
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_pipeline
-from retrain.fitting.training import true_or_false
+from retrain.fitting.training import labels_of
 from retrain.model.arrow import columns_of_rows
 from retrain.model.folder import write_folder
 from retrain.model.program import Program
@@ -45,7 +45,7 @@ from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows, m
 
 IO = ModelSchema(features=FEATURES, outputs=(PROBABILITY,))
 TRAIN, HELD_OUT = make_rows(3000), make_rows(600, seed=1)
-LABELS = true_or_false(TRAIN, "late")
+LABELS = labels_of(TRAIN, "late")
 
 
 def parity_of(pipeline, as_fitted=to_frame, train=TRAIN, held_out=HELD_OUT) -> Parity:

@@ -15,7 +15,7 @@ import pytest
 
 from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
-from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, true_or_false, warm_up
+from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, labels_of, warm_up
 from retrain.spec.model_file import Technique
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
@@ -42,7 +42,7 @@ def test_a_fit_answers_with_the_scores_of_what_ships():
     found = fit(task("boosted_trees", TREES))
     assert isinstance(found, Fitted)
     assert found.scores.shape == (300,)
-    assert np.mean((found.scores > 0.5) == true_or_false(HELD_OUT, "late")) > 0.6
+    assert np.mean((found.scores > 0.5) == labels_of(HELD_OUT, "late")) > 0.6
 
 
 def test_the_seed_decides_the_bytes():
@@ -152,7 +152,7 @@ def test_a_label_of_one_class_is_refused_by_name():
     with pytest.raises(
         OneClassLabel, match=rf"all {late.num_rows} validation rows have late = True"
     ):
-        true_or_false(late, "late", split="validation")
+        labels_of(late, "late", split="validation")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_label_of_one_class_is_refused_by_name():
 )
 def test_a_label_that_is_missing_or_neither_is_refused(labels, says):
     with pytest.raises(TrainingError, match=says):
-        true_or_false(pa.table({"late": labels}), "late")
+        labels_of(pa.table({"late": labels}), "late")
 
 
 def test_labels_of_zero_and_one_are_labels():
-    assert true_or_false(pa.table({"late": [0, 1, 1]}), "late").tolist() == [0, 1, 1]
+    assert labels_of(pa.table({"late": [0, 1, 1]}), "late").tolist() == [0, 1, 1]
 
 
 def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from retrain.comparison.intervals import METRICS
+from retrain.comparison.metrics import METRICS
 from retrain.errors import InvalidSpec
 from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
 from retrain.spec.model_file import MetricName, ModelSpec, parse_spec, published_schema
