@@ -91,7 +91,7 @@ async def test_unready_without_a_lane_and_while_draining(app, server):
 
 
 class OneSilentServer:
-    """client_api.servers.endpoints.Directory: in DNS mode, one server that has not said yet what it serves."""
+    """A Directory in DNS mode with one server that has not reported its model yet."""
 
     def read(self) -> dict[str, tuple[str, ...]]:
         return {ANY_MODEL: ("http://silent",)}

@@ -1,4 +1,4 @@
-"""`python -m client_api` and `python -m serving` explain themselves: settings, exit codes, version."""
+"""`--help` and `--version` of the gateway and the server: settings, exit codes, version."""
 
 from __future__ import annotations
 

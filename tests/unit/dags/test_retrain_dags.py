@@ -135,7 +135,7 @@ def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> Non
     assert parsed["dags"]["retrain-daily"]["schedule"] == "30 4 * * *"
 
 
-def test_the_command_gets_the_day_the_run_was_due_unless_a_person_typed_another_and_the_services_settings(
+def test_the_command_gets_the_due_day_or_the_day_a_person_typed_and_the_services_settings(
     parsed: dict,
 ) -> None:
     dag = parsed["dags"]["retrain-minimal"]

@@ -1,4 +1,7 @@
-"""The retrain task as a pod: what Airflow would ask the cluster for, built by the operator itself in a process of its own."""
+"""The retrain task as a pod: what Airflow asks the cluster for.
+
+The operator builds the pod in a process of its own.
+"""
 
 import json
 import os
@@ -240,9 +243,14 @@ class Cluster:
 deleted = []
 
 def pod(code):
-    ended = None if code is None else k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
-    state = k8s.V1ContainerState(terminated=ended, running=None if ended else k8s.V1ContainerStateRunning())
-    base = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    if code is None:
+        state = k8s.V1ContainerState(running=k8s.V1ContainerStateRunning())
+    else:
+        ended = k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
+        state = k8s.V1ContainerState(terminated=ended)
+    base = k8s.V1ContainerStatus(
+        name="base", state=state, image="i", image_id="i", ready=False, restart_count=0
+    )
     return k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(name="retrain-minimal-1", namespace="retrain"),
         spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),

@@ -159,7 +159,8 @@ def test_a_release_that_never_becomes_ready_is_failed_at_its_deadline_with_the_l
     world.go(2)
     assert world.progressing()["reason"] == "ProgressDeadlineExceeded"
     assert world.progressing()["message"] == (
-        "server-flight-delay v2 was not ready within 60 s: ModelAltered: model.onnx is not what was released"
+        "server-flight-delay v2 was not ready within 60 s:"
+        " ModelAltered: model.onnx is not what was released"
     )
     assert world.rollout.endpoints() == [old.url]
 

@@ -1,4 +1,4 @@
-"""What the local forge does on the edges that a client seldom reaches: a merge cut short, trees replaced, pages of lists, files seeded."""
+"""Edges of the local forge: an interrupted merge, replaced trees, pages of lists, first files."""
 
 from __future__ import annotations
 

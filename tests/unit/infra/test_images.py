@@ -1,4 +1,4 @@
-"""Each Dockerfile keeps what we promise of an image, and copies all that its service imports. Nothing is built here."""
+"""Each Dockerfile keeps our promises and copies all that its service imports. Builds nothing."""
 
 from __future__ import annotations
 
@@ -217,8 +217,8 @@ def test_only_the_line_of_an_image_changes_when_it_is_released() -> None:
     changed = with_digest(text, "promote", reference)
     (line,) = set(changed.splitlines()) - set(text.splitlines())
     assert (
-        line
-        == f'  - {{name: promote, newName: 127.0.0.1:5000/ratchet/promote, digest: "sha256:{"1" * 64}"}}'
+        line == "  - {name: promote, newName: 127.0.0.1:5000/ratchet/promote, "
+        f'digest: "sha256:{"1" * 64}"}}'
     )
     assert with_digest(changed, "promote", reference) == changed
 

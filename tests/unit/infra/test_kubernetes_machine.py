@@ -1,4 +1,7 @@
-"""What the cluster asks of a machine and leaves on it, without one: addresses, builds, missing parts, control groups, components."""
+"""What the cluster needs of a machine and leaves there, tested without a cluster.
+
+These are addresses, builds, missing parts, control groups and components.
+"""
 
 import json
 import shutil
@@ -279,7 +282,8 @@ class TestClusterThatExists:
     ) -> None:
         answers = {
             "version": '{"serverVersion": {"gitVersion": "v1.34.4"}}',
-            "get": "customresourcedefinition.apiextensions.k8s.io/kustomizations.kustomize.toolkit.fluxcd.io\n",
+            "get": "customresourcedefinition.apiextensions.k8s.io/"
+            "kustomizations.kustomize.toolkit.fluxcd.io\n",
         }
         monkeypatch.setattr(existing, "_kubectl", lambda _path, *arguments: answers[arguments[0]])
         (tmp_path / "kubeconfig").touch()

@@ -1,4 +1,7 @@
-"""Where Flux's source-controller would be: what it packs and what it says of a GitRepository, against an API in memory."""
+"""What stands in for Flux's source-controller: its archives and its status of a GitRepository.
+
+The API is in memory.
+"""
 
 import gzip
 import io

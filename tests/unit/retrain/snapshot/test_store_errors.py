@@ -1,4 +1,4 @@
-"""What a store's and a source's own errors become: an outage is worth another try, a refusal needs a person."""
+"""Errors of stores and sources: an outage is worth another try, a refusal needs a person."""
 
 from __future__ import annotations
 
