@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from retrain import cli
 from retrain.contract import digest_of_bytes
 from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
-from retrain.workflow import RunOutcome
+from retrain.outcome import RunOutcome
 from tests.fakes.runs import FakeRuns
 from tests.grounds.learnable_rows import make_spec
 

@@ -18,13 +18,14 @@ from retrain.errors import (
     TrainingError,
     WindowTooEmpty,
 )
+from retrain.outcome import RunOutcome
 from retrain.plan import plan_run
 from retrain.runs.port import NOTE
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import Technique
 from retrain.wiring import open_source
-from retrain.workflow import SEED, RunOutcome, run_window
+from retrain.workflow import SEED, run_window
 from tests.fakes.runs import FakeRuns, Killed
 from tests.grounds.learnable_rows import LOGISTIC, make_rows, make_spec
 
