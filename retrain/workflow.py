@@ -83,7 +83,10 @@ def run_window(
     notes = (f"the {behind_sentence(behind)}",) if behind else ()
     ending = Ending(spec.name, end, snapshot.snapshot_id, started, notes)
 
-    if early := _end_without_training(spec, runs, identity, snapshot, ending, is_to_register):
+    early = _end_without_training(
+        spec, runs, identity, snapshot, ending, is_to_register=is_to_register
+    )
+    if early:
         return early
     window = WindowRun(
         spec=spec,
@@ -111,6 +114,7 @@ def _end_without_training(
     identity: str,
     snapshot: Snapshot,
     ending: Ending,
+    *,
     is_to_register: bool,
 ) -> RunOutcome | None:
     """Return the outcome when MLflow has this run already, or when no row changed."""

@@ -1,4 +1,7 @@
-"""Fits all techniques on train, selects one on validation, refits it on both, and measures it on test for the record."""
+"""The contest of techniques: which one ships, fitted how, and with which figures.
+
+All are fitted on train. Validation selects one, which is refitted on both and measured on test.
+"""
 
 from __future__ import annotations
 
