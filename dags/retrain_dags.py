@@ -102,7 +102,8 @@ def promote(model: str, retrained: dict[str, Any] | None) -> dict[str, Any]:
     url = Variable.get("promote_url", default=None)
     if not url:
         raise AirflowFailException(
-            "the Airflow variable promote_url is not set: it is the address of the promotion service"
+            "the Airflow variable promote_url is not set:"
+            " it is the address of the promotion service"
         )
     promotion = _verdict(url.rstrip("/"), model, retrained["version"] if retrained else None)
     get_current_context()["verdict"] = _label(promotion)
@@ -411,7 +412,7 @@ def exit_code(pod: Any, container: str) -> int | None:
 
 
 def pod_template(cpu: str, memory: str) -> dict[str, Any]:
-    """Return the part of the pod for which the operator's parameters need the kubernetes package."""
+    """Return what the operator's own parameters take only as classes of `kubernetes`."""
     container = {
         "name": "base",
         "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}},

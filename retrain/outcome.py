@@ -53,7 +53,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Ending:
-    """Makes the outcome of each way that a run can end."""
+    """What every ending of one window's run has in common."""
 
     model: str
     window_end: datetime
@@ -63,38 +63,21 @@ class Ending:
     notes: tuple[str, ...]
     """About the window, for every ending."""
 
-    def of_earlier(
-        self, run: FinishedRun, before: RegisteredVersion | None, now: RegisteredVersion | None
-    ) -> RunOutcome:
-        """Return the outcome when an earlier run has the same identity.
-
-        Args:
-            run: The earlier run.
-            before: The version of the earlier run, as this run met it.
-            now: Its version now.
-        """
-        if now and not before:
-            note = "an earlier attempt had trained it and was stopped before it was registered"
-            return self._make("registered", now, run, note)
-        return self._make("found", before, run)
-
-    def unchanged(self, last: RegisteredVersion) -> RunOutcome:
-        """Return the outcome when no row changed since the version `last`."""
-        return self._make("unchanged", last, None)
-
-    def of_new(
-        self, run: FinishedRun, version: RegisteredVersion | None, notes: tuple[str, ...]
-    ) -> RunOutcome:
-        """Return the outcome of a run that trained."""
-        return self._make("registered" if version else "not_registered", version, run, *notes)
-
-    def _make(
+    def outcome(
         self,
         outcome: Outcome,
         version: RegisteredVersion | None,
         run: FinishedRun | None,
         *notes: str,
     ) -> RunOutcome:
+        """Return the outcome of this window's run.
+
+        Args:
+            outcome: How the run ended.
+            version: Of the run's model, or of the last run when no row changed.
+            run: None when no row changed.
+            notes: For people.
+        """
         return RunOutcome(
             model=self.model,
             window_end=self.window_end,

@@ -21,7 +21,7 @@ from retrain.fitting.contest import Trained, train
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.training import warm_up
 from retrain.fitting.window_run import WindowRun
-from retrain.outcome import Ending, RunOutcome
+from retrain.outcome import Ending, Outcome, RunOutcome
 from retrain.runs.artifacts import write_artifacts
 from retrain.runs.port import FinishedRun, Runs
 from retrain.runs.record import behind_sentence, rows_read, technique_record, window_record
@@ -105,7 +105,8 @@ def run_window(
     run = _record(runs, window, trained, started)
     progress(f"recorded in MLflow ({_since(started)})")
     version = runs.register(run.run_id, title=spec.title) if is_to_register else None
-    return ending.of_new(run, version, trained.notes)
+    ended: Outcome = "registered" if version else "not_registered"
+    return ending.outcome(ended, version, run, *trained.notes)
 
 
 def _end_without_training(
@@ -121,9 +122,14 @@ def _end_without_training(
     if earlier := runs.finished_run(identity):
         before = runs.registered(earlier.run_id)
         now = runs.register(earlier.run_id, title=spec.title) if is_to_register else None
-        return ending.of_earlier(earlier, before, now)
+        if now and not before:
+            note = "an earlier attempt had trained it and was stopped before it was registered"
+            return ending.outcome("registered", now, earlier, note)
+        return ending.outcome("found", before, earlier)
     last = runs.last_snapshot(spec.plan_digest) if is_to_register else None
-    return ending.unchanged(last[0]) if last and is_unchanged(snapshot, last[1]) else None
+    if last and is_unchanged(snapshot, last[1]):
+        return ending.outcome("unchanged", last[0], None)
+    return None
 
 
 def run_identity(

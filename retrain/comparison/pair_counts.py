@@ -1,7 +1,7 @@
 """ROC AUC with and without each group, exact after one sort. Pure.
 
-The scores order a pair of a positive and a negative row rightly, or not. U(A, B) counts the pairs of
-A's positives and B's negatives that are ordered rightly; ties count half. With P positives and Q
+The scores order a pair of a positive and a negative row rightly, or not. U(A, B) counts the pairs
+of A's positives and B's negatives that are ordered rightly; ties count half. With P positives and Q
 negatives, the AUC without group g is (U - U(g,·) - U(·,g) + U(g,g)) / ((P - P_g)(Q - Q_g)).
 """
 
@@ -21,7 +21,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Pairs ordered rightly, in all and with each group. Each count is a multiple of 1/2, exactly."""
+    """Pairs ordered rightly, in all and with each group. Counts are exact multiples of 1/2."""
 
     right: float
     right_with_group: Floats

@@ -148,7 +148,7 @@ def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
     if workers == 1:
         return [fit(task) for task in tasks]
     with _pool(min(workers, len(tasks))) as pool:
-        # Before rows are sent: Python below 3.11.5 waits for ever for a process that dies meanwhile.
+        # Before rows are sent: Python below 3.11.5 waits for ever when a process dies meanwhile.
         if not _outcome(pool.submit(_started)):
             raise TrainingError(
                 "the processes that train cannot start: the reason is above, in their own words"

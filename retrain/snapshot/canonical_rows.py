@@ -55,7 +55,7 @@ ColumnDigests = tuple[tuple[str, str, str], ...]
 
 
 def in_canonical_types(table: pa.Table) -> pa.Table:
-    """Return the rows in the six types. Decimals become numbers; without a time zone a moment is UTC.
+    """Return the rows in the six types. Decimals become numbers; a naive moment is UTC.
 
     Raises:
         BadColumn: A column has another type, or a value that the canonical type cannot hold exactly

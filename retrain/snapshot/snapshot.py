@@ -1,4 +1,4 @@
-"""The manifest of a window: which weekly partitions hold its rows, and which rows are in each split.
+"""The manifest of a window: the weekly partitions with its rows, and the rows of each split.
 
 Published: promote reads splits with `read_split`.
 """
