@@ -1,4 +1,7 @@
-"""What retrain and promote rely on of any place of snapshots: a folder, moto's S3, and a real S3 server built from a Go module."""
+"""What retrain and promote expect of any place of snapshots.
+
+The places: a folder, moto's S3, and a real S3 server that is built from a Go module.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One turn with nothing but the database on a disk: snapshots and MLflow's artifacts on S3, read by promote through their URIs and through MLflow."""
+"""One turn with snapshots and MLflow's artifacts on S3; only the database lies on a disk.
+
+promote reads the snapshots by their URIs, and the artifacts through MLflow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What S3 answers when something is wrong, as retrain says it: which errors are worth another try, and what a person has to do about the others."""
+"""How retrain reports the errors of S3.
+
+Another try may mend some of them. For the others the message says what a person has to do.
+"""
 
 from __future__ import annotations
 

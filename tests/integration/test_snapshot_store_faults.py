@@ -1,4 +1,7 @@
-"""The folder of partitions on a disk that is really full: what fits is kept, what does not leaves nothing, and the error says what to do."""
+"""The folder of partitions on a full disk.
+
+A partition that fits is kept, one that does not fit leaves nothing, and the error says what to do.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,16 @@ from retrain.errors import StoreUnavailable
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.store import PartitionStore
 store, random = PartitionStore(Path(sys.argv[1])), np.random.default_rng(7)
-rows = [pa.table({"row_key": np.arange(200_000), "number": random.random(200_000)}) for _ in range(2)]
+keys = np.arange(200_000)
+rows = [pa.table({"row_key": keys, "number": random.random(200_000)}) for _ in range(2)]
 kept = store.write("2013-W27", rows[0])
 try:
     store.write("2013-W28", rows[1])
 except StoreUnavailable as error:
     print(error)
 assert read_partition(kept).equals(rows[0])
-print(sorted(path.name == kept.uri.rpartition("/")[2] for path in Path(sys.argv[1]).rglob("*") if path.is_file()))
+files = [path for path in Path(sys.argv[1]).rglob("*") if path.is_file()]
+print(sorted(path.name == kept.uri.rpartition("/")[2] for path in files))
 """
 
 

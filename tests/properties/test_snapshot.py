@@ -62,7 +62,7 @@ def digests(snapshot: Snapshot) -> dict[str, str]:
 
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.randoms())
-def test_a_rerun_elsewhere_with_rows_in_another_order_names_the_same_snapshot_and_reads_the_same_rows(
+def test_a_rerun_elsewhere_with_rows_in_another_order_has_the_same_snapshot_and_rows(
     held: list[Row], dice: object
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,8 @@ def test_a_rerun_elsewhere_with_rows_in_another_order_names_the_same_snapshot_an
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.integers(0, 10_000))
 def test_a_late_row_renames_its_own_week_only(held: list[Row], choice: int) -> None:
-    recent = [number for number, row in enumerate(held) if row["at"] >= END - SPEC.late_rows]  # type: ignore[operator]  # a moment
+    since = END - SPEC.late_rows
+    recent = [number for number, row in enumerate(held) if row["at"] >= since]  # type: ignore[operator]
     late = recent[choice % len(recent)]
     with tempfile.TemporaryDirectory() as folder:
         before = digests(
@@ -100,7 +101,10 @@ def test_a_late_row_renames_its_own_week_only(held: list[Row], choice: int) -> N
 def test_whatever_runs_came_before_the_snapshot_is_that_of_a_fresh_store(
     held: list[Row], days_before: list[int]
 ) -> None:
-    """Rows arrive with their event time here; missed weeks, re-runs of the past and ends within a week come in any order."""
+    """Missed weeks, re-runs of the past and ends within a week come in any order.
+
+    Here rows arrive at their event time.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for days in days_before:
             end = END - timedelta(days=days)

@@ -31,7 +31,7 @@ REGISTERED = RunOutcome(
 
 @pytest.fixture
 def invoke(monkeypatch):
-    """Call the command with a workflow that answers, or raises, what the test says; also what the workflow was asked."""
+    """Call the command with a workflow that answers or raises; return its arguments too."""
     asked = {}
 
     def run(answer, *arguments: str):

@@ -1,4 +1,4 @@
-"""What a store's and a source's own errors become: an outage is worth another try, a refusal needs a person."""
+"""Errors of a store and of a source: another try may mend an outage, a person a refusal."""
 
 from __future__ import annotations
 
