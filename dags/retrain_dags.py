@@ -126,7 +126,7 @@ def _verdict(url: str, model: str, version: int | None) -> dict[str, Any]:
     while True:
         promotion = _answer("GET", f"{url}/promotions/{model}")
         if promotion is None:
-            _nudge(url, model)  # the service started again and has not seen the model yet
+            _nudge(url, model)  # the service started again and does not know the model yet
         elif _has_verdict(promotion, version):
             return promotion
         else:

@@ -48,7 +48,7 @@ class Feature(Contract):
     minimum: float | None = None
     maximum: float | None = None
     known_categories: tuple[str, ...] = ()
-    """Seen in training, sorted; documentation only: a category outside it is legal."""
+    """The categories of the training rows, sorted. Documentation only: other values are legal."""
 
 
 def _is_unset(value: object) -> bool:

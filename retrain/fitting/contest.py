@@ -22,7 +22,7 @@ from retrain.fitting.window_run import WindowRun, figures
 
 @dataclass(frozen=True)
 class Trained:
-    """The model that ships, and how it was found."""
+    """The model that ships, and the contest that it won."""
 
     candidates: tuple[Fitted | Ineligible, ...]
     """Fitted on train alone."""
@@ -46,7 +46,7 @@ def train(
         window: What to do, and the rows.
         champion: The technique that production runs.
         workers: Processes to fit techniques in; 1 is this one.
-        say: Told what happens, for people.
+        say: Takes a sentence for each step, for people.
 
     Raises:
         OneClassLabel: A split has labels of one class only.

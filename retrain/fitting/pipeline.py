@@ -73,8 +73,8 @@ def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
         "random_state": seed,
         "early_stopping": False,
     }  # early stopping would hold out random rows, which share days with the others
-    known = estimator.get_params()
-    return estimator.set_params(**{name: value for name, value in ours.items() if name in known})
+    takes = estimator.get_params()
+    return estimator.set_params(**{name: value for name, value in ours.items() if name in takes})
 
 
 def _is_tree(estimator: BaseEstimator) -> bool:

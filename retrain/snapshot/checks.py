@@ -79,11 +79,11 @@ def group_spans(rows: pa.Table, columns: Columns) -> tuple[GroupSpan, ...]:
         spans.column(f"{moment}_max"),
         spans.column(f"{moment}_count"),
     )
-    found = [
+    groups = [
         GroupSpan(name=name, first=first, last=last, rows=count)
         for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)
     ]
-    return tuple(sorted(found, key=lambda span: span.name))
+    return tuple(sorted(groups, key=lambda span: span.name))
 
 
 def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:

@@ -160,11 +160,11 @@ def is_unchanged(snapshot: Snapshot, last: Snapshot) -> bool:
         snapshot: Of this run.
         last: Of the last registered run of the same plan.
     """
-    known = {(partition.week, partition.rows_digest) for partition in last.partitions}
-    return (
-        snapshot.query_digest == last.query_digest
-        and {(partition.week, partition.rows_digest) for partition in snapshot.partitions} <= known
+    ours, theirs = (
+        {(partition.week, partition.rows_digest) for partition in one.partitions}
+        for one in (snapshot, last)
     )
+    return snapshot.query_digest == last.query_digest and ours <= theirs
 
 
 def snapshot_to_bytes(snapshot: Snapshot) -> bytes:

@@ -82,9 +82,9 @@ def check_not_in_future(end: datetime, *, now: datetime) -> None:
         WindowInFuture: `end` is later than `now`.
     """
     if end > now:
-        found = f"{utc_text(end)} is in the future, for it is {utc_text(now)}"
         raise WindowInFuture(
-            f"the window's end {found}: its rows are not there yet. Choose an --end up to now"
+            f"the window's end {utc_text(end)} is in the future, for it is {utc_text(now)}:"
+            " its rows are not there yet. Choose an --end up to now"
         )
 
 

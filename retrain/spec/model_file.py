@@ -278,7 +278,7 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
 
     Args:
         text: The YAML file's text.
-        path: Named in the errors.
+        path: The file's path, for the errors.
         query_text: The SQL beside it; None when that file is missing.
 
     Raises:
