@@ -9,10 +9,12 @@ PromoteError
 │   ├── ImageRegistryUnavailable
 │   │   └── ImageRegistryBusy   it asked for a longer wait than one pass allows
 │   ├── ForgeUnavailable
-│   └── ClusterUnavailable
+│   ├── ClusterUnavailable
+│   └── PromoteServiceUnavailable   `promote status` asked it by PROMOTE_URL
 ├── NotFound                    an outside part answered that it has no such thing
 │   ├── VersionNotFound
 │   ├── ArtifactNotFound
+│   ├── UnknownModel            the promotion service has not looked at the model
 │   ├── CommitNotFound          main and ratchet/* do not lead to the commit
 │   └── RowsNotFound            a snapshot names rows that are not in the store
 ├── Refused                     an outside part said no: credentials, rights, a conflict
@@ -70,6 +72,10 @@ class ClusterUnavailable(Unavailable):
     """The cluster did not answer."""
 
 
+class PromoteServiceUnavailable(Unavailable):
+    """The promotion service at PROMOTE_URL did not answer."""
+
+
 class NotFound(PromoteError):
     """An outside part answered that it has no such thing."""
 
@@ -80,6 +86,10 @@ class VersionNotFound(NotFound):
 
 class ArtifactNotFound(NotFound):
     """A run lacks a file that every run has."""
+
+
+class UnknownModel(NotFound):
+    """The promotion service has not looked at such a model."""
 
 
 class CommitNotFound(NotFound):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 from promote.forge.port import Forge
+from promote.forge.status_memory import StatusMemory
 from promote.loop.observer import Parts
 from promote.settings import PromoteSettings
 
@@ -48,4 +49,5 @@ def open_parts(settings: PromoteSettings) -> Parts:
         environment=settings.environment,
         image_prefix=settings.image_prefix,
         deadline=timedelta(seconds=settings.rollout_deadline_seconds),
+        memory=StatusMemory(settings.mirror_folder.with_suffix(".statuses.json")),
     )

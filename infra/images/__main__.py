@@ -1,4 +1,7 @@
-"""`python -m infra.images build serving client_api [--push 127.0.0.1:5000/ratchet] [--release gitops/platform/local] [--base IMAGE@sha256:…]`."""
+"""The command that builds images; `python -m infra.images build --help` has its options.
+
+python -m infra.images build serving client_api --push 127.0.0.1:5000/ratchet
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from infra.images.programs import ProgramFailed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build what is asked for; 1 with the reason when it cannot be."""
+    """Build the wanted images; return 1 with the reason after a failure."""
     asked = _parser().parse_args(arguments)
     try:
         for name in asked.images or NAMES:
@@ -35,7 +38,8 @@ def _build(
     began = time.monotonic()
     image = build(name, base=base)
     sys.stdout.write(
-        f"{name:12} {image.size_bytes / 1e6:6.0f} MB, {image.own_bytes / 1e6:6.0f} MB above the base, {time.monotonic() - began:4.0f} s"
+        f"{name:12} {image.size_bytes / 1e6:6.0f} MB, {image.own_bytes / 1e6:6.0f} MB above the "
+        f"base, {time.monotonic() - began:4.0f} s"
     )
     sys.stdout.flush()
     if registry is None:
@@ -50,10 +54,10 @@ def _build(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra.images",
-        description="Build the services' images with buildah; no daemon needs to run.",
+        description="Build the services' images with buildah. No daemon is needed.",
     )
     command = parser.add_subparsers(required=True).add_parser(
-        "build", help="build images, say their sizes"
+        "build", help="build images and print their sizes"
     )
     command.add_argument(
         "images",
@@ -63,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_known,
     )
     command.add_argument(
-        "--base", help="the image below, by digest; without it one is made of Debian packages"
+        "--base", help="the base image by digest; by default built from Debian packages"
     )
     command.add_argument(
         "--push",
@@ -71,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         help="push to this registry and prefix, such as 127.0.0.1:5000/ratchet",
     )
     command.add_argument(
-        "--plain-http", action="store_true", help="the registry speaks no TLS: one on this machine"
+        "--plain-http", action="store_true", help="use HTTP, for a registry on this machine"
     )
     command.add_argument(
         "--release",
@@ -84,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _known(name: str) -> str:
     if name not in NAMES:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NAMES)}")
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(NAMES)}")
     return name
 
 

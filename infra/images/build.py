@@ -1,4 +1,7 @@
-"""Builds an image from its Dockerfile with buildah (no daemon), says its size, pushes it, and writes its digest where gitops names it."""
+"""Builds an image from its Dockerfile with buildah, measures and pushes the image.
+
+buildah needs no daemon. The digest of a pushed image goes into a kustomization of gitops.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,12 @@ from infra.images.wheels import LOCKS, ROOT, fetch
 DOCKERFILES = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in DOCKERFILES.glob("*.Dockerfile")))
 _RECIPE = "ratchet.recipe"
-"""The label that says what an image was made of."""
+"""The label with the digest of an image's inputs."""
+_LICENSE = "Apache-2.0"
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?/")
+
+
+_UNIT_BYTES = {"B": 1, "bytes": 1, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 @dataclass(frozen=True)
@@ -28,28 +35,29 @@ class Built:
 
     name: str
     local: str
-    """What buildah calls it."""
+    """The image's name in buildah's store."""
     size_bytes: int
-    """Of its files, base included."""
+    """Of all files, with the base."""
     own_bytes: int
-    """Of its files above the base."""
+    """Of the files above the base."""
 
 
 def build(name: str, *, base: str | None = None) -> Built:
-    """Build one image, a function of base, lock and code; where the Dockerfile asks for REVISION, of their commit too.
+    """Build one image.
 
-    One that this machine made of the same is taken as it is.
+    Base, lock and code decide its bytes; with `ARG REVISION` in the Dockerfile their commit does, too.
+    An image that this machine already built from the same inputs is reused.
 
     Args:
         name: Of the Dockerfile and the lock.
-        base: An image by digest; without one, Debian's packages make it.
+        base: An image by digest. None builds the base from Debian packages.
 
     Raises:
-        ProgramFailed: A program is missing or failed.
+        ProgramFailed: A program is missing or failed, or the base has no digest.
     """
     if base is not None and not re.search(r"@sha256:[0-9a-f]{64}$", base):
         raise ProgramFailed(
-            f"--base {base}: name it by digest, …@sha256:…; a tag may be another image tomorrow"
+            f"--base {base} has no digest. Write …@sha256:…: a tag may name another image tomorrow."
         )
     below = base or base_image()
     local = f"localhost/ratchet/{name}:latest"
@@ -61,39 +69,63 @@ def build(name: str, *, base: str | None = None) -> Built:
 
 
 def recipe_digest(name: str, below: str) -> str:
-    """Return the digest of all that decides an image: the base's name, the Dockerfile, what it copies and its commit; the lock fixes the wheels."""
+    """Return the digest of an image's inputs.
+
+    The inputs are the base's name, the Dockerfile, the copied files, the annotations and the commit.
+    The lock, a copied file, decides the wheels.
+    """
     dockerfile = DOCKERFILES / f"{name}.Dockerfile"
     digest = hashlib.sha256(f"{below}\n".encode())
     for path in (dockerfile, LOCKS / "uv.txt", *_copied(dockerfile.read_text())):
-        digest.update(
-            f"{path.relative_to(ROOT)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-        )
-    digest.update("".join(revision_argument(name)).encode())
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(ROOT)} {content}\n".encode())
+    digest.update("".join((*revision_argument(name), *annotation_arguments(name))).encode())
     return digest.hexdigest()
 
 
 def revision_argument(name: str) -> tuple[str, ...]:
-    """Return what tells a Dockerfile with `ARG REVISION` the commit of what it copies; nothing for the others."""
+    """Return the argument with the commit of an image's content.
+
+    Only a Dockerfile with `ARG REVISION` gets the argument. Other images would change for nothing.
+    """
     dockerfile = DOCKERFILES / f"{name}.Dockerfile"
     text = dockerfile.read_text()
     if not re.search(r"^ARG REVISION\b", text, flags=re.MULTILINE):
         return ()
-    return (
-        "--build-arg",
-        f"REVISION={revision_of([dockerfile, LOCKS / 'uv.txt', *_sources(text)], ROOT)}",
-    )
+    revision = revision_of([dockerfile, LOCKS / "uv.txt", *_sources(text)], ROOT)
+    return ("--build-arg", f"REVISION={revision}")
+
+
+def annotation_arguments(name: str) -> tuple[str, ...]:
+    """Return the arguments that annotate an image (image-spec 1.1, annotations.md).
+
+    buildah itself adds the base's name and digest. The description is the Dockerfile's first line.
+    """
+    first = (DOCKERFILES / f"{name}.Dockerfile").read_text().partition("\n")[0]
+    annotations = {
+        "title": f"ratchet/{name}",
+        "description": first.removeprefix("# "),
+        "vendor": "Ratchet",
+        "licenses": _LICENSE,
+    }
+    if revision := revision_argument(name):
+        annotations["revision"] = revision[1].removeprefix("REVISION=")
+    pairs = [f"org.opencontainers.image.{key}={value}" for key, value in annotations.items()]
+    return tuple(word for pair in pairs for word in ("--annotation", pair))
 
 
 def push(image: Built, registry: str, *, plain: bool = False) -> str:
-    """Push an image and return its name by digest; one that is there already is named as the registry has it.
+    """Push an image and return its name by digest.
+
+    When the registry already has the image, its digest there is returned.
 
     Args:
-        image: What was built.
-        registry: With the prefix that images have there: `127.0.0.1:5000/ratchet`.
-        plain: Speak HTTP, with a registry on this machine; loopback is spoken to so anyway.
+        image: The image.
+        registry: With the prefix of its images: `127.0.0.1:5000/ratchet`.
+        plain: Use HTTP. Loopback addresses always use HTTP.
 
     Raises:
-        ProgramFailed: The registry did not take it, or has another image under its tag and keeps that.
+        ProgramFailed: The registry refused the image, or its tag already names another image.
     """
     repository = f"{registry.rstrip('/')}/{image.name}"
     image_id = said("buildah", "images", "--quiet", "--no-trunc", image.local).removeprefix(
@@ -122,24 +154,25 @@ def push(image: Built, registry: str, *, plain: bool = False) -> str:
 
 
 def names(kustomization: str, name: str) -> bool:
-    """True when a kustomization names an image: under `images`, or as the base of model images."""
+    """Return whether a kustomization names an image: under `images`, or as the models' base."""
     return any(line.search(kustomization) for line, _ in _places(name, "", ""))
 
 
 def with_digest(kustomization: str, name: str, reference: str) -> str:
-    """Return a kustomization that names an image by a pushed reference; the rest is as it was.
+    """Return a kustomization with the digest of a pushed image. The rest does not change.
 
     >>> line = '  - {name: promote, newName: a.example/promote, digest: "sha256:' + "0" * 64 + '"}'
     >>> with_digest(line, "promote", "b.example/ratchet/promote@sha256:" + "1" * 64)[:58]
     '  - {name: promote, newName: b.example/ratchet/promote, di'
 
     Raises:
-        ProgramFailed: It does not name the image, or in another form.
+        ProgramFailed: The kustomization does not name the image, or in another form.
     """
     repository, _, digest = reference.partition("@")
     if not names(kustomization, name):
         raise ProgramFailed(
-            f"the kustomization does not name {name} in the form that this repository uses (gitops/README.md)"
+            f"the kustomization does not name {name} in the form of this repository "
+            "(gitops/README.md)"
         )
     for line, instead in _places(name, repository, digest):
         kustomization = line.sub(instead, kustomization)
@@ -147,7 +180,10 @@ def with_digest(kustomization: str, name: str, reference: str) -> str:
 
 
 def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Return the lines that may name an image, and what they then say. PROMOTE_BASE_IMAGE is without a host: promote knows its registry."""
+    """Return patterns of the lines that name an image, and their replacements.
+
+    PROMOTE_BASE_IMAGE has no host: promote knows its registry.
+    """
     image = (
         rf'^(  - {{name: {re.escape(name)}, newName: )[^,]+(, digest: ")sha256:[0-9a-f]{{64}}("}})$'
     )
@@ -160,21 +196,23 @@ def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[s
 
 
 def _digest_there(tagged: str, image_id: str, tls: str, refusal: ProgramFailed) -> str:
-    """Return the digest of an image that the registry has; ECR refuses a tag that is there, with the same image too (aws/containers-roadmap#2380).
+    """Return the digest of an image that the registry already has.
 
-    The pull adds a name to our image and fetches no layer of it, for the push has just compared them; another image comes whole, and goes.
+    ECR refuses an existing tag even for the same image (aws/containers-roadmap#2380). The pull of the
+    same image fetches no layer and adds a name in buildah's store. The name is removed again.
     """
     try:
         found = said("buildah", "pull", "--quiet", "--policy", "always", tls, tagged)
     except ProgramFailed:
-        raise refusal from None  # no such tag, or nobody answers: the push has said what is wrong
+        raise refusal from None  # no such tag, or no answer: the push's message names the problem
     digest = said(
         "buildah", "inspect", "--type", "image", "--format", "{{.FromImageDigest}}", tagged
     )
-    run("buildah", "rmi", tagged)  # that name only, of an image that has more
+    run("buildah", "rmi", tagged)  # removes this name only; the image has more names
     if found != image_id:
         raise ProgramFailed(
-            f"{refusal}\n{tagged} is another image, {found}, not {image_id}: if no release names {digest}, delete that tag and push again"
+            f"{refusal}\n{tagged} is another image, {found}, not {image_id}. "
+            f"If no release names {digest}, delete this tag and push again."
         )
     return digest
 
@@ -188,6 +226,7 @@ def _bud(name: str, below: str, local: str, recipe: str) -> None:
         "--build-arg",
         f"BASE={below}",
         *revision_argument(name),
+        *annotation_arguments(name),
         "--label",
         f"{_RECIPE}={recipe}",
         "--tag",
@@ -219,21 +258,14 @@ def _sources(dockerfile: str) -> Iterator[Path]:
 
 
 def _recipe_of(local: str) -> str | None:
-    """Return what an image on this machine was made of; None when it is not here or does not say."""
+    """Return the digest of an image's inputs; None when this machine has no such image."""
     if not said("buildah", "images", "--quiet", "--filter", f"reference={local}"):
         return None
-    labels = (
-        json.loads(said("buildah", "inspect", "--type", "image", local))["OCIv1"]["config"].get(
-            "Labels"
-        )
-        or {}
-    )
-    return str(labels.get(_RECIPE))
+    image = json.loads(said("buildah", "inspect", "--type", "image", local))
+    return str((image["OCIv1"]["config"].get("Labels") or {}).get(_RECIPE))
 
 
 def _size_bytes(image: str) -> int:
     [described] = json.loads(said("buildah", "images", "--json", image))
-    number, unit = str(described["size"]).split()  # buildah says it for people only
-    return int(
-        float(number) * {"B": 1, "bytes": 1, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit]
-    )
+    number, unit = str(described["size"]).split()  # buildah writes the size for people only
+    return int(float(number) * _UNIT_BYTES[unit])

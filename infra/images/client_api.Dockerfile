@@ -1,6 +1,7 @@
 # The gateway.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build client_api` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build client_api` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/client_api.txt /lock.txt
@@ -13,7 +14,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
 COPY retrain/__init__.py retrain/contract.py retrain/environment.py /app/code/retrain/
 COPY serving/__init__.py serving/contract.py /app/code/serving/
 COPY client_api /app/code/client_api
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 
 FROM ${BASE}
@@ -22,7 +24,7 @@ ENV PATH=/app/bin:/usr/bin:/bin PYTHONPATH=/app/code PYTHONUNBUFFERED=1 PYTHONDO
 USER 65532:65532
 WORKDIR /tmp
 EXPOSE 8080
-# The commit of all that is copied above. Last, so that nothing is made again when only it changed.
+# The commit of the copied files. Last, so that a new commit alone repeats no earlier step.
 ARG REVISION=unknown
 ENV CLIENT_API_REVISION=${REVISION}
 CMD ["python", "-m", "client_api"]

@@ -1,6 +1,7 @@
-# Airflow with our DAGs; it holds no credential of forge, registry or cluster.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build dags` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# Airflow with Ratchet's DAGs. The image has no credential of forge, registry or cluster.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build dags` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/dags.txt /lock.txt
@@ -11,7 +12,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
         --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
     sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
 COPY dags /app/dags
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages || true
 
 FROM ${BASE}

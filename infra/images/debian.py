@@ -1,4 +1,7 @@
-"""The image below all others, made of Debian packages: Python and the libraries that numpy needs; no pip, compiler or package manager."""
+"""The base of all images, built from Debian packages: Python and the libraries that numpy needs.
+
+The base has no pip, compiler or package manager.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from infra.images.programs import run, said
 
 SUITE = "bookworm"
 PYTHON = "3.11"
-"""Debian bookworm's; wheels are fetched for it."""
+"""The Python of Debian bookworm. Wheels are fetched for this version."""
 PACKAGES = ("usr-is-merged", "python3", "ca-certificates", "libstdc++6", "libgomp1")
-"""The first says that /bin is /usr/bin from the start: what would convert it brings all of Perl (50 MB)."""
+"""`usr-is-merged` links /bin to /usr/bin from the start. The later conversion needs Perl (50 MB)."""
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _DOCKERFILE = "FROM scratch\nADD base.tar /\n"
 
 
 def base_image() -> str:
-    """Return the local name of the base, which is made when this machine has none of this recipe.
+    """Return the local name of the base; build the base when this machine lacks it.
 
     Raises:
         ProgramFailed: mmdebstrap or buildah is missing, or failed.
@@ -48,7 +51,7 @@ def base_image() -> str:
 
 
 def _make(tar: Path) -> None:
-    partial = tar.with_name("partial.tar")  # mmdebstrap goes by the ending
+    partial = tar.with_name("partial.tar")  # mmdebstrap reads the format from the ending
     without = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     merged = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
     run(
@@ -69,7 +72,7 @@ def _recipe_digest() -> str:
 
 
 def _cache() -> Path:
-    """The cache of the laptop's Kubernetes too (infra/local/kubernetes/build.py)."""
+    """Return the cache folder, shared with the laptop's Kubernetes (kubernetes/build.py)."""
     if chosen := os.environ.get("RATCHET_CACHE"):
         return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ratchet"

@@ -1,6 +1,7 @@
-# MLflow's server; store and artifacts by MLFLOW_BACKEND_STORE_URI and MLFLOW_ARTIFACTS_DESTINATION.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build mlflow` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# MLflow's server. MLFLOW_BACKEND_STORE_URI and MLFLOW_ARTIFACTS_DESTINATION name its stores.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build mlflow` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/mlflow.txt /lock.txt
@@ -10,7 +11,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
     /uv/uv-*.data/scripts/uv pip sync --python /app/bin/python --offline --no-cache --no-index --find-links /wheels/mlflow \
         --require-hashes --no-build --link-mode copy --quiet /lock.txt && rm -f /app/.lock /app/lib/python3*/site-packages/*/uv_cache.json && \
     sed -i '/uv_cache\.json,/d' /app/lib/python3*/site-packages/*.dist-info/RECORD
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages || true
 
 FROM ${BASE}

@@ -1,4 +1,4 @@
-"""Runs the programs that images are made with; a missing one is said with how to get it."""
+"""Runs the programs that build images. For a missing program the error says how to install it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "git": "git"}
 
 
 class ProgramFailed(RuntimeError):
-    """A program is missing or ended with an error; the message says which, and what it said last."""
+    """A program is missing or failed. The message has its name and its last output."""
 
 
 def run(*command: str) -> None:
-    """Run to the end.
+    """Run a program to its end.
 
     Raises:
-        ProgramFailed: It is missing, or failed.
+        ProgramFailed: The program is missing or failed.
     """
     said(*command)
 
 
 def said(*command: str) -> str:
-    """Return what a program wrote to stdout.
+    """Return the output of a program.
 
     Raises:
-        ProgramFailed: It is missing, or failed.
+        ProgramFailed: The program is missing or failed.
     """
     if shutil.which(command[0]) is None:
         package = PACKAGES.get(command[0])

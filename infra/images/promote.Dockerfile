@@ -1,6 +1,7 @@
 # The promotion service, and the `promote` command.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build promote` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build promote` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/promote.txt /lock.txt
@@ -13,7 +14,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
 COPY retrain /app/code/retrain
 COPY promote /app/code/promote
 RUN printf "#!/app/bin/python\nfrom promote.cli import app\n\nif __name__ == '__main__':\n    app()\n" > /app/bin/promote && chmod 755 /app/bin/promote
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 
 FROM ${BASE}

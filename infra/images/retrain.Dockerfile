@@ -1,6 +1,7 @@
-# The `retrain` command, one pod a task. Models (YAML and SQL) lie in /app/models, as git has them.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build retrain` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# The `retrain` command, one pod per task. /app/models has the model files of git.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build retrain` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/retrain.txt /lock.txt
@@ -14,7 +15,8 @@ COPY retrain /app/code/retrain
 COPY dags/models /app/models
 COPY infra/locks/retrain.txt /app/lock.txt
 RUN printf "#!/app/bin/python\nfrom retrain.cli import app\n\nif __name__ == '__main__':\n    app()\n" > /app/bin/retrain && chmod 755 /app/bin/retrain
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 
 FROM ${BASE}
@@ -22,9 +24,9 @@ COPY --from=build /app /app
 ENV PATH=/app/bin:/usr/bin:/bin PYTHONPATH=/app/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=ratchet
 USER 65532:65532
 WORKDIR /tmp
-# The lock is part of a run's identity: another one, another run.
+# The lock is part of a run's identity: another lock gives another run.
 ENV RETRAIN_MODELS=/app/models RETRAIN_LOCK=/app/lock.txt
-# The commit of all that is copied above. Last, so that nothing is made again when only it changed.
+# The commit of the copied files. Last, so that a new commit alone repeats no earlier step.
 ARG REVISION=unknown
 ENV RETRAIN_GIT_REVISION=${REVISION}
 ENTRYPOINT ["retrain"]

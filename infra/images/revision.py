@@ -1,4 +1,4 @@
-"""Says which commit an image's content comes from."""
+"""The commit of an image's content."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from infra.images.programs import said
 
 
 def revision_of(paths: Sequence[Path], root: Path) -> str:
-    """Return the last commit that changed any of the paths, with `-dirty` where they hold more than it.
+    """Return the last commit that changed any of the paths.
 
-    A commit that changes other files only is not named: it would make another image of the same content.
-    Outside of a git repository, as in an unpacked archive, it is `unknown`.
+    `-dirty` follows when the paths have uncommitted changes. A later commit of other files does not
+    count, since it would give the same content another image. Outside of a git repository, as in an
+    unpacked archive, the result is `unknown`.
 
     Args:
         paths: Files and folders below `root`.
         root: Of the repository.
 
     Raises:
-        ProgramFailed: git is missing, or does not read the repository.
+        ProgramFailed: git is missing, or cannot read the repository.
     """
     if not (root / ".git").exists():
         return "unknown"

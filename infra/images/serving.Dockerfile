@@ -1,6 +1,7 @@
-# The model server. promote puts one layer with /model above it; which release it is comes by SERVING_… variables.
-# BASE: any image with glibc, Python 3.11, libstdc++6 and libgomp1, by digest. `python -m infra.images build serving` makes one of Debian packages and
-# brings the wheels: nothing is fetched in here. Neither stage has pip or a compiler; uv stays in the first.
+# The model server. promote adds a layer with /model; SERVING_… variables name the release.
+# BASE: an image by digest with glibc, Python 3.11, libstdc++6 and libgomp1.
+# `python -m infra.images build serving` builds one from Debian packages and provides the wheels.
+# The build fetches nothing. No stage has pip or a compiler; uv stays in the first stage.
 ARG BASE
 FROM ${BASE} AS build
 COPY infra/locks/serving.txt /lock.txt
@@ -13,7 +14,8 @@ RUN --mount=type=bind,source=build/wheels,target=/wheels \
 COPY retrain/__init__.py retrain/contract.py retrain/environment.py retrain/errors.py /app/code/retrain/
 COPY retrain/model/__init__.py retrain/model/columns.py retrain/model/folder.py retrain/model/program.py /app/code/retrain/model/
 COPY serving /app/code/serving
-# Bytecode that no file time can make stale: the root file system is read-only later. Some packages carry templates that are no Python: true.
+# Bytecode whose validity does not depend on file times: the root file system is read-only later.
+# `true`: some packages contain templates that are not Python.
 RUN /app/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app/lib/python3*/site-packages /app/code || true
 
 FROM ${BASE}

@@ -1,4 +1,7 @@
-"""Fetches the wheels that a lock names, once for each state of the lock. Every file's hash is the lock's; no source is ever built."""
+"""Fetches the wheels of a lock, once for each state of the lock.
+
+The lock has every file's hash. No wheel is built from source.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def fetch(group: str) -> Path:
     """Return the folder with all wheels of a lock.
 
     Raises:
-        ProgramFailed: No fitting pip is there, or a wheel is not to be had with the lock's hash.
+        ProgramFailed: No fitting pip exists, or no wheel with the lock's hash is available.
     """
     lock, folder = LOCKS / f"{group}.txt", WHEELS / group
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
@@ -46,7 +49,7 @@ def fetch(group: str) -> Path:
 
 
 def _python_with_pip() -> str:
-    """Return a Python of the base's version that has pip: wheels are chosen for the Python that asks."""
+    """Return a Python of the base's version with pip. pip chooses wheels for its own Python."""
     question = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
     for python in (
         str(ROOT / ".uv" / "bin" / "python"),
@@ -60,5 +63,6 @@ def _python_with_pip() -> str:
         except ProgramFailed:
             continue
     raise ProgramFailed(
-        f"no Python {PYTHON} with pip is here, and the base has {PYTHON}: make setup PYTHON=python{PYTHON}"
+        f"the base has Python {PYTHON}, and this machine has no Python {PYTHON} with pip. "
+        f"Run: make setup PYTHON=python{PYTHON}"
     )

@@ -19,8 +19,6 @@ from promote.commands.terminal import (
 from promote.contract import Promotion
 from promote.errors import Unavailable
 from promote.evidence.judging import EvidenceJudge
-from promote.loop.observer import Parts
-from promote.loop.policy import models_on_main
 from promote.loop.reconciler import Reconciler
 from promote.settings import read_settings
 
@@ -38,11 +36,11 @@ def run(models: list[str] | None, *, once: bool, dry_run: bool, as_json: bool) -
     reconciler = Reconciler(parts, EvidenceJudge(parts.registry))
     while not (once or dry_run):
         try:
-            _pass(parts, reconciler, models, dry_run=False, as_json=as_json)
+            _pass(reconciler, models, dry_run=False, as_json=as_json)
         except Unavailable as error:
             logging.getLogger("promote").warning("state='blind' error=%s", error)
         time.sleep(settings.interval_seconds)  # nothing reports a merge: look again
-    promotions = _pass(parts, reconciler, models, dry_run=dry_run, as_json=as_json)
+    promotions = _pass(reconciler, models, dry_run=dry_run, as_json=as_json)
     waits = {promotion.waits_for for promotion in promotions}
     if "person" in waits:
         raise typer.Exit(EXIT_FAILED)
@@ -51,7 +49,6 @@ def run(models: list[str] | None, *, once: bool, dry_run: bool, as_json: bool) -
 
 
 def _pass(
-    parts: Parts,
     reconciler: Reconciler,
     models: list[str] | None,
     *,
@@ -59,8 +56,8 @@ def _pass(
     as_json: bool,
 ) -> list[Promotion]:
     show = _preview if dry_run else _reconcile
-    names = models or sorted(models_on_main(parts.forge, parts.forge.head()))
-    return [show(reconciler, model, as_json=as_json) for model in names]
+    names = reconciler.observer.start_pass(models or ())
+    return [show(reconciler, model, as_json=as_json) for model in models or names]
 
 
 def _preview(reconciler: Reconciler, model: str, *, as_json: bool) -> Promotion:

@@ -21,7 +21,7 @@ def run(model: str, instant: str, *, as_json: bool) -> None:
     """Print the version and how it is known."""
     at, settings = aware_instant(instant), read_settings()
     forge = wiring.open_forge(settings)
-    history = HistoryReader(forge, settings.environment).read(model, forge.head())
+    history = HistoryReader(forge, settings.environment).read(model, forge.head(), is_complete=True)
     served = served_at(history, at)
     why = served.why if served else "no release was healthy by then, or main named none"
     facts = _NOTHING

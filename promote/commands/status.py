@@ -9,23 +9,31 @@ from promote.contract import Promotion, check_model
 from promote.loop.lifecycle import decide
 from promote.loop.observation import Blind
 from promote.loop.observer import Observer
-from promote.loop.policy import models_on_main
 from promote.loop.standing import promotion_of
 from promote.settings import read_settings
+from promote.web.client import ask_promotions
 
 
 @errors_as_exit_codes()
 def run(models: list[str] | None, *, as_json: bool) -> None:
     """Print the promotion of each model."""
-    parts = wiring.open_parts(read_settings())
-    observer = Observer(parts)
-    names = models or sorted(models_on_main(parts.forge, parts.forge.head()))
-    promotions = [_promotion(observer, check_model(model)) for model in names]
+    settings = read_settings()
+    asked = [check_model(model) for model in models or ()]
+    promotions = (
+        ask_promotions(settings.url, asked, timeout_seconds=settings.request_timeout_seconds)
+        if settings.url
+        else _look(Observer(wiring.open_parts(settings)), asked)
+    )
     if as_json:
         print_json([promotion.model_dump(mode="json") for promotion in promotions])
         return
     for promotion in promotions:
         print(paragraph(promotion))
+
+
+def _look(observer: Observer, models: list[str]) -> list[Promotion]:
+    names = observer.start_pass(models)
+    return [_promotion(observer, model) for model in models or names]
 
 
 def _promotion(observer: Observer, model: str) -> Promotion:

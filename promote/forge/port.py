@@ -102,6 +102,10 @@ class Forge(Protocol):
         promote.errors.CommitNotFound: Neither main nor a branch `ratchet/*` leads to the commit.
     """
 
+    def __hash__(self) -> int:
+        """A forge is the key of what is kept of its commits, which never change."""
+        raise NotImplementedError
+
     def refresh(self) -> None:
         """Read pull requests and git again when the next question comes.
 

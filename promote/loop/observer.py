@@ -6,13 +6,14 @@ cluster follow. A part that did not answer makes the look blind: nothing is take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from promote.cluster.port import Rollout, RolloutStatus
 from promote.contract import Release, Slot
 from promote.errors import (
+    CommitNotFound,
     NoPolicy,
     PromoteError,
     VersionNotFound,
@@ -22,7 +23,8 @@ from promote.evidence.verdict_tag import (
     tag_name,
     verdict_tags,
 )
-from promote.forge.port import Forge, PullRequest, blob_id
+from promote.forge.port import Forge, PullRequest, Status, blob_id
+from promote.forge.status_memory import StatusMemory
 from promote.images.names import image_tag
 from promote.images.port import ImageRegistry
 from promote.loop.observation import (
@@ -33,7 +35,8 @@ from promote.loop.observation import (
     Observation,
     ProposedPull,
 )
-from promote.loop.policy import read_policy
+from promote.loop.policy import models_on_main, read_policy
+from promote.loop.sources import Direct, ImageMemory, Lists
 from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import History, ReleaseCommit
 from promote.release.history_reader import HistoryReader, read_release
@@ -56,6 +59,7 @@ class Parts:
     environment: str = "production"
     image_prefix: str = "ratchet"
     deadline: timedelta = timedelta(minutes=5)
+    memory: StatusMemory = field(default_factory=StatusMemory)
 
     def repository(self, model: str) -> str:
         """The image repository of a model."""
@@ -65,12 +69,18 @@ class Parts:
 class ForgeObserver:
     """Looks at the forge alone; remembers only what cannot change."""
 
-    def __init__(self, forge: Forge, environment: str) -> None:
+    def __init__(
+        self, forge: Forge, environment: str, memory: MutableMapping[str, Status] | None = None
+    ) -> None:
+        """Keep what to ask, and where final statuses are kept by `context commit`."""
         self._forge, self._environment = forge, environment
-        self._history = HistoryReader(forge, environment)
+        self._memory = {} if memory is None else memory
+        self._history = HistoryReader(forge, environment, self._memory)
 
-    def look(self, model: str) -> ForgeView:
+    def look(self, model: str, *, is_complete: bool = False) -> ForgeView:
         """Return what the forge says of a model: main, history, pull requests.
+
+        `is_complete` reads all statuses of the history, for a person's way back.
 
         Ways back are examined. Only `Observer` can tell whether a promotion is as proposed.
 
@@ -80,15 +90,26 @@ class ForgeObserver:
         # Pull requests before main: one merged in between then appears as open and as released.
         pulls = self._forge.pull_requests(branch_prefix(Slot(model, self._environment)))
         main = self._forge.head()
-        history = self._history.read(model, main)
+        is_complete = is_complete or any(self._is_open_return(model, pull) for pull in pulls)
+        history = self._history.read(model, main, is_complete=is_complete)
         proposed = (self._pull(model, pull, main, history) for pull in pulls)
         ours = tuple(one for one in proposed if one is not None)
         return ForgeView(model, self._environment, main, history, ours)
 
     def gate(self, pull: PullRequest) -> str | None:
         """Return the state of a head's status `ratchet/gate`."""
-        states = {status.context: status.state for status in self._forge.statuses(pull.head)}
-        return states.get(GATE_CONTEXT)
+        key = f"{GATE_CONTEXT} {pull.head}"
+        if pull.state == "merged" and key in self._memory:
+            return self._memory[key].state
+        statuses = {status.context: status for status in self._forge.statuses(pull.head)}
+        gate = statuses.get(GATE_CONTEXT)
+        if gate and pull.state == "merged":
+            self._memory[key] = gate
+        return gate.state if gate else None
+
+    def _is_open_return(self, model: str, pull: PullRequest) -> bool:
+        branch = parse_branch(pull.branch, Slot(model, self._environment))
+        return branch is not None and ProposedPull(pull, branch).is_return and pull.state == "open"
 
     def changes_exactly(self, head: str, main: str, files: Mapping[str, bytes]) -> bool:
         """Return whether merging a commit into main changes these files to these bytes, and no other file."""
@@ -133,12 +154,58 @@ class Observer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.forge = ForgeObserver(parts.forge, parts.environment)
+        self.forge = ForgeObserver(parts.forge, parts.environment, parts.memory)
         self.verdicts = KeptVerdicts(parts.registry)
+        self._direct = Direct(parts.registry, parts.rollout, parts.images)
+        self._sources, self._image_memory = self._direct, ImageMemory()
+        self._lists: tuple[Lists, datetime] | None = None
+        self._unseen: set[str] = set()
+
+    def start_pass(self, more: Collection[str] = ()) -> list[str]:
+        """Read everything for all models at once. The next look at each model uses it.
+
+        Args:
+            more: Models beside those that main describes.
+
+        Returns:
+            The models that main describes, by name.
+
+        Raises:
+            PromoteError: The forge did not answer, or refused.
+        """
+        self._parts.memory.save()
+        self._lists, at, forge = None, self._parts.clock(), self._parts.forge
+        self._unseen = set(more)
+        forge.refresh()
+        forge.pull_requests("ratchet/")  # before main, as in each look
+        main = forge.head()
+        models = sorted(models_on_main(forge, main))
+        self._unseen = {*models, *more}
+        images: dict[str, str] = {}
+        for model in self._unseen:
+            path = release_path(Slot(model, self._parts.environment))
+            content = next((one.content for one in forge.history(path, main)), None)
+            release = read_release(content, model)
+            if release is not None:
+                images[model] = release.image
+        self._lists = Lists(self._direct, images, self._image_memory), at
+        return models
+
+    def begin(self, model: str) -> None:
+        """Have the forge read again, unless a pass has begun and did not look at the model yet."""
+        if model not in self._unseen:
+            self._parts.forge.refresh()
 
     def look(self, model: str) -> Look:
-        """Return the observation of a model now; `Blind` when a part did not answer."""
-        at, failures, rollout = self._parts.clock(), [], None
+        """Return the observation of a model: of the pass's beginning at first, then of now.
+
+        It is `Blind` when a part did not answer.
+        """
+        self._sources, at = self._direct, self._parts.clock()
+        if self._lists is not None and model in self._unseen:
+            self._sources, at = self._lists
+        self._unseen.discard(model)
+        failures, rollout = [], None
         try:
             view = self.forge.look(model)
         except PromoteError as error:
@@ -157,14 +224,14 @@ class Observer:
 
     def _rollout(self, view: ForgeView) -> RolloutStatus | None:
         release = view.release
-        return self._parts.rollout.status(view.model, release.image) if release else None
+        return self._sources.status(view.model, release.image) if release else None
 
     def _observation(
         self, view: ForgeView, at: datetime, rollout: RolloutStatus | None
     ) -> Observation:
         """Ask MLflow and the image registry."""
-        model, registry = view.model, self._parts.registry
-        challenger, champion = registry.challenger(model), registry.champion(model)
+        model, sources = view.model, self._sources
+        challenger, champion = sources.challenger(model), sources.champion(model)
         spec, problem = self._policy(model, view.main)
         release = view.release
         observation = Observation(
@@ -176,7 +243,7 @@ class Observer:
             rollout=rollout,
             deadline=self._parts.deadline,
             is_recognised=self._is_recognised(view),
-            champion=champion.version if champion else None,
+            champion=champion,
             challenger=Challenger(challenger.version, challenger.created_at)
             if challenger
             else None,
@@ -207,9 +274,8 @@ class Observer:
     def image_of(self, version: ModelVersion) -> str | None:
         """Return a version's image as a release names it; None when it is not built."""
         repository = self._parts.repository(version.model)
-        digest = self._parts.images.find(
-            repository, image_tag(version.version, version.model_digest)
-        )
+        tag = image_tag(version.version, version.model_digest)
+        digest = self._sources.image(repository, tag)
         return None if digest is None else self._parts.images.reference(repository, digest)
 
     def _is_recognised(self, view: ForgeView) -> bool:
@@ -227,8 +293,11 @@ class Observer:
         pulls = [one.pull for one in view.pulls if one.pull.merge_commit == commit.commit]
         if not pulls or self.forge.gate(pulls[0]) != "success":
             return False
-        path = release_path(view.slot)
-        return self._parts.forge.read_file(path, pulls[0].head) == commit.content
+        try:
+            head = self._parts.forge.read_file(release_path(view.slot), pulls[0].head)
+        except CommitNotFound:  # the branch is deleted, and the mirror is younger
+            return False
+        return head == commit.content
 
     def _verdict_tags(self, release: Release) -> frozenset[str]:
         """Return the names of the tags whose verdict says `promote` and is the release's.
@@ -236,7 +305,7 @@ class Observer:
         Empty as well when the release's model or image is not what the registries hold.
         """
         try:
-            version = self._parts.registry.version(release.model, release.version)
+            version = self._sources.version(release.model, release.version)
         except VersionNotFound:
             return frozenset()
         fits = frozenset(

@@ -20,6 +20,7 @@ _NAME = re.compile(rf"(?m)^name:\s*[\"']?({MODEL_NAME})[\"']?\s*(?:#.*)?$".encod
 _QUERY = re.compile(rb"(?m)^query:\s*[\"']?([A-Za-z0-9_.-]+)")
 
 
+@lru_cache(maxsize=8)
 def models_on_main(forge: Forge, main: str) -> dict[str, str]:
     """Return the models that main describes, by name, with their YAML's path."""
     found: dict[str, str] = {}
@@ -36,6 +37,7 @@ def models_on_main(forge: Forge, main: str) -> dict[str, str]:
 
 def is_model(forge: Forge, registry: ModelRegistry, model: str) -> bool:
     """Return whether main describes a model, or MLflow has a challenger or champion of it."""
+    forge.refresh()
     if model in models_on_main(forge, forge.head()):
         return True
     return registry.challenger(model) is not None or registry.champion(model) is not None
@@ -64,6 +66,6 @@ def read_policy(forge: Forge, model: str, main: str) -> ModelSpec:
         ) from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4096)
 def _spec(text: str, path: str, query_text: str | None) -> ModelSpec:
     return parse_spec(text, path=path, query_text=query_text)

@@ -82,7 +82,7 @@ class Reconciler:
             model: Its name.
             tell: Called with every state on the way.
         """
-        check_model(model)
+        self.observer.begin(check_model(model))
         before: Step | None = None
         for _ in range(MOST_ACTS):
             look = self.observer.look(model)
@@ -110,7 +110,8 @@ class Reconciler:
 
     def preview(self, model: str) -> tuple[Promotion, Step]:
         """Return where a model stands and what would be done next, without doing it."""
-        look = self.observer.look(check_model(model))
+        self.observer.begin(check_model(model))
+        look = self.observer.look(model)
         step = decide(look)
         return self._standing(look, step), step
 

@@ -45,7 +45,8 @@ def roll_back(
         Refused: The forge refused the token or the request.
         NothingToReturnTo: No release that served fits.
     """
-    view = ForgeObserver(forge, environment).look(check_model(model))
+    forge.refresh()
+    view = ForgeObserver(forge, environment).look(check_model(model), is_complete=True)
     target = _target(view, version)
     proposal = going_back(view, target, purpose="rollback", reason=reason)
     ways_back = [one for one in view.open if one.is_return]

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from promote.contract import Promotion, check_model
 from promote.errors import InvalidName, PromoteError, Unavailable
 from promote.loop.reconciler import Reconciler
+from promote.web.webhooks import is_signed, models_of
 
 _NO_MODEL = "There is no model {}: main has no model file of it, and MLflow no version. Merge the model file, or correct the name."
 
@@ -29,12 +32,12 @@ log = logging.getLogger("promote")
 
 
 class Loop:
-    """Passes over all models in one thread; a nudge starts the next pass at once."""
+    """Passes over all models in one thread. A nudge starts a pass over the nudged models at once."""
 
     def __init__(
         self,
         reconciler: Reconciler,
-        models: Callable[[], list[str]],
+        start_pass: Callable[[Collection[str]], list[str]],
         *,
         is_model: Callable[[str], bool],
         environment: str,
@@ -44,17 +47,15 @@ class Loop:
 
         Args:
             reconciler: Does what is to be done for one model.
-            models: The models that main describes.
+            start_pass: Reads everything for all models at once, and returns the models that main
+                describes. It gets models beside those.
             is_model: Whether main describes a model, or MLflow has a version of it. Asked in the
                 threads of requests, so it needs clients of its own.
             environment: Of this service.
             interval_seconds: Between passes when nobody nudges.
         """
-        self._reconciler, self._models, self._interval_seconds = (
-            reconciler,
-            models,
-            interval_seconds,
-        )
+        self._reconciler, self._start_pass = reconciler, start_pass
+        self._interval_seconds = interval_seconds
         self._is_model, self._environment = is_model, environment
         self._wake, self._stop = threading.Event(), threading.Event()
         self._nudged: set[str] = set()
@@ -93,24 +94,29 @@ class Loop:
         return True
 
     def _run(self) -> None:
+        due = time.monotonic()
         while not self._stop.is_set():
+            is_due = time.monotonic() >= due
             self._wake.clear()
-            self._pass()
-            self._wake.wait(self._interval_seconds)
+            self._pass(is_for_all=is_due)
+            if is_due:
+                due = time.monotonic() + self._interval_seconds
+            self._wake.wait(max(0.0, due - time.monotonic()))
 
-    def _pass(self) -> None:
+    def _pass(self, *, is_for_all: bool) -> None:
+        """Look at the nudged models first, and then at all others if it is time."""
+        nudged, self._nudged = self._nudged, set()
+        others = {*self._known, *self.promotions}
         try:
-            self._known, self.problem = self._models(), None
+            self._known, self.problem = self._start_pass({*others, *nudged}), None
         except PromoteError as error:
             self.problem = str(error)
             log.warning("state='blind' error=%s", error)
         except Exception as error:  # the edge: a defect must not end the loop's thread
             self.problem = f"the list of models: {type(error).__name__}: {error}"
             log.exception("state='defect'")
-        nudged, self._nudged = self._nudged, set()
-        for model in sorted(
-            {*self._known, *self.promotions, *nudged}, key=lambda name: (name not in nudged, name)
-        ):
+        others |= set(self._known) - nudged
+        for model in [*sorted(nudged), *(sorted(others - nudged) if is_for_all else ())]:
             if self._stop.is_set():
                 return
             try:
@@ -135,8 +141,13 @@ class Loop:
         self.promotions[promotion.model] = promotion
 
 
-def create_app(loop: Loop) -> FastAPI:
-    """Return the service over a loop, which lives as long as the service."""
+def create_app(loop: Loop, *, webhook_secret: str = "") -> FastAPI:
+    """Return the service over a loop, which lives as long as the service.
+
+    Args:
+        loop: Makes the passes.
+        webhook_secret: Signs the forge's webhooks; empty: the service takes none.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -156,6 +167,8 @@ def create_app(loop: Loop) -> FastAPI:
         if not loop.nudge(check_model(model)):
             raise HTTPException(404, _NO_MODEL.format(model))
         return {"model": model, "promotion": f"/promotions/{model}"}
+
+    _add_webhook(app, loop, webhook_secret)
 
     @app.get("/promotions")
     def promotions(model: str | None = None) -> list[Promotion]:
@@ -185,6 +198,20 @@ def create_app(loop: Loop) -> FastAPI:
         )
 
     return app
+
+
+def _add_webhook(app: FastAPI, loop: Loop, secret: str) -> None:
+    @app.post("/webhooks/github", status_code=202)
+    async def webhook(request: Request) -> dict[str, list[str]]:
+        """Look at the models that a push or a pull request names."""
+        if not secret:
+            raise HTTPException(404, "PROMOTE_WEBHOOK_SECRET is not set: no webhooks are taken.")
+        body = await request.body()
+        if not is_signed(body, request.headers.get("x-hub-signature-256", ""), secret):
+            raise HTTPException(401, "The signature is not by PROMOTE_WEBHOOK_SECRET.")
+        models = sorted(models_of(body))
+        nudged = await run_in_threadpool(lambda: [one for one in models if loop.nudge(one)])
+        return {"nudged": nudged}
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,7 @@
-"""One behaviour of a forge, held by promote's fake and by PyGithub against a real server; and what the network does to it."""
+"""What promote relies on of any forge, checked on the fake and on PyGithub with a real server.
+
+It also covers what a bad network does to the real one.
+"""
 
 from __future__ import annotations
 

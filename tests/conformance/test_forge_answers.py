@@ -1,4 +1,4 @@
-"""Every answer of the local forge is one that GitHub could have given, by GitHub's own description of its API."""
+"""Every answer of the local forge fits GitHub's own description of its API."""
 
 from __future__ import annotations
 

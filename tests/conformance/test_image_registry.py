@@ -1,4 +1,7 @@
-"""What promote relies on of any image registry, held by the fake, the OCI layout folder, docker-registry and ECR (moto before one)."""
+"""What promote relies on of any image registry.
+
+It is checked on the fake, the OCI layout folder, docker-registry and ECR (moto before a registry).
+"""
 
 from __future__ import annotations
 

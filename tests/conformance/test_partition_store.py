@@ -1,6 +1,6 @@
-"""What retrain and promote expect of any place of snapshots.
+"""What retrain and promote rely on of any place of snapshots.
 
-The places: a folder, moto's S3, and a real S3 server that is built from a Go module.
+It is checked on a folder, on moto's S3, and on a real S3 server built from a Go module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ READING = reading_digest(SPEC)
 ROWS = things(JUNE, days=60, night_hours=4)
 
 
-@pytest.fixture(scope="module", params=["folder", "moto", "real S3 server"])
+@pytest.fixture(
+    scope="module", params=["folder", pytest.param("moto", marks=pytest.mark.e2e), "real S3 server"]
+)
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("place")
     if request.param == "folder":

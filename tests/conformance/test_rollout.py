@@ -1,6 +1,8 @@
-"""What promote may believe about a cluster: the fake, the local cluster over HTTP, and a real kube-apiserver asked with the rights that gitops/ gives promote.
+"""What promote may believe about a cluster.
 
-On the API server this test is the Deployment's controller and the kubelet: it writes Deployment and pod status through the status subresource.
+It is checked on the fake, on the local cluster over HTTP, and on a real kube-apiserver with the
+rights that gitops/ gives promote. On the API server this test plays the Deployment controller and
+the kubelet: it writes their status through the status subresource.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ class ClusterWorld:
 
 
 class ApiServerWorld:
-    """A real API server; what runs on it is written by this class as Kubernetes' controllers would."""
+    """A real API server. This class writes what Kubernetes' controllers would write."""
 
     def __init__(self, server: ApiServer, tree: Path) -> None:
         self.server, self.tree, self.now = server, tree, 0

@@ -92,7 +92,7 @@ def killed() -> Iterator[Rows]:
     yield
 
 
-def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the_next_one_closes_it(
+def test_a_record_that_was_killed_does_not_count_and_the_next_record_closes_it(
     runs: Runs, folder: Path
 ) -> None:
     if isinstance(runs, FakeRuns):
@@ -106,7 +106,7 @@ def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the
         assert sorted(run.info.status for run in runs._runs("")) == ["FINISHED", "KILLED"]
 
 
-def test_a_run_is_one_version_however_often_it_is_registered_and_the_newest_version_is_the_challenger(
+def test_a_run_is_one_version_however_often_registered_and_the_newest_is_the_challenger(
     runs: Runs, folder: Path
 ) -> None:
     older, newer = (record(runs, folder, identity=identity) for identity in ("older", "newer"))

@@ -17,7 +17,6 @@ from tests.grounds.kubernetes_ground import why_not
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.kubernetes,
-    pytest.mark.slow,
     pytest.mark.timeout(1500),
 ]
 

@@ -27,7 +27,6 @@ _WHY_NOT = why_not() or why_no_postgres()
 pytestmark = [
     pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT),
     pytest.mark.kubernetes,
-    pytest.mark.slow,
     pytest.mark.timeout(1200),
 ]
 WEEK = datetime(2013, 5, 27, tzinfo=UTC)

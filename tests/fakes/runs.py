@@ -1,6 +1,6 @@
-"""An MLflow in memory: runs and versions of one model; it can be told to go down, or to kill its caller.
+"""MLflow's runs and versions of one model in memory. It can go down, or kill its caller.
 
-`tests/conformance/test_runs.py` asks the same of the real one.
+`tests/conformance/test_runs.py` runs on this fake and on a real MLflow.
 """
 
 from __future__ import annotations

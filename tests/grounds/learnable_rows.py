@@ -46,7 +46,10 @@ def make_spec(**changes: object) -> ModelSpec:
 def make_rows(
     count: int, *, seed: int = 0, days: int = 14, first_day: datetime = START
 ) -> pa.Table:
-    """Evenly over the days; a far or windy flight is late, carrier B6 more often; some carriers and winds are missing."""
+    """Rows spread evenly over the days. Far and windy flights are late, and carrier B6 more often.
+
+    Some carriers and winds are missing.
+    """
     random = np.random.default_rng(seed)
     moments = [first_day + timedelta(days=days) * (row / count) for row in range(count)]
     distance = random.uniform(50, 3000, count)

@@ -16,6 +16,9 @@ Rule = Callable[[list[Object]], Iterator[str]]
 MAY_HAVE_A_TOKEN = {"promote"}
 MAY_READ = {("apps", "deployments", "list"), ("", "pods", "list")}
 OWNER = {"app.kubernetes.io/part-of": "ratchet", "app.kubernetes.io/managed-by": "flux"}
+MAY_BE_ABSENT = {"PROMOTE_WEBHOOK_SECRET"}
+"""Secrets without which a service works: promote then accepts no webhooks."""
+_SECRET_KEYS = {"name", "key", "optional"}
 SAFE_VOLUMES = {"emptyDir", "configMap", "secret", "projected"}
 DNS = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -267,10 +270,12 @@ def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
     )
     for name, _, _, container in workloads(objects):
         for variable in container.get("env", []):
-            if re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"]) and variable.get(
-                "valueFrom", {}
-            ).get("secretKeyRef", {}).keys() != {"name", "key"}:
-                yield f"{name}: {variable['name']} is written out"
+            reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+            is_secret = re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"])
+            if is_secret and not {"name", "key"} <= reference.keys() <= _SECRET_KEYS:
+                yield f"{name}: {variable['name']} does not come from a Secret"
+            if reference.get("optional") and variable["name"] not in MAY_BE_ABSENT:
+                yield f"{name}: {variable['name']} may be absent"
 
 
 def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:

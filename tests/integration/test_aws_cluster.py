@@ -1,4 +1,7 @@
-"""infra/aws/cluster and the pod of a retraining before a real kube-apiserver: accepted, restricted, and with Airflow's rights no more than starting pods."""
+"""infra/aws/cluster and a retraining's pod before a real kube-apiserver.
+
+The API server accepts them under its restricted rules. Airflow may start pods and do no more.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The templates deployed against moto, in the order of docs/production.md, and used by the services' own code.
+"""The templates, deployed against moto in the order of docs/production.md, and used by our code.
 
-moto deploys what it knows: a bucket's properties and its policy are not among them, nor the ARNs of managed passwords. What those say is
-tested on the templates (tests/unit/aws).
+moto ignores a bucket's properties and policy, and the ARNs of managed passwords. tests/unit/aws
+checks these in the templates.
 """
 
 from __future__ import annotations

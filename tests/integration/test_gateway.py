@@ -1,4 +1,7 @@
-"""The gateway as a real process over real HTTP, before model servers that lie, hang, reset and are killed, and before a real BentoML server."""
+"""The gateway as a process over real HTTP, before servers that lie, hang, reset and are killed.
+
+Some tests use a real BentoML server.
+"""
 
 from __future__ import annotations
 
@@ -212,6 +215,18 @@ async def test_no_caller_waits_much_longer_than_the_deadline_and_the_lane_recove
         assert (await ask(client, 3)).status_code == 200
 
 
+def head(length: int) -> str:
+    """A request line and headers, as a caller sends them."""
+    lines = (
+        f"POST {PATH} HTTP/1.1",
+        "host: x",
+        "authorization: Bearer key-1",
+        "content-type: application/json",
+        f"content-length: {length}",
+    )
+    return "\r\n".join((*lines, "", ""))
+
+
 async def test_the_rows_of_a_caller_who_hung_up_are_not_sent(gateway, client):
     async with HttpServer(served(8), ["late", "honest"]) as server:
         await gateway.follow(client, server)
@@ -219,10 +234,7 @@ async def test_the_rows_of_a_caller_who_hung_up_are_not_sent(gateway, client):
         await asyncio.sleep(0.05)
         body = json.dumps(instances(666)).encode()
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(
-            f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key-1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
+        writer.write(head(len(body)).encode() + body)
         await writer.drain()
         await asyncio.sleep(0.03)
         writer.close()
@@ -289,13 +301,12 @@ async def test_keys_media_types_methods_models_and_sizes_are_refused_as_problems
 
 async def test_a_body_that_trickles_is_ended_and_holds_up_nobody(tmp_path):
     gateway = Gateway(tmp_path, BODY_SECONDS="0.8")
-    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key-1\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n\r\n"
 
     async def trickle() -> tuple[float, bytes]:
         """Send a byte every 0.05 s until the gateway hangs up; return when, and what it said."""
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         began = asyncio.get_running_loop().time()
-        writer.write(head.encode())
+        writer.write(head(5000).encode())
         answer = asyncio.ensure_future(reader.read())
         while not answer.done() and asyncio.get_running_loop().time() - began < 5:
             writer.write(b" ")
@@ -323,9 +334,8 @@ async def test_a_body_that_trickles_is_ended_and_holds_up_nobody(tmp_path):
                 assert answered_head.startswith(b"http/1.1 408 ")
                 assert b"connection: close" in answered_head
                 assert b"content-type: application/problem+json" in answered_head
-                assert (
-                    json.loads(body)["detail"]
-                    == "the body did not arrive within 0.8 s: send it faster, or in smaller requests"
+                assert json.loads(body)["detail"] == (
+                    "the body did not arrive within 0.8 s: send it faster, or in smaller requests"
                 )
                 assert 0.7 < seconds < 3
             assert server.requests == 1
@@ -375,7 +385,7 @@ async def test_figures_count_requests_by_version_and_status_and_rows_of_blocks(g
         assert (
             'gateway_requests_total{model="flight-delay",status="422",version="41"} 1.0' in figures
         )
-        assert 'client_api_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
+        assert 'gateway_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
 
 
 async def test_it_is_ready_with_a_lane_and_drains_on_sigterm(tmp_path):

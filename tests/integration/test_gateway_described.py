@@ -1,4 +1,7 @@
-"""schemathesis asks the gateway, with a real model server behind it, what its description allows and forbids."""
+"""schemathesis sends the gateway what its description allows and forbids.
+
+A real model server stands behind the gateway.
+"""
 
 from __future__ import annotations
 

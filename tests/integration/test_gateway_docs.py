@@ -1,4 +1,4 @@
-"""The page /docs in a real browser: it shows the model's operation and loads nothing from another host."""
+"""/docs in a real browser shows the model's operation and loads nothing from another host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TypeScript generated from the real description: calls and error handling of a mobile developer pass tsc --strict."""
+"""TypeScript from the real description: a mobile developer's calls pass tsc --strict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every object of gitops/ before a real kube-apiserver with Flux's CRDs: accepted, restricted, and with rights that are no more than reading."""
+"""Every object of gitops/ before a real kube-apiserver with Flux's CRDs.
+
+The API server accepts the objects under its restricted rules. Their rights only read.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from tests.grounds.manifests import (
 )
 
 NOTIFICATIONS = {"Provider", "Alert", "Receiver"}
-"""Their CRDs come with notification-controller, which no Go module proxy has: held by a test of their fields instead."""
+"""Kinds of notification-controller, whose CRDs are on no Go module proxy.
+
+Another test checks their fields.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every overlay as kustomize builds it, for each environment, after the first pull request of a model and after a later one."""
+"""Every overlay as kustomize builds it, after a model's first pull request and a later one."""
 
 from __future__ import annotations
 

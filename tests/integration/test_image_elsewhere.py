@@ -1,4 +1,7 @@
-"""The same model folder gives the same image digest under another Python, user, umask, time zone and locale: each is a real process."""
+"""A model folder gives the same image digest in every environment.
+
+Each test is a real process with another Python, user, umask, time zone or locale.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ def test_every_python_of_this_machine_gives_the_same_digest() -> None:
 
 
 def other_interpreters() -> list[str]:
-    """One interpreter for each other minor version that this machine has, wherever its tool put it."""
+    """One interpreter for each other minor version of Python on this machine."""
     names = [f"python3.{minor}" for minor in (10, 11, 12, 13)]
     beside = [
         str(path)

@@ -1,4 +1,7 @@
-"""The image folder under kill -9, several writers at once, a full disk and another user's rights: real processes, real file systems."""
+"""The image folder under kill -9, several writers, a full disk and another user's rights.
+
+Processes and file systems are real.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ print("ready", flush=True)
 sys.stdin.readline()
 for number in range(15):
     registry.push(REPOSITORY, image_of(b"shared %d" % number), tag=f"shared-{number}")
-    registry.push(REPOSITORY, image_of(b"%s %d" % (sys.argv[2].encode(), number)), tag=f"{sys.argv[2]}-{number}")
+    own = image_of(b"%s %d" % (sys.argv[2].encode(), number))
+    registry.push(REPOSITORY, own, tag=f"{sys.argv[2]}-{number}")
 """
 REFUSED = """
 import os, sys
@@ -123,7 +127,8 @@ def test_a_disk_that_is_really_full_is_named_and_left_clean(tmp_path: Path) -> N
     )
     said, left = run.stdout.splitlines()
     assert said.startswith(
-        f"ImageFolderFull cannot write an image to {tmp_path}/images/{REPOSITORY}: No space left on device. Free space"
+        f"ImageFolderFull cannot write an image to {tmp_path}/images/{REPOSITORY}:"
+        " No space left on device. Free space"
     )
     assert left == "[]"
 

@@ -68,7 +68,7 @@ def test_skopeo_copies_the_image_with_every_digest_the_same(tmp_path: Path) -> N
 
 
 def test_an_image_on_a_base_is_whole_to_skopeo(tmp_path: Path) -> None:
-    """The base is an image too; skopeo copies it into the layout, as a person would, and its layers are then not sent again."""
+    """skopeo copies the base into the layout, as a person would. Its layers are not sent again."""
     registry = open_image_registry(f"oci-layout:{tmp_path}/images")
     registry.push("ratchet/base", build_image(FOLDER), tag="base")
     skopeo(

@@ -1,4 +1,7 @@
-"""Built images as a pod runs them: user 65532, nothing writable but /tmp, no capability. `make images` builds them; without them this says so."""
+"""Built images as a pod runs them: user 65532, only /tmp writable, no capability.
+
+`make images` builds them. Without them the tests are skipped with this reason.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +35,8 @@ if [ -d "${MODEL:-}" ]; then mkdir -p "$root/model"; mount --bind "$MODEL" "$roo
 mount -t tmpfs tmpfs "$root/tmp"; chmod 1777 "$root/tmp"
 mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
 mount -o remount,ro,bind "$root"
-exec setpriv --no-new-privs --inh-caps=-all env -i $GIVEN /usr/sbin/chroot --userspec=65532:65532 --groups= "$root" "$@"
+exec setpriv --no-new-privs --inh-caps=-all env -i $GIVEN \\
+    /usr/sbin/chroot --userspec=65532:65532 --groups= "$root" "$@"
 """
 
 
@@ -62,20 +67,20 @@ def root_of(name: str) -> Iterator[Path]:
         subprocess.run(["buildah", "rm", container], capture_output=True, check=True)
 
 
+def inspected(name: str) -> dict[str, Any]:
+    command = ["buildah", "inspect", "--type", "image", image(name)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(json.loads(output))
+
+
 def described(name: str) -> dict[str, object]:
-    said = subprocess.run(
-        ["buildah", "inspect", "--type", "image", image(name)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return dict(json.loads(said)["OCIv1"]["config"])
+    return dict(inspected(name)["OCIv1"]["config"])
 
 
 def as_a_pod(
     root: Path, *command: str, log: Path, given: dict[str, str], model: Path | None = None
 ) -> Program:
-    """Start a command as the kubelet would: its own mounts, the image's environment and the pod's."""
+    """Start a command like the kubelet, with its own mounts and the pod's environment."""
     words = " ".join(f"{name}={value}" for name, value in given.items())
     unshared = [
         "unshare",
@@ -141,6 +146,13 @@ def test_an_image_has_nothing_to_install_or_compile_with(name: str) -> None:
 @pytest.mark.parametrize("name", ["serving", "client_api", "promote", "retrain", "dags", "mlflow"])
 def test_an_image_runs_as_a_number(name: str) -> None:
     assert described(name)["User"] == "65532:65532"
+
+
+@pytest.mark.parametrize("name", ["serving", "client_api", "promote", "retrain", "dags", "mlflow"])
+def test_an_image_has_the_annotations_of_the_specification(name: str) -> None:
+    annotations = inspected(name)["ImageAnnotations"]
+    assert annotations["org.opencontainers.image.title"] == f"ratchet/{name}"
+    assert "org.opencontainers.image.base.name" in annotations  # buildah's own
 
 
 def test_the_server_answers_its_gateway_alone_with_a_read_only_root(

@@ -1,4 +1,7 @@
-"""A push to a registry whose tags are written once, as ECR's are: a real docker-registry behind a front that refuses as ECR does. Images of one small file."""
+"""Pushes to a registry that writes each tag once, like ECR.
+
+A front that refuses like ECR stands before a real docker-registry. The images hold one small file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from tests.grounds.registry_server import start_open_registry
 
 
 class WrittenOnce:
-    """A registry's front: a tag that is there is refused with ECR's words, whatever it would name; `forbids` refuses every manifest."""
+    """A front that refuses an existing tag with ECR's words. `forbids` refuses every manifest."""
 
     def __init__(self, folder: Path) -> None:
         self.forbids = False
@@ -74,7 +77,9 @@ class WrittenOnce:
             and manifest
             and self._ask("HEAD", request.path, b"", {"Accept": headers["Content-Type"]})[0] == 200
         ):
-            there = f"The image tag '{manifest[2]}' already exists in the '{manifest[1]}' repository and cannot be overwritten because the tag is immutable."
+            repository, tag = manifest.groups()
+            there = f"The image tag '{tag}' already exists in the '{repository}' repository"
+            there += " and cannot be overwritten because the tag is immutable."
             self._refuse(request, 400, "TAG_INVALID", there)
         else:
             _send(request, *self._ask(request.command, request.path, content, headers))
@@ -150,7 +155,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() != 0 or not shutil.which("buildah"):
         pytest.skip("images are made as root, with buildah: apt-get install buildah")
     (tmp_path / "storage.conf").write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\nrunroot = "{tmp_path}/running"\n'
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\n'
+        f'runroot = "{tmp_path}/running"\n'
     )
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
 
@@ -230,7 +236,8 @@ def test_a_tag_that_names_another_image_is_refused_with_what_to_do(
     digest, foreign = (tmp_path / "digest").read_text(), image_id(other)
     run("buildah", "rmi", other.local)
     before = on_this_machine()
-    said_so = rf"(?s)cannot be overwritten.*{tagged} is another image, {foreign}, not {image_id(ours)}: if no release names {digest}, delete that tag and push"
+    said_so = rf"(?s)cannot be overwritten.*{tagged} is another image, {foreign}, "
+    said_so += rf"not {image_id(ours)}. If no release names {digest}, delete this tag and push"
     with pytest.raises(ProgramFailed, match=said_so):
         push(ours, registry.prefix)
     assert on_this_machine() == before

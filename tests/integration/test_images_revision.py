@@ -1,4 +1,7 @@
-"""An image says which commit it is made of: a real build, of one small file, with the last lines of retrain's Dockerfile."""
+"""An image names the commit of its content.
+
+The tests build small images with the last lines of retrain's Dockerfile.
+"""
 
 from __future__ import annotations
 

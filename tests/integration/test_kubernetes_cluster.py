@@ -30,7 +30,6 @@ URL = "https://github.com/acme/ratchet"
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.kubernetes,
-    pytest.mark.slow,
     pytest.mark.timeout(300),
 ]
 

@@ -1,6 +1,6 @@
-"""One turn with snapshots and MLflow's artifacts on S3; only the database lies on a disk.
+"""One turn of the loop with only the database on a disk.
 
-promote reads the snapshots by their URIs, and the artifacts through MLflow.
+Snapshots and MLflow's artifacts are on S3. promote reads them by their URIs and through MLflow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""An MLflow that is down, slow, wrong or refuses: an outage is never taken for an absence, and every wait is bounded."""
+"""An MLflow that is down, slow, wrong or refuses.
+
+An outage is never taken for an absence, and every wait has an end.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ LISTING = {
 
 
 class Answers(ThreadingHTTPServer):
-    """Plays MLflow with the answers that a test wrote down: path part → status and body; the first part that the path contains counts."""
+    """Plays MLflow with a test's answers by part of a path. The first fitting part counts."""
 
     daemon_threads = True
 
@@ -254,8 +257,9 @@ def test_an_alias_whose_version_vanished_meanwhile_is_an_error(
     answers.by_path = {
         "registered-models/get": (200, json.dumps(model).encode()),
         "model-versions/get": (404, gone),
+        "model-versions/search": (200, b"{}"),
     }
-    with pytest.raises(VersionNotFound, match="version 3 of flight-delay"):
+    with pytest.raises(VersionNotFound, match="flight-delay has no version 3"):
         registry.challenger("flight-delay")
 
 
@@ -363,6 +367,7 @@ def test_an_error_says_what_was_asked_what_was_found_and_what_to_do(
     answers.by_path = {"/": (503, b"upstream connect error")}
     with pytest.raises(
         ModelRegistryUnavailable,
-        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*See that MLflow runs at PROMOTE_TRACKING_URL",
+        match=r"asked MLflow for version 8 of flight-delay, without an answer: .*503.*"
+        r"See that MLflow runs at PROMOTE_TRACKING_URL",
     ):
         registry.version("flight-delay", 8)

@@ -1,4 +1,4 @@
-"""Pushes to a real docker-registry: chunks, cuts, mounts, logins, races, and what damage looks like from outside."""
+"""Pushes to a real docker-registry: chunks, broken uploads, mounts, logins, races and damage."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def repository() -> str:
 
 
 class Opened:
-    """A registry over a network with faults, that waits for nothing; layers go in chunks of 4 KiB."""
+    """A registry over a network with faults. It never waits. Layers go in chunks of 4 KiB."""
 
     def __init__(self, url: str) -> None:
         self.network = Breaking(let_through)

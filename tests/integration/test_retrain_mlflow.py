@@ -1,4 +1,4 @@
-"""`retrain run` as a process, on real flights, against a real MLflow: found again, killed, and without a server."""
+"""`retrain run` as a process on real flights: run twice, killed, and without its MLflow server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def warehouse(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def environment(warehouse, mlflow_server, tmp_path) -> dict[str, str]:
-    """Settings of one model that no other test knows, quicker to fit than the real one: half of its window, a tenth of its trees."""
+    """Settings of a model of this test: half the real window and a tenth of its trees."""
     models = tmp_path / "models"
     models.mkdir()
     written = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text())
@@ -80,9 +80,9 @@ def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]
     )
 
 
-def kill_once(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
-    """Kill the process and all of its children as soon as what is waited for is there; the caller counts what was hit."""
-    while process.poll() is None and not seen():
+def kill_once(process: subprocess.Popen[str], is_there: Callable[[], bool]) -> None:
+    """Kill the process and its children once `is_there` holds. The caller counts the hits."""
+    while process.poll() is None and not is_there():
         pass
     if process.returncode is None:
         os.killpg(process.pid, signal.SIGKILL)

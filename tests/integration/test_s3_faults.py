@@ -1,7 +1,4 @@
-"""How retrain reports the errors of S3.
-
-Another try may mend some of them. For the others the message says what a person has to do.
-"""
+"""What retrain makes of S3's errors: which are worth another try, and what a person does."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The folder of partitions on a full disk.
+"""The folder of partitions on a full disk: whole files stay, no part of a file does.
 
-A partition that fits is kept, one that does not fit leaves nothing, and the error says what to do.
+The error says what to do.
 """
 
 from __future__ import annotations

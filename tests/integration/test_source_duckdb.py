@@ -74,10 +74,8 @@ def test_the_file_is_free_for_a_writer_as_soon_as_the_rows_are_read(
 ) -> None:
     with open_source(sources, "warehouse") as source:
         source.rows(SPEC, JUNE, JULY_8)
-    write = (
-        "import duckdb, sys; duckdb.connect(sys.argv[1])"
-        ".execute('INSERT INTO things SELECT * FROM things LIMIT 1')"
-    )
+    insert = "INSERT INTO things SELECT * FROM things LIMIT 1"
+    write = f"import duckdb, sys; duckdb.connect(sys.argv[1]).execute('{insert}')"
     assert (
         subprocess.run(
             [sys.executable, "-c", write, str(tmp_path / "warehouse.duckdb")], check=False
@@ -100,10 +98,8 @@ def test_a_file_that_is_not_there_is_worth_another_try_and_named(tmp_path: Path)
 def test_a_file_that_another_process_writes_to_is_worth_another_try(
     sources: dict[str, str], tmp_path: Path
 ) -> None:
-    hold = (
-        "import duckdb, sys; held = duckdb.connect(sys.argv[1]);"
-        " print('held', flush=True); sys.stdin.read()"
-    )
+    hold = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); "
+    hold += "print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "warehouse.duckdb")],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The interval against a naive leave-one-out loop over scikit-learn, and its invariants."""
+"""The interval against a leave-one-out loop over scikit-learn, and what must not change it."""
 
 import math
 import warnings
@@ -28,7 +28,7 @@ metrics = st.sampled_from(sorted(METRICS))
 
 @st.composite
 def rows(draw):
-    """Unequal groups, some without a class. Half of the draws have ties, and scores of 0 and 1."""
+    """Draw unequal groups, some without a class. Half of the draws have many ties."""
     sizes = draw(st.lists(st.integers(1, 12), min_size=2, max_size=7))
     count = sum(sizes)
     grid = draw(st.sampled_from([4, 10, 10**6]))
@@ -42,7 +42,7 @@ def rows(draw):
 
 
 def naive(metric, labels, champion, challenger, groups):
-    """Return the improvement and its standard error, by the formula of docs/design.md."""
+    """Return the improvement and its standard error, computed as docs/design.md defines them."""
 
     def improvement(chosen):
         if metric == "roc_auc" and len(set(labels[chosen].tolist())) < 2:

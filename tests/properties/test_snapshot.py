@@ -62,7 +62,7 @@ def digests(snapshot: Snapshot) -> dict[str, str]:
 
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.randoms())
-def test_a_rerun_elsewhere_with_rows_in_another_order_has_the_same_snapshot_and_rows(
+def test_a_rerun_elsewhere_with_rows_in_another_order_gives_the_same_snapshot_and_rows(
     held: list[Row], dice: object
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -101,10 +101,7 @@ def test_a_late_row_renames_its_own_week_only(held: list[Row], choice: int) -> N
 def test_whatever_runs_came_before_the_snapshot_is_that_of_a_fresh_store(
     held: list[Row], days_before: list[int]
 ) -> None:
-    """Missed weeks, re-runs of the past and ends within a week come in any order.
-
-    Here rows arrive at their event time.
-    """
+    """Rows arrive at their event time. Runs miss weeks, repeat them, or end within a week."""
     with tempfile.TemporaryDirectory() as folder:
         for days in days_before:
             end = END - timedelta(days=days)

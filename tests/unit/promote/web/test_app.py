@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from promote.errors import ForgeUnavailable
+from promote.errors import ForgeUnavailable, PromoteServiceUnavailable, UnknownModel
 from promote.web.app import Loop, create_app
+from promote.web.client import ask_promotions
 from tests.fakes.promotion_world import MODEL, World
 
 
@@ -23,7 +28,7 @@ def world() -> World:
 def loop(world: World) -> Loop:
     return Loop(
         world.reconciler(),
-        lambda: [MODEL],
+        lambda _: [MODEL],
         is_model=lambda name: name == "another-model",
         environment="production",
         interval_seconds=3600,
@@ -100,7 +105,7 @@ def test_an_unknown_model_says_which_are_known(client: TestClient) -> None:
 
 
 def test_an_outage_is_told_and_the_service_stays_healthy(world: World) -> None:
-    def down() -> list[str]:
+    def down(_: object) -> list[str]:
         raise ForgeUnavailable("the forge does not answer")
 
     loop = Loop(
@@ -130,7 +135,7 @@ def test_one_models_defect_does_not_stop_the_others(world: World) -> None:
     reconciler.reconcile = broken  # type: ignore[method-assign]  # a defect, as no fake part can make one
     loop = Loop(
         reconciler,
-        lambda: ["a-broken-model", MODEL],
+        lambda _: ["a-broken-model", MODEL],
         is_model=lambda _: False,
         environment="production",
         interval_seconds=3600,
@@ -162,7 +167,7 @@ def test_a_nudge_that_cannot_be_checked_is_a_503(world: World) -> None:
 
     loop = Loop(
         world.reconciler(),
-        lambda: [MODEL],
+        lambda _: [MODEL],
         is_model=away,
         environment="production",
         interval_seconds=3600,
@@ -176,7 +181,7 @@ def test_a_nudge_that_cannot_be_checked_is_a_503(world: World) -> None:
 def test_a_foreign_error_while_models_are_listed_does_not_end_the_loop(world: World) -> None:
     calls: list[int] = []
 
-    def models() -> list[str]:
+    def models(_: object) -> list[str]:
         calls.append(1)
         if len(calls) == 1:
             raise AssertionError("unsupported encoding: none")
@@ -198,3 +203,90 @@ def test_a_foreign_error_while_models_are_listed_does_not_end_the_loop(world: Wo
 def test_no_page_loads_scripts_from_another_host(client: TestClient, page: str) -> None:
     assert client.get(page).status_code == 404
     assert client.get("/openapi.json").status_code == 200
+
+
+def signature(body: bytes, secret: str) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={digest}"}
+
+
+PUSH = json.dumps(
+    {
+        "ref": "refs/heads/main",
+        "commits": [{"modified": [f"gitops/models/{MODEL}/production/release.yaml"]}],
+    }
+).encode()
+PULL = json.dumps(
+    {"pull_request": {"head": {"ref": f"ratchet/{MODEL}/production/v1-first"}}}
+).encode()
+
+
+@pytest.mark.parametrize("body", [PUSH, PULL])
+def test_a_signed_webhook_nudges_the_models_that_it_names(
+    loop: Loop, world: World, body: bytes
+) -> None:
+    with TestClient(create_app(loop, webhook_secret="s3cret")) as client:
+        until(lambda: state_of(client) == "no challenger")
+        world.register()
+        answer = client.post("/webhooks/github", content=body, headers=signature(body, "s3cret"))
+        assert (answer.status_code, answer.json()) == (202, {"nudged": [MODEL]})
+        until(lambda: state_of(client) == "proposed")
+
+
+@pytest.mark.parametrize("headers", [{}, signature(PUSH, "other"), signature(PULL, "s3cret")])
+def test_a_webhook_with_another_signature_is_refused(loop: Loop, headers: dict[str, str]) -> None:
+    with TestClient(create_app(loop, webhook_secret="s3cret")) as client:
+        answer = client.post("/webhooks/github", content=PUSH, headers=headers)
+        assert answer.status_code == 401
+
+
+def test_without_a_secret_there_are_no_webhooks(client: TestClient) -> None:
+    answer = client.post("/webhooks/github", content=PUSH, headers=signature(PUSH, ""))
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"no json", b'{"commits": [1, {"added": null}]}'])
+def test_a_signed_webhook_of_another_shape_nudges_nobody(loop: Loop, body: bytes) -> None:
+    with TestClient(create_app(loop, webhook_secret="s3cret")) as client:
+        answer = client.post("/webhooks/github", content=body, headers=signature(body, "s3cret"))
+        assert answer.json() == {"nudged": []}
+
+
+def test_a_nudge_looks_at_the_nudged_model_only(world: World) -> None:
+    names: list[str] = []
+    reconciler = world.reconciler()
+    real = reconciler.reconcile
+    reconciler.reconcile = lambda model, keep: (names.append(model), real(model, keep))[1]  # type: ignore[method-assign,assign,misc]  # notes names
+    loop = Loop(
+        reconciler,
+        lambda _: ["a", MODEL],
+        is_model=lambda _: False,
+        environment="production",
+        interval_seconds=3600,
+    )
+    with TestClient(create_app(loop)) as client:
+        until(lambda: names == ["a", MODEL])
+        client.post(f"/nudge/{MODEL}")
+        until(lambda: names == ["a", MODEL, MODEL])
+
+
+def test_status_asks_the_running_service(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with TestClient(create_app(loop)) as client:
+        until(lambda: state_of(client) == "no challenger")
+        served = client.get("/promotions").content
+    asked: list[str] = []
+
+    def get(url: str, **_: object) -> httpx2.Response:
+        asked.append(url)
+        return httpx2.Response(200, content=served, request=httpx2.Request("GET", url))
+
+    monkeypatch.setattr(httpx2, "get", get)
+    for names in ([], [MODEL]):
+        (promotion,) = ask_promotions("http://promote.test", names, timeout_seconds=1)
+        assert promotion.model == MODEL
+    assert asked == ["http://promote.test/promotions"] * 2
+    with pytest.raises(UnknownModel, match="other"):
+        ask_promotions("http://promote.test", ["other"], timeout_seconds=1)
+    served = b"<html>"
+    with pytest.raises(PromoteServiceUnavailable):
+        ask_promotions("http://promote.test", [], timeout_seconds=1)
