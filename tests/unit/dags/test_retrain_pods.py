@@ -1,6 +1,6 @@
-"""The retrain task as a pod: what Airflow asks the cluster for.
+"""The retrain task as a pod, as Airflow would ask the cluster for it.
 
-The operator builds the pod in a process of its own.
+The operator itself builds the pod, in a process of its own.
 """
 
 import json
@@ -28,8 +28,13 @@ for dag in bag.dags.values():
         task = dag.get_task("retrain")
         if hasattr(task, "build_pod_request_obj"):
             pod = task.build_pod_request_obj(dry_run=True)
-            found |= {"pod": pod.to_dict(), "manifest": ApiClient().sanitize_for_serialization(pod), "skip": sorted(task.skip_on_exit_code),
-                      "xcom": task.do_xcom_push, "hours": task.execution_timeout.total_seconds() / 3600}
+            found |= {
+                "pod": pod.to_dict(),
+                "manifest": ApiClient().sanitize_for_serialization(pod),
+                "skip": sorted(task.skip_on_exit_code),
+                "xcom": task.do_xcom_push,
+                "hours": task.execution_timeout.total_seconds() / 3600,
+            }
         else:
             found |= {"bash": task.bash_command}
 print(json.dumps(found, default=str))
@@ -42,7 +47,9 @@ import retrain_dags
 
 def answer(method, url):
     asked.append(method)
-    return {"state": "unopened", "version": 3, "waits_for": "promote", "reason": "", "verdict": "promote" if len(asked) > 2 else None}
+    verdict = "promote" if len(asked) > 2 else None
+    promotion = {"state": "unopened", "version": 3, "waits_for": "promote", "reason": ""}
+    return {**promotion, "verdict": verdict}
 
 retrain_dags._answer, retrain_dags.POLL_SECONDS = answer, 0
 retrain_dags.get_current_context = dict
@@ -243,11 +250,11 @@ class Cluster:
 deleted = []
 
 def pod(code):
-    if code is None:
-        state = k8s.V1ContainerState(running=k8s.V1ContainerStateRunning())
-    else:
+    ended, running = None, k8s.V1ContainerStateRunning()
+    if code is not None:
         ended = k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
-        state = k8s.V1ContainerState(terminated=ended)
+        running = None
+    state = k8s.V1ContainerState(terminated=ended, running=running)
     base = k8s.V1ContainerStatus(
         name="base", state=state, image="i", image_id="i", ready=False, restart_count=0
     )
