@@ -105,21 +105,24 @@ class PromoteSettings(BaseSettings):
     interval_seconds: float = Field(default=30.0, gt=0)
     """Between passes without a nudge. Well below the time that a reviewer takes."""
     rollout_deadline_seconds: float = Field(default=300.0, gt=0)
-    """From a commit's landing on main until a release that is not healthy counts as failed: Flux's 3 minutes and two retries."""
+    """How long a release may take to become healthy after promote first saw its commit on main.
+    The default is Flux's 3 minutes and two retries."""
     forge_seconds_between_writes: float = Field(default=1.0, ge=0)
     """GitHub asks for one second; 0 on the laptop."""
     forge_writes_per_hour: int = Field(default=480, ge=0)
-    """GitHub refuses after about 500 requests an hour that create content; 0: no limit, on the laptop."""
+    """GitHub refuses after about 500 requests an hour that create content. 0 means no limit, for
+    the laptop."""
     forge_seconds_between_requests: float = Field(default=0.0, ge=0)
     request_timeout_seconds: float = Field(default=15.0, gt=0)
     """One call to forge or cluster; longer is an outage."""
     mirror: str = ""
-    """The folder of the mirror of main and of what is remembered; its content may be lost.
-    Empty: in the temporary folder, for people's commands in their cache folder."""
+    """The folder of main's mirror and of the remembered statuses. Its content may be lost. Empty
+    means the temporary folder; a person's command uses the cache folder."""
     webhook_secret: SecretStr = SecretStr("")
-    """The secret that the forge signs its webhooks with; empty: promote takes no webhooks."""
+    """The secret with which the forge signs webhooks. Empty means that promote takes none."""
     url: Annotated[str, AfterValidator(_tracking_address)] = ""
-    """The root of the running service, which `promote status` asks; empty: the command looks itself."""
+    """Root of the running service that `promote status` asks. Empty means that the command asks
+    forge, MLflow, image registry and cluster itself."""
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
 

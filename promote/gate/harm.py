@@ -143,7 +143,7 @@ def _slices(
         notes.append(Reason(rule=rule, outcome="pass", sentence=sentence))
     if skipped:
         least = f"{policy.slices.min_rows} rows or {MIN_EFFECTIVE_GROUPS} effective"
-        why = f"they have fewer than {least} {rows.groups_are}, or only one label"
+        why = f"fewer than {least} {rows.groups_are}, or only one label"
         listed = names(map(quoted, skipped))
         sentence = f"{len(skipped)} of {total} values were not judged ({why}): {listed}."
         notes.append(Reason(rule=rule, outcome="unknown", sentence=sentence))

@@ -138,11 +138,10 @@ def quoted(text: str) -> str:
     return f"`{plain[:59]}…`" if len(plain) > 60 else f"`{plain}`"
 
 
-def reasons(verdict: Verdict) -> str:
-    """Return every reason as a Markdown list, in the verdict's order."""
+def bullets(reasons: Iterable[Reason]) -> str:
+    """Return reasons as a Markdown list, in their order."""
     return "\n".join(
-        f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}"
-        for reason in verdict.reasons
+        f"- {MARKS[reason.outcome]} {_rule(reason)}: {reason.sentence}" for reason in reasons
     )
 
 
@@ -151,13 +150,13 @@ def _rule(reason: Reason) -> str:
 
 
 def explanation(verdict: Verdict) -> str:
-    """Return the sentence, the reasons, and the figures with how to read them."""
+    """Return the sentence, the other reasons, and the figures with how to read them."""
     how = (
         "An improvement above 0 means that the challenger is better, for every metric. Each end of "
         "an interval holds with the confidence beside it. The intervals leave out one group (day) "
         "at a time. Guardrails and slices are judged together (Holm)."
     )
-    parts = [sentence(verdict), reasons(verdict)]
+    parts = [sentence(verdict), bullets(verdict.reasons[1:])]
     if verdict.comparisons:
         parts += [how, table(verdict)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -32,7 +32,9 @@ READING = reading_digest(SPEC)
 ROWS = things(JUNE, days=60, night_hours=4)
 
 
-@pytest.fixture(scope="module", params=["folder", "moto", "real S3 server"])
+@pytest.fixture(
+    scope="module", params=["folder", pytest.param("moto", marks=pytest.mark.e2e), "real S3 server"]
+)
 def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("place")
     if request.param == "folder":

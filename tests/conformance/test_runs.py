@@ -92,7 +92,7 @@ def killed() -> Iterator[Rows]:
     yield
 
 
-def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the_next_one_closes_it(
+def test_a_record_that_was_killed_does_not_count_and_the_next_record_closes_it(
     runs: Runs, folder: Path
 ) -> None:
     if isinstance(runs, FakeRuns):

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,128 +101,137 @@ def run(
     )
 
 
-@pytest.mark.parametrize(
-    ("command", "valid", "wrong"),
-    [
-        (SERVE, SERVING, {"SERVING_TOKEN": MARK}),
-        (
-            SERVE,
-            SERVING,
-            {
-                "SERVING_TOKEN": f"{TOKEN}\n",
-                "SERVING_VERSION": MARK,
-                "SERVING_MODEL_DIGEST": MARK,
-                "SERVING_PORT": MARK,
-                "SERVING_TOKN": MARK,
-            },
-        ),
-        (BENTOML, SERVING, {"SERVING_TOKEN": MARK, "SERVING_VERSION": MARK}),
-        (GATE, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}"'}),
-        (GATE, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}", 3]'}),
-        (
-            GATE,
-            GATEWAY,
-            {
-                "CLIENT_API_ENDPOINTS": f"dns:{MARK}",
-                "CLIENT_API_SERVING_TOKEN": MARK,
-                "CLIENT_API_PORT": MARK,
-                "CLIENT_API_KEY": MARK,
-            },
-        ),
-        (GATE, GATEWAY, {"CLIENT_API_SERVING_TOKEN": f"{TOKEN}\n"}),
-        (UVICORN, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}"', "CLIENT_API_SERVING_TOKEN": MARK}),
-        (CHECK, RETRAIN, {"RETRAIN_SOURCES": f"warehouse={LOGIN}"}),
-        (
-            CHECK,
-            RETRAIN,
-            {
-                "RETRAIN_SOURCES": json.dumps([LOGIN]),
-                "RETRAIN_WORKERS": MARK,
-                "RETRAIN_SOURCE": LOGIN,
-            },
-        ),
-        (
-            CHECK,
-            RETRAIN,
-            {
-                "RETRAIN_SOURCES": json.dumps({"warehouse": {"password": MARK}, MARK: 3}),
-                "RETRAIN_TRACKING_URL": LOGIN,
-            },
-        ),
-        (CHECK, RETRAIN, {"RETRAIN_SNAPSHOTS": f"s3://key:{MARK}@bucket"}),
-        (CHECK, RETRAIN, {"RETRAIN_SNAPSHOTS": f"key:{MARK}@host://x"}),
-        (
-            CHECK,
-            RETRAIN,
-            {"RETRAIN_SOURCES": json.dumps({"warehouse": f"//somebody:{MARK}@host.invalid/rows"})},
-        ),
-        (CHECK, RETRAIN, {"RETRAIN_SOURCES": json.dumps({"warehouse": f"somebody-{MARK}"})}),
-        (
-            CHECK,
-            RETRAIN,
-            {
-                "RETRAIN_SOURCES": json.dumps(
-                    {"warehouse": f"duckdb://somebody:{MARK}@host.invalid/rows"}
-                )
-            },
-        ),
-        (RUN, RETRAIN, {"RETRAIN_TRACKING_URL": LOGIN}),
-        (
-            RUN,
-            RETRAIN,
-            {
-                "MLFLOW_TRACKING_TOKEN": f"{MARK}\n",
-                "MLFLOW_TRACKING_PASSWORD": "",
-                "MLFLOW_TRACKING_USERNAME": "",
-            },
-        ),
-        (RUN, RETRAIN, {"AWS_SESSION_TOKEN": f"{MARK}\n"}),
-        (
-            LOOP,
-            PROMOTE,
-            {
-                "MLFLOW_TRACKING_TOKEN": f"{MARK}\n",
-                "MLFLOW_TRACKING_PASSWORD": "",
-                "MLFLOW_TRACKING_USERNAME": "",
-            },
-        ),
-        (STATUS, PROMOTE, {"PROMOTE_FORGE_TOKEN": f"{TOKEN}\n"}),
-        (STATUS, PROMOTE, {"PROMOTE_TRACKING_URL": LOGIN}),
-        (
-            STATUS,
-            PROMOTE,
-            {
-                "PROMOTE_TRACKING_URL": f"somebody:{MARK}@host.invalid",
-                "PROMOTE_PUBLIC_TRACKING_URL": LOGIN,
-            },
-        ),
-        (STATUS, PROMOTE, {"PROMOTE_FORGE_URL": LOGIN}),
-        (STATUS, PROMOTE, {"PROMOTE_CLUSTER_URL": LOGIN}),
-        (STATUS, PROMOTE, {"PROMOTE_CLUSTER_URL": f"somebody:{MARK}@host.invalid"}),
-        (STATUS, PROMOTE, {"PROMOTE_IMAGES": LOGIN}),
-        (STATUS, PROMOTE, {"PROMOTE_IMAGES": f"{MARK}@host.invalid"}),
-        (STATUS, PROMOTE, {"PROMOTE_IMAGES": f"ecr:somebody:{MARK}@host.invalid"}),
-        (STATUS, PROMOTE, {"PROMOTE_BASE_IMAGE": f"{LOGIN}/serving@sha256:{'0' * 64}"}),
-        (
-            STATUS,
-            PROMOTE,
-            {"PROMOTE_IMAGES": "oci-layout:/images", "PROMOTE_BASE_IMAGE": f"{LOGIN}/serving"},
-        ),
-        (
-            LOOP,
-            PROMOTE,
-            {"PROMOTE_PORT": MARK, "PROMOTE_REPOSITORY": MARK, "PROMOTE_FORGE_TOKN": MARK},
-        ),
-    ],
-)
+Environment = dict[str, str]
+WRONG_SETTINGS: list[tuple[tuple[str, ...], Environment, Environment]] = [
+    (SERVE, SERVING, {"SERVING_TOKEN": MARK}),
+    (
+        SERVE,
+        SERVING,
+        {
+            "SERVING_TOKEN": f"{TOKEN}\n",
+            "SERVING_VERSION": MARK,
+            "SERVING_MODEL_DIGEST": MARK,
+            "SERVING_PORT": MARK,
+            "SERVING_TOKN": MARK,
+        },
+    ),
+    (BENTOML, SERVING, {"SERVING_TOKEN": MARK, "SERVING_VERSION": MARK}),
+    (GATE, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}"'}),
+    (GATE, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}", 3]'}),
+    (
+        GATE,
+        GATEWAY,
+        {
+            "CLIENT_API_ENDPOINTS": f"dns:{MARK}",
+            "CLIENT_API_SERVING_TOKEN": MARK,
+            "CLIENT_API_PORT": MARK,
+            "CLIENT_API_KEY": MARK,
+        },
+    ),
+    (GATE, GATEWAY, {"CLIENT_API_SERVING_TOKEN": f"{TOKEN}\n"}),
+    (UVICORN, GATEWAY, {"CLIENT_API_KEYS": f'["{MARK}"', "CLIENT_API_SERVING_TOKEN": MARK}),
+    (CHECK, RETRAIN, {"RETRAIN_SOURCES": f"warehouse={LOGIN}"}),
+    (
+        CHECK,
+        RETRAIN,
+        {
+            "RETRAIN_SOURCES": json.dumps([LOGIN]),
+            "RETRAIN_WORKERS": MARK,
+            "RETRAIN_SOURCE": LOGIN,
+        },
+    ),
+    (
+        CHECK,
+        RETRAIN,
+        {
+            "RETRAIN_SOURCES": json.dumps({"warehouse": {"password": MARK}, MARK: 3}),
+            "RETRAIN_TRACKING_URL": LOGIN,
+        },
+    ),
+    (CHECK, RETRAIN, {"RETRAIN_SNAPSHOTS": f"s3://key:{MARK}@bucket"}),
+    (CHECK, RETRAIN, {"RETRAIN_SNAPSHOTS": f"key:{MARK}@host://x"}),
+    (
+        CHECK,
+        RETRAIN,
+        {"RETRAIN_SOURCES": json.dumps({"warehouse": f"//somebody:{MARK}@host.invalid/rows"})},
+    ),
+    (CHECK, RETRAIN, {"RETRAIN_SOURCES": json.dumps({"warehouse": f"somebody-{MARK}"})}),
+    (
+        CHECK,
+        RETRAIN,
+        {
+            "RETRAIN_SOURCES": json.dumps(
+                {"warehouse": f"duckdb://somebody:{MARK}@host.invalid/rows"}
+            )
+        },
+    ),
+    (RUN, RETRAIN, {"RETRAIN_TRACKING_URL": LOGIN}),
+    (
+        RUN,
+        RETRAIN,
+        {
+            "MLFLOW_TRACKING_TOKEN": f"{MARK}\n",
+            "MLFLOW_TRACKING_PASSWORD": "",
+            "MLFLOW_TRACKING_USERNAME": "",
+        },
+    ),
+    (RUN, RETRAIN, {"AWS_SESSION_TOKEN": f"{MARK}\n"}),
+    (
+        LOOP,
+        PROMOTE,
+        {
+            "MLFLOW_TRACKING_TOKEN": f"{MARK}\n",
+            "MLFLOW_TRACKING_PASSWORD": "",
+            "MLFLOW_TRACKING_USERNAME": "",
+        },
+    ),
+    (STATUS, PROMOTE, {"PROMOTE_FORGE_TOKEN": f"{TOKEN}\n"}),
+    (STATUS, PROMOTE, {"PROMOTE_TRACKING_URL": LOGIN}),
+    (
+        STATUS,
+        PROMOTE,
+        {
+            "PROMOTE_TRACKING_URL": f"somebody:{MARK}@host.invalid",
+            "PROMOTE_PUBLIC_TRACKING_URL": LOGIN,
+        },
+    ),
+    (STATUS, PROMOTE, {"PROMOTE_FORGE_URL": LOGIN}),
+    (STATUS, PROMOTE, {"PROMOTE_CLUSTER_URL": LOGIN}),
+    (STATUS, PROMOTE, {"PROMOTE_CLUSTER_URL": f"somebody:{MARK}@host.invalid"}),
+    (STATUS, PROMOTE, {"PROMOTE_IMAGES": LOGIN}),
+    (STATUS, PROMOTE, {"PROMOTE_IMAGES": f"{MARK}@host.invalid"}),
+    (STATUS, PROMOTE, {"PROMOTE_IMAGES": f"ecr:somebody:{MARK}@host.invalid"}),
+    (STATUS, PROMOTE, {"PROMOTE_BASE_IMAGE": f"{LOGIN}/serving@sha256:{'0' * 64}"}),
+    (
+        STATUS,
+        PROMOTE,
+        {"PROMOTE_IMAGES": "oci-layout:/images", "PROMOTE_BASE_IMAGE": f"{LOGIN}/serving"},
+    ),
+    (
+        LOOP,
+        PROMOTE,
+        {"PROMOTE_PORT": MARK, "PROMOTE_REPOSITORY": MARK, "PROMOTE_FORGE_TOKN": MARK},
+    ),
+]
+"""A command, right settings, and wrong settings that replace some of them."""
+
+
+def first_of_each_command_in_make_test() -> list[Any]:
+    """Every case as pytest's parameters. Cases after a command's first are marked `e2e`."""
+    commands = [command for command, _, _ in WRONG_SETTINGS]
+    return [
+        pytest.param(*case, marks=pytest.mark.e2e if case[0] in commands[:number] else ())
+        for number, case in enumerate(WRONG_SETTINGS)
+    ]
+
+
+@pytest.mark.parametrize(("command", "valid", "wrong"), first_of_each_command_in_make_test())
 def test_a_service_with_wrong_settings_refuses_to_start_and_says_no_value(
     command: tuple[str, ...], valid: dict[str, str], wrong: dict[str, str], tmp_path: Path
 ) -> None:
     done = run(tmp_path, command, valid | wrong)
     assert MARK not in done.stdout + done.stderr
-    assert done.returncode not in (0, 75), (
-        "the settings are wrong: nothing may have been asked with them"
-    )
+    assert done.returncode not in (0, 75), "the service used wrong settings"
     assert next(iter(wrong)).rpartition("_")[0] in done.stderr, "the setting is not named"
     if command not in (BENTOML, UVICORN):
         assert "Traceback" not in done.stderr

@@ -37,7 +37,7 @@ def lines(pattern: str) -> dict[str, list[str]]:
 def test_only_one_function_says_which_side_one_half_is_on() -> None:
     compared = lines(r"[<>]=?\s*0?\.5\b(?!\d)|\b0?\.5\s*[<>]")
     assert compared == {
-        "retrain/comparison/intervals.py": [
+        "retrain/comparison/metrics.py": [
             "flags: Flags = np.asarray(scores, dtype=np.float64) > 0.5"
         ]
     }

@@ -265,4 +265,4 @@ def test_explaining_a_version_that_is_not_there_says_which_there_are(world: Worl
     world.register()
     done = promote("explain", "flight-delay", "99")
     assert done.exit_code == 1
-    assert done.output == "flight-delay has no version 99. Its newest versions are 1.\n"
+    assert done.output == "flight-delay has no version 99. Its newest versions: 1.\n"

@@ -216,7 +216,7 @@ def test_a_slice_with_too_few_rows_is_said_and_does_not_block():
     verdict = judge(evidence([0.05, 0.06] * 3 + [0.05], gains_at={"JFK": [-0.02] * 7}), policy)
     assert verdict.outcome == "promote"
     assert reasons(verdict, "unknown") == [
-        "2 of 2 values were not judged (they have fewer than 500 rows or 5 effective days, "
+        "2 of 2 values were not judged (fewer than 500 rows or 5 effective days, "
         "or only one label): `JFK`, `LGA`."
     ]
 

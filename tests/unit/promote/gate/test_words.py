@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from promote.contract import Reason, Verdict
 from promote.evidence.picture import interval_plot
-from promote.gate.words import difference, explanation, reasons, sentence, table
+from promote.gate.words import bullets, difference, explanation, sentence, table
 from retrain.contract import Comparison, Interval
 
 DIGEST = "sha256:" + "0" * 64
@@ -107,8 +107,16 @@ def test_values_from_the_data_stay_text_in_markdown(value):
     assert "<code>origin = " in html
 
 
+def test_an_explanation_has_the_deciding_reason_once_and_the_figures_last():
+    parts = explanation(a_verdict(a_comparison())).strip().split("\n\n")
+    assert parts[0] == sentence(a_verdict())
+    assert parts[1] == "- ✗ **slice origin**: worse where `origin = JFK`."
+    assert "Holm" in parts[2]
+    assert parts[3] == table(a_verdict(a_comparison()))
+
+
 def test_reasons_keep_their_order_and_blocks_stand_out():
-    assert reasons(a_verdict()).splitlines() == [
+    assert bullets(a_verdict().reasons).splitlines() == [
         "- ✓ change: Log loss improves: better.",
         "- ✗ **slice origin**: worse where `origin = JFK`.",
     ]

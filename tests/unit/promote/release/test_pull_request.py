@@ -66,4 +66,5 @@ def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int)
     assert 'promote rollback flight-delay --reason "…"' in text
     assert "[run of v8](http://mlflow.test/run)" in text
     assert "@acme/ml-platform, please review" in text
+    assert f"lice {comparisons - 1} is fine." in text  # only the table loses rows
     assert ("promote explain flight-delay 8" in text) == (comparisons == 60)
