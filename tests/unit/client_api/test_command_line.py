@@ -1,4 +1,4 @@
-"""`--help` and `--version` of the gateway and the server: settings, exit codes, version."""
+"""`python -m client_api --help` and `python -m serving --help`: settings, exit codes, version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edges of the local forge: an interrupted merge, replaced trees, pages of lists, first files."""
+"""The local forge's rare cases: a merge cut short, replaced trees, pages of lists, seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each Dockerfile keeps our promises and copies all that its service imports. Builds nothing."""
+"""Each Dockerfile keeps our promises, and copies all that its service imports. No builds here."""
 
 from __future__ import annotations
 
@@ -217,8 +217,8 @@ def test_only_the_line_of_an_image_changes_when_it_is_released() -> None:
     changed = with_digest(text, "promote", reference)
     (line,) = set(changed.splitlines()) - set(text.splitlines())
     assert (
-        line == "  - {name: promote, newName: 127.0.0.1:5000/ratchet/promote, "
-        f'digest: "sha256:{"1" * 64}"}}'
+        line
+        == f'  - {{name: promote, newName: 127.0.0.1:5000/ratchet/promote, digest: "sha256:{"1" * 64}"}}'
     )
     assert with_digest(changed, "promote", reference) == changed
 

@@ -1,6 +1,6 @@
-"""What the cluster needs of a machine and leaves there, tested without a cluster.
+"""What a cluster needs of a machine and leaves there: addresses, builds, control groups.
 
-These are addresses, builds, missing parts, control groups and components.
+No cluster runs here.
 """
 
 import json
@@ -282,8 +282,7 @@ class TestClusterThatExists:
     ) -> None:
         answers = {
             "version": '{"serverVersion": {"gitVersion": "v1.34.4"}}',
-            "get": "customresourcedefinition.apiextensions.k8s.io/"
-            "kustomizations.kustomize.toolkit.fluxcd.io\n",
+            "get": "customresourcedefinition.apiextensions.k8s.io/kustomizations.kustomize.toolkit.fluxcd.io\n",
         }
         monkeypatch.setattr(existing, "_kubectl", lambda _path, *arguments: answers[arguments[0]])
         (tmp_path / "kubeconfig").touch()

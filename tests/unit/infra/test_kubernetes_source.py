@@ -1,7 +1,4 @@
-"""What stands in for Flux's source-controller: its archives and its status of a GitRepository.
-
-The API is in memory.
-"""
+"""The stand-in for Flux's source-controller: its archives and statuses. The API is in memory."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Rows wait while a call is in flight, then all go. A row that cannot be served is refused at once.
+"""While a call is in flight rows wait, then all go. Hopeless rows are refused at once.
 
 Time is virtual.
 """
@@ -78,7 +78,7 @@ def test_a_full_queue_refuses_at_once():
     run(main())
 
 
-def test_a_deadline_that_the_rows_ahead_make_impossible_is_refused_at_once_with_a_time():
+def test_a_deadline_that_the_rows_ahead_exceed_is_refused_at_once_with_a_time_to_retry():
     async def main():
         coalescer = Coalescer(Doubler(seconds=4.0), max_block_rows=1, max_waiting_rows=100)
         for _ in range(20):

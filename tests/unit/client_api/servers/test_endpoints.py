@@ -1,4 +1,4 @@
-"""Servers behind a DNS name: each reports its model, and an outage of the DNS is no absence.
+"""Servers behind a DNS name: each says what it serves. An outage of the DNS is no absence.
 
 Time is virtual. The DNS and the servers are in memory.
 """

@@ -1,6 +1,6 @@
-"""Lanes follow the endpoints file and what each server reports.
+"""Lanes follow the endpoints file and each server's metadata.
 
-Servers are in memory. Time is virtual.
+Servers are in memory, time is virtual.
 """
 
 from __future__ import annotations
