@@ -13,7 +13,7 @@ from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, render
 from promote.release.pull_request import body, rollback_body, title
-from promote.release.slot import BranchName, release_path
+from promote.release.slot import BranchName, release_path, short_policy
 from retrain.contract import utc_text
 from retrain.spec.model_file import ModelSpec
 
@@ -47,9 +47,8 @@ def promotion(
     files = {release_path(observation.slot): render(release)}
     if observation.base_commit is None:
         files |= first_files(observation.slot, replicas=spec.serving.replicas)
-    branch = BranchName(
-        "promotion", challenger.version, observation.base_commit, observation.policy
-    )
+    policy = short_policy(spec.gate.policy_digest)
+    branch = BranchName("promotion", challenger.version, observation.base_commit, policy)
     name = branch.text(observation.slot)
     now = observation.release
     champion = registry.version(observation.model, now.version) if now else None

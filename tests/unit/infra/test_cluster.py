@@ -1,4 +1,7 @@
-"""The local cluster's decisions: what git wants, what an image holds, when a release replaces another. No processes, no git."""
+"""The local cluster's decisions: what git wants, what an image holds, when a release comes.
+
+No processes, no git.
+"""
 
 from __future__ import annotations
 
