@@ -181,4 +181,5 @@ def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_an
         child.info.run_name: (child.info.status, child.data.tags.get("not_eligible"))
         for child in found
     }
+    assert all(child.data.tags["mlflow.user"] for child in found)
     assert said == {"fitted": ("FINISHED", None), "refused": ("FAILED", "it did not converge")}

@@ -111,6 +111,7 @@ class Ground:
             clock=lambda: datetime.now(UTC),
             deadline=timedelta(minutes=5),
         )
+        self.forge.refresh()
         observation = Observer(parts).look(model)
         assert isinstance(observation, Observation)
         return observation
