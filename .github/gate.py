@@ -1,7 +1,9 @@
-"""Decides whether a pull request may have the status `ratchet/gate` without promote: the workflow `gate.yaml` runs main's copy of it.
+"""Decides whether a pull request may have the status `ratchet/gate` without promote.
+
+The workflow `gate.yaml` runs main's copy of this file.
 
 It compares what main runs with what main would run after the merge. Both are built by `kustomize`,
-from the files in git, read as data: no program of the pull request runs, and no remote file is read.
+from the files in git, read as data. No program of the pull request runs. No remote file is read.
 A status needs one of two things: every model keeps its image and nothing new runs, or the change is
 a way back to releases that main had. What cannot be built, or is not understood, gets no status.
 
@@ -98,12 +100,16 @@ kind: ConfigMap
 metadata:
   name: release
   annotations: {{config.kubernetes.io/local-config: "true"}}
-data: {{image: "registry.invalid/{model}@sha256:{digest}", model_digest: "sha256:{digest}", verdict: "sha256:{digest}", version: "{version}"}}
+data:
+  image: "registry.invalid/{model}@sha256:{digest}"
+  model_digest: "sha256:{digest}"
+  verdict: "sha256:{digest}"
+  version: "{version}"
 """,
 }
 
 Facts = dict[str, dict[str, Any]]
-"""What runs: where, to its image, command and arguments; or a whole object that is not understood."""
+"""What runs: a place, with its image, command and arguments. Or a whole unknown object."""
 
 
 class NoStatus(Exception):
@@ -115,7 +121,7 @@ class Unbuildable(Exception):
 
 
 class _StrictLoader(yaml.BaseLoader):
-    """YAML without what two parsers may read differently: aliases, tags, a key twice. Every scalar is a text."""
+    """YAML that all parsers read alike: no aliases, tags or repeated keys. Scalars are texts."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call] # PyYAML has no types there
@@ -141,7 +147,8 @@ def read_yaml(content: bytes, where: str) -> list[Any]:
         return [document for document in found if document not in (None, "")]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise NoStatus(
-            f"{where} is not plain YAML. Write it without aliases, tags and keys that are there twice."
+            f"{where} is not plain YAML. Write it without aliases, tags and keys that are there"
+            " twice."
         ) from error
 
 
@@ -154,7 +161,7 @@ def git(*arguments: str, stdin: bytes = b"", may_fail: bool = False) -> bytes:
 
 
 class Tree:
-    """The folder gitops/ of a commit or tree, or of files in memory; built in a folder of its own."""
+    """The folder gitops/ of a commit, of a tree or of files in memory, in a folder of its own."""
 
     def __init__(self, files: dict[str, bytes], scratch: ExitStack) -> None:
         self.files = files
@@ -187,7 +194,8 @@ class Tree:
                 or {".", "..", ".git"} & set(text.split("/"))
             ):
                 raise NoStatus(
-                    f"{text!r} is a link, a submodule, or has a name that is not understood. Use plain files."
+                    f"{text!r} is a link, a submodule, or has a name that is not understood. Use"
+                    " plain files."
                 )
             blobs[text] = sha
         return cls(dict(zip(blobs, _read(list(blobs.values())), strict=True)), scratch)
@@ -216,7 +224,7 @@ class Tree:
         return self._facts[folder]
 
     def cluster(self, environment: str) -> list[Any]:
-        """The objects of clusters/<environment>/, as Flux makes them: all files, with no kustomization.
+        """The objects of clusters/<environment>/, as Flux makes them from all files there.
 
         Raises:
             Unbuildable: kustomize refused them.
@@ -286,7 +294,8 @@ def kustomize() -> str:
     ).stdout.strip()
     if not re.match(r"(\{.*)?v5\.", version):
         raise SystemExit(
-            f"kustomize is {version}; this script needs version 5. Choose a runner image that has it."
+            f"kustomize is {version}; this script needs version 5. Choose a runner image that has"
+            " it."
         )
     return found
 
@@ -307,7 +316,7 @@ def _read(shas: list[str]) -> Iterator[bytes]:
 
 
 def check_kustomizations(files: dict[str, bytes]) -> None:
-    """Check that every kustomization of a tree is made of local files and of fields that are understood.
+    """Check that every kustomization of a tree has only local files and fields that we can read.
 
     Raises:
         NoStatus: One is not.
@@ -327,7 +336,8 @@ def check_kustomizations(files: dict[str, bytes]) -> None:
             room = "gitops/models/" if path.startswith("gitops/models/") else "gitops/"
             if not plain or remote or not whole.startswith(room):
                 raise NoStatus(
-                    f"{path} refers to {reference!r}. Only files and folders of {room} are read here, nothing remote."
+                    f"{path} refers to {reference!r}. Only files and folders of {room} are read"
+                    " here, nothing remote."
                 )
 
 
@@ -340,7 +350,8 @@ def _check_fields(found: dict[str, Any], path: str) -> None:
         unknown |= {f"{field}.{name}" for entry in entries for name in set(entry) - fields}
     if unknown:
         raise NoStatus(
-            f"{path} uses {', '.join(sorted(unknown))}, which this script does not read: a plugin, a chart or a remote file may run there."
+            f"{path} uses {', '.join(sorted(unknown))}, which this script does not read: a"
+            " plugin, a chart or a remote file may run there."
         )
 
 
@@ -354,7 +365,7 @@ def _references(found: dict[str, Any]) -> list[str]:
 
 
 def conditions(content: bytes, path: str) -> set[str]:
-    """Return what in a kustomization may do nothing today and change the image of a later release."""
+    """Return the parts of a kustomization that may change the image of a later release."""
     [found] = read_yaml(content, path)
     chosen = [json.dumps(entry, sort_keys=True) for entry in found.get("images") or []]
     for field in ("patches", "replacements"):
@@ -461,7 +472,8 @@ class Judge:
                 )
                 if new := conditions(content, path) - known:
                     raise NoStatus(
-                        f"{path}: {min(new)[:200]} may change what a later release runs. Patch by name and kind, and leave images to release.yaml."
+                        f"{path}: {min(new)[:200]} may change what a later release runs. Patch by"
+                        " name and kind, and leave images to release.yaml."
                     )
 
     def _flux(self, tree: Tree, environment: str) -> Facts:
@@ -479,7 +491,8 @@ class Judge:
                 spec = thing.get("spec") or {}
                 if "components" in spec or "substituteFrom" in (spec.get("postBuild") or {}):
                     raise NoStatus(
-                        f"{key} uses components or substituteFrom, and this script does not read them."
+                        f"{key} uses components or substituteFrom, and this script does not read"
+                        " them."
                     )
                 folder = posixpath.normpath(str(spec.get("path", "")))
                 if folder.startswith("gitops/") and not re.fullmatch(
@@ -496,11 +509,12 @@ class Judge:
             ):
                 continue
             raise NoStatus(
-                f"gitops/clusters/{environment} changes {key}. This script cannot say what runs by it."
+                f"gitops/clusters/{environment} changes {key}. This script cannot say what runs"
+                " by it."
             )
 
     def _leaves_or_returns(self, environment: str, key: str, before: Facts, after: Facts) -> bool:
-        """True for the Flux object of a model that is removed whole, or that main had with the release that comes back."""
+        """True when the Flux object may change: its model goes, or comes back as main had it."""
         if not key.startswith("kustomize.toolkit.fluxcd.io/Kustomization ") or (
             key in before and key in after
         ):
@@ -538,7 +552,7 @@ class Judge:
         return found
 
     def _is_way_back(self, folder: str) -> bool:
-        """True when the model's release changes to one that main had, or to none; False when nothing changes.
+        """True when the release changes to one that main had, or to none. False without a change.
 
         Raises:
             NoStatus: Anything else.
@@ -550,7 +564,8 @@ class Judge:
             return False
         if self._branch.startswith("ratchet/"):
             raise NoStatus(
-                f"A branch that begins with ratchet/ is promote's, and only promote can say that the gate let {path} through."
+                "A branch that begins with ratchet/ is promote's, and only promote can say that"
+                f" the gate let {path} through."
             )
         if new is None:
             if self._after.has(folder):
@@ -560,7 +575,8 @@ class Judge:
         trees = list(self._trees_with_release(folder))
         if not trees:
             raise NoStatus(
-                f"main never had this content of {path}, and only promote can say that the gate let it through."
+                f"main never had this content of {path}, and only promote can say that the gate"
+                " let it through."
             )
         after, before = self._built(self._after, folder), self._before.folder_facts(folder)
         if old is not None and not isinstance(before, Unbuildable):
@@ -663,7 +679,8 @@ def judge(base: str, head: str, branch: str) -> str:
 def main() -> None:
     """Print the description of the status, or nothing; why there is none goes to the log."""
     parser = argparse.ArgumentParser(
-        description="Print why a pull request may have the status ratchet/gate; nothing when it may not."
+        description="Print why a pull request may have the status ratchet/gate. "
+        "Print nothing when the pull request may not have it."
     )
     for name, text in (
         ("base", "main's commit"),

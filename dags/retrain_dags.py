@@ -1,11 +1,16 @@
 """One DAG per model file: retrain weekly, then ask promotion for its verdict.
 
-Airflow decides when; the retrain command and the promotion service decide what. Neither task holds a forge, registry or cluster credential.
-This file is parsed every few seconds, so it imports Airflow, PyYAML and the standard library only.
+Airflow decides when; the retrain command and the promotion service decide what. Neither task holds
+a credential of the forge, the registry or the cluster. Airflow parses this file every few seconds,
+so it imports Airflow, PyYAML and the standard library only.
 
-Airflow variables: `promote_url` (the promotion service), and for the links `tracking_url` (MLflow), both optional while parsing.
-Environment: RATCHET_TASKS is `local` (retrain is installed beside Airflow) or `kubernetes` (each run is a pod of RATCHET_RETRAIN_IMAGE, which names a digest,
-in the namespace RATCHET_RETRAIN_NAMESPACE, with RATCHET_RETRAIN_CPU and RATCHET_RETRAIN_MEMORY; its settings are the ConfigMap and the Secret `retrain` there).
+Airflow variables: `promote_url` (the promotion service), and for the links `tracking_url` (MLflow).
+Both are optional while parsing.
+
+Environment: RATCHET_TASKS is `local` (retrain is installed beside Airflow) or `kubernetes`. There
+each run is a pod of RATCHET_RETRAIN_IMAGE, which names a digest, in RATCHET_RETRAIN_NAMESPACE, with
+RATCHET_RETRAIN_CPU and RATCHET_RETRAIN_MEMORY. Its settings are the ConfigMap and the Secret
+`retrain` of that namespace.
 """
 
 from __future__ import annotations
@@ -38,8 +43,11 @@ FINAL = {
     126: "the command cannot be started",
     127: "there is no command `retrain`",
 }
-"""Exit codes that another try does not change. All others are tried again: 75, and a process that was killed."""
-RETRAIN = 'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON" --outcome "$RATCHET_OUTCOME"'
+"""Exit codes that another try does not change. Others are tried again: 75, a killed process."""
+RETRAIN = (
+    'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON"'
+    ' --outcome "$RATCHET_OUTCOME"'
+)
 XCOM_FILE = "/airflow/xcom/return.json"
 NOBODY = 65532
 UNPRIVILEGED = {
@@ -50,7 +58,7 @@ UNPRIVILEGED = {
 MODELS = Path(__file__).parent / "models"
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 20 * 60
-"""How long `promote` waits for a verdict: judging takes a minute, a rollout that is under way some more."""
+"""How long `promote` waits for a verdict: judging takes a minute, a running rollout some more."""
 PAUSE_SECONDS = 10.0
 TRIES = 12
 """A promotion service that starts again is away for less than these two minutes."""
@@ -60,12 +68,13 @@ LABEL = "before {{ params.window_end or (dag_run.run_after | ds) }}"
 DOC = """
 ### {title}
 
-Retrains `{name}` on the window that ends at `window_end` (default: the UTC day the run was due), registers a challenger in MLflow when rows changed,
-then waits for the verdict of the promotion service. Any verdict is a success of this run; a merge of the pull request is a person's decision.
+Retrains `{name}` on the window that ends at `window_end` (default: the UTC day the run was due),
+registers a challenger in MLflow when rows changed, then waits for the verdict of the promotion
+service. Any verdict is a success of this run. A person decides about the merge of the pull request.
 
 - **skipped** `retrain`: no row of the window changed, nothing was trained
-- a failed `retrain` says why in its log; running it again is always safe
-- only what was not reachable is tried again by itself; a refusal or a mistake fails at once
+- a failed `retrain` says why in its log; another run is always safe
+- Airflow tries again when something was not reachable; a refusal or a mistake fails at once
 - the tab *Task Instances* shows each run's window and verdict in the column *Map Index*
 - [runs and versions in MLflow]({tracking_url}/#/experiments?workflowType=machine_learning)
 - [promotions]({promote_url}/promotions/{name}) · model file `dags/models/{file}`
@@ -75,7 +84,7 @@ then waits for the verdict of the promotion service. Any verdict is a success of
 @task(
     task_id="promote",
     trigger_rule="none_failed",
-    retries=2,  # for a worker that was killed; whatever this function finds out itself is final
+    retries=2,  # for a killed worker; an error of this function itself is final
     retry_delay=timedelta(seconds=20),
     execution_timeout=timedelta(seconds=PATIENCE_SECONDS + 10 * 60),  # a last resort
     map_index_template="{{ verdict }}",
@@ -93,7 +102,8 @@ def promote(model: str, retrained: dict[str, Any] | None) -> dict[str, Any]:
     url = Variable.get("promote_url", default=None)
     if not url:
         raise AirflowFailException(
-            "the Airflow variable promote_url is not set: it is the address of the promotion service"
+            "the Airflow variable promote_url is not set:"
+            " it is the address of the promotion service"
         )
     promotion = _verdict(url.rstrip("/"), model, retrained["version"] if retrained else None)
     get_current_context()["verdict"] = _label(promotion)
@@ -116,19 +126,20 @@ def _verdict(url: str, model: str, version: int | None) -> dict[str, Any]:
     while True:
         promotion = _answer("GET", f"{url}/promotions/{model}")
         if promotion is None:
-            _nudge(url, model)  # the service started again and has not seen the model yet
+            _nudge(url, model)  # the service started again and does not know the model yet
         elif _has_verdict(promotion, version):
             return promotion
         else:
-            is_ours = version is None or promotion["version"] in {
-                None,
-                version,
-            }  # else its next pass will see ours
-            if is_ours and promotion["waits_for"] == "person":
+            state, waits_for, reason = (
+                promotion[field] for field in ("state", "waits_for", "reason")
+            )
+            # Else the next pass of the service will see our version.
+            is_ours = version is None or promotion["version"] in {None, version}
+            if is_ours and waits_for == "person":
                 raise AirflowFailException(
-                    f"no verdict {what}, a person has to act first: {promotion['reason']}"
+                    f"no verdict {what}, a person has to act first: {reason}"
                 )
-            said = f"{promotion['state']}, waits for {promotion['waits_for'] or 'nothing'}: {promotion['reason']}"
+            said = f"{state}, waits for {waits_for or 'nothing'}: {reason}"
         if time.monotonic() > deadline:
             minutes = f"{PATIENCE_SECONDS / 60:g} minutes"
             raise AirflowFailException(
@@ -162,15 +173,15 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
     Raises:
         AirflowFailException: It refuses, or it did not answer in any of the tries.
     """
-    asked = f"{method} {url.partition('://')[2].partition('/')[2]}"  # without the host, which may hold a password
-    why = ""
+    path = url.partition("://")[2].partition("/")[2]  # without the host, which may hold a password
+    asked, why = f"{method} {path}", ""
     for attempt in range(TRIES):
         if attempt:
             time.sleep(PAUSE_SECONDS)  # bounded by TRIES
-        request = urllib.request.Request(url, method=method)  # noqa: S310 - the scheme is the owner's setting
+        request = urllib.request.Request(url, method=method)  # noqa: S310 - the owner's setting
         try:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-                found = json.load(response)
+                answer = json.load(response)
         except urllib.error.HTTPError as error:
             why = f"HTTP {error.code}: {_detail(error)}"
             if error.code == HTTPStatus.NOT_FOUND:
@@ -186,10 +197,10 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
             why = str(error) or type(error).__name__
         except ValueError as error:
             raise AirflowFailException(
-                f"{asked} was answered with something that is not JSON; see the variable promote_url"
+                f"the answer to {asked} is not JSON; see the variable promote_url"
             ) from error
         else:
-            return found if isinstance(found, dict) else {}
+            return answer if isinstance(answer, dict) else {}
         log.warning(
             "the promotion service does not answer %s (%s); try %s of %s",
             asked,
@@ -198,12 +209,13 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
             TRIES,
         )
     raise AirflowFailException(
-        f"the promotion service did not answer {asked} in {TRIES} tries ({why}). Start it, then clear this task"
+        f"the promotion service did not answer {asked} in {TRIES} tries ({why})."
+        " Start it, then clear this task"
     )
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
-    """What the problem says (RFC 9457), or the status's own words."""
+    """Return the problem's detail (RFC 9457), or the status's own words."""
     try:
         problem = json.load(error)
     except (ValueError, OSError, HTTPException):
@@ -226,7 +238,8 @@ def retrain_dag(model: dict[str, Any], file: str) -> DAG:
         description=model.get("title", ""),
         doc_md=DOC.format(name=name, title=model.get("title") or name, file=file, **links),
         schedule=model.get("schedule", "0 6 * * MON"),
-        catchup=False,  # and no start_date: switched on, it waits for its next due time instead of running the last one
+        # Neither catchup nor start_date: a DAG that is switched on waits for its next due time.
+        catchup=False,
         max_active_runs=1,
         tags=["retrain", name],
         default_args={
@@ -265,11 +278,14 @@ def retrain_dag(model: dict[str, Any], file: str) -> DAG:
 
 
 def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
-    """Return the task that retrains: here, or in a pod of the cluster; the same command, exit codes and time limit.
+    """Return the task that retrains, here or in a pod of the cluster.
+
+    Command, exit codes and time limit are the same.
 
     Args:
         where: `local` or `kubernetes`.
-        environment: Its values are templates; the command reads them, so that nothing a person types is code.
+        environment: Its values are templates. The command reads the variables, so that no text of
+            a person becomes code.
     """
     usual = {
         "task_id": "retrain",
@@ -285,7 +301,10 @@ def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
 
 
 class RetrainHere(BashOperator):
-    """Runs the command beside Airflow. Its outcome comes through a file of its own, so nothing that the command prints can break it."""
+    """Runs the command beside Airflow.
+
+    The outcome comes in a file, so that no line of the command's output can break it.
+    """
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Return the outcome of `retrain run`."""
@@ -299,12 +318,15 @@ class RetrainHere(BashOperator):
             except AirflowException as error:
                 process = self.subprocess_hook.sub_process
                 raise failure(process.returncode if process else None, error) from error
-            found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))
-            return found
+            retrained: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))
+            return retrained
 
 
 def failure(exit_code: int | None, error: AirflowException) -> AirflowException:
-    """Return what fails the task at once when another try would end alike, else the error as it was."""
+    """Return the exception for an exit code.
+
+    It fails the task at once when another try would end alike. Else it is the error itself.
+    """
     if exit_code not in FINAL:
         return error
     return AirflowFailException(
@@ -313,11 +335,15 @@ def failure(exit_code: int | None, error: AirflowException) -> AirflowException:
 
 
 def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOperator:
-    """Return the task that runs the command in a pod of its own, which the restricted Pod Security Standard lets in."""
+    """Return the task that runs the command in a pod.
+
+    The pod keeps to the restricted Pod Security Standard.
+    """
     image = os.environ.get("RATCHET_RETRAIN_IMAGE", "")
     if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image):
         raise ValueError(
-            f"RATCHET_RETRAIN_IMAGE is {image!r}; it should name retrain's image by digest, …@sha256:…, so that a run can be repeated"
+            f"RATCHET_RETRAIN_IMAGE is {image!r}; it should name retrain's image by digest,"
+            " …@sha256:…, so that a run can be repeated"
         )
     return pod_operator()(
         name=f"retrain-{environment['RATCHET_MODEL']}",
@@ -325,7 +351,7 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
         image=image,
         cmds=["/bin/sh", "-c"],
         arguments=[RETRAIN],
-        env_vars={**environment, "RATCHET_OUTCOME": XCOM_FILE, "HOME": "/tmp", "TMPDIR": "/tmp"},  # noqa: S108 - the pod's own, empty at its start
+        env_vars={**environment, "RATCHET_OUTCOME": XCOM_FILE, "HOME": "/tmp", "TMPDIR": "/tmp"},  # noqa: S108 - the pod's
         service_account_name="retrain",
         automount_service_account_token=False,
         container_security_context=UNPRIVILEGED,
@@ -352,10 +378,11 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> BaseOpera
 def pod_operator() -> type[BaseOperator]:
     """Return the operator of retrain's pods.
 
-    Its XCom sidecar is retrain's own image: pinned, and on the node already. By default it is an alpine from Docker Hub.
-    It fails at once when the command's exit code is final; the provider tells nobody the code but in the pod's status.
+    Its XCom sidecar is retrain's own image, which is pinned and on the node already; the provider's
+    default is an alpine from Docker Hub. The task fails at once when the command's exit code is
+    final. The code stands in the pod's status only.
     """
-    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: PLC0415 - slow to load, and a laptop does without
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator  # noqa: PLC0415 - slow
 
     class RetrainPod(KubernetesPodOperator):
         def build_pod_request_obj(self, *arguments: Any, **options: Any) -> Any:
@@ -376,7 +403,7 @@ def pod_operator() -> type[BaseOperator]:
 
 
 def exit_code(pod: Any, container: str) -> int | None:
-    """Return with what a pod's container ended; None when it did not, or nobody knows."""
+    """Return the exit code of a pod's container; None when it runs, or has no status."""
     statuses = (pod.status.container_statuses if pod and pod.status else None) or []
     ended = [
         status.state.terminated for status in statuses if status.name == container and status.state
@@ -385,7 +412,7 @@ def exit_code(pod: Any, container: str) -> int | None:
 
 
 def pod_template(cpu: str, memory: str) -> dict[str, Any]:
-    """Return what the operator's own parameters take as classes of the kubernetes package only."""
+    """Return what the operator's own parameters take only as classes of `kubernetes`."""
     container = {
         "name": "base",
         "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}},
@@ -401,8 +428,11 @@ def pod_template(cpu: str, memory: str) -> dict[str, Any]:
 
 
 def broken_dag(path: Path, fault: Exception) -> DAG:
-    """Return a DAG that shows and repeats what is wrong with a model file, so that the other models go on."""
-    sentence = f"dags/models/{path.name} has no DAG: {fault!r}. Run `retrain check`; see the head of dags/retrain_dags.py for its settings."
+    """Return a DAG that says what is wrong with a model file. The other models go on."""
+    sentence = (
+        f"dags/models/{path.name} has no DAG: {fault!r}. Run `retrain check`;"
+        " see the head of dags/retrain_dags.py for its settings."
+    )
     dag = DAG(
         dag_id=f"broken-{path.stem}",
         schedule=None,

@@ -141,7 +141,7 @@ def served_at(
     instant: Annotated[str, typer.Argument(help="With a time zone, such as 2026-05-04T12:00:00Z.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print which version served at an instant, and why.
+    """Print which version was last seen healthy at an instant, and why.
 
     The answer comes from main's history and the statuses of its commits.
     """

@@ -1,4 +1,4 @@
-"""The values that leave retrain: a model's schema, its snapshot, its card, and a comparison. Pure."""
+"""The values that leave retrain: schema, snapshot, card and comparison of models. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL_NAME_RULE = "1 to 40 lower-case letters, digits and dashes, a letter first
 RESERVED_MODEL_NAMES = frozenset(
     {"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"}
 )
-"""Files and folders of gitops/ and of an image folder: a model of that name would overwrite them."""
+"""Files and folders of gitops/ and of an image folder. A model must not overwrite them."""
 
 Cell = float | str | None
 """One value of a row as a model takes it: a number, a category, or missing."""
@@ -48,7 +48,7 @@ class Feature(Contract):
     minimum: float | None = None
     maximum: float | None = None
     known_categories: tuple[str, ...] = ()
-    """Seen in training, sorted; documentation only: a category outside it is legal."""
+    """The categories of the training rows, sorted. Documentation only: other values are legal."""
 
 
 def _is_unset(value: object) -> bool:
@@ -161,7 +161,7 @@ class ModelCard(Contract):
 
 
 class ModelAbout(Contract):
-    """`about.json` of a model folder: what people read about the model. Folders written before have none."""
+    """`about.json` of a model folder: what people read about the model. Old folders lack it."""
 
     title: str = ""
     """The question that the model answers."""
@@ -183,7 +183,10 @@ class Interval(Contract):
 
 
 class Comparison(Contract):
-    """Champion and challenger on the same rows; `improvement` above 0 means the challenger is better, whatever the metric's direction."""
+    """Champion and challenger on the same rows.
+
+    An `improvement` above 0 means that the challenger is better, whatever the metric's direction.
+    """
 
     metric: str
     where: str

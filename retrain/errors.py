@@ -1,4 +1,4 @@
-"""What can go wrong in retrain, as one tree. Only an outage, called transient here, is worth trying again.
+"""What can go wrong in retrain, as one tree. Another try may mend only an outage (`transient`).
 
 All others are refusals (a person must act) or faults (a file, a row or an input is wrong).
 `retrain.cli` gives each error its exit code: an outage 75, wrong usage 2, anything else 1.
@@ -98,7 +98,7 @@ class SourceUnavailable(SourceError):
 
 
 class SourceRefused(SourceError):
-    """The source cannot be opened or read until a person acts: a permission, or something that is no warehouse."""
+    """A person must act before the source can be read: a permission, or a file of another kind."""
 
 
 class QueryFailed(SourceError):
@@ -136,7 +136,10 @@ class StoreUnavailable(SnapshotError):
 
 
 class StoreRefused(SnapshotError):
-    """The store answers, and refuses: expired credentials, a missing bucket, a permission, a read-only folder. A person must act."""
+    """The store answers, and refuses; a person must act.
+
+    Expired credentials, a missing bucket, a permission, a read-only folder.
+    """
 
 
 class TrainingError(RetrainError):

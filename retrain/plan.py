@@ -29,16 +29,12 @@ class RunPlan(Contract):
 
     def as_text(self) -> str:
         """The plan for a person, a line for each step."""
-        kept = (
-            f"{len(self.kept_weeks)} weeks from the store ({self.kept_weeks[0]} to {self.kept_weeks[-1]})"
-            if self.kept_weeks
-            else "nothing from the store"
-        )
-        behind = (
-            f"; {', '.join(self.weeks_without_rows)} held no rows when last read"
-            if self.weeks_without_rows
-            else ""
-        )
+        kept, behind = "nothing from the store", ""
+        if self.kept_weeks:
+            first, last = self.kept_weeks[0], self.kept_weeks[-1]
+            kept = f"{len(self.kept_weeks)} weeks from the store ({first} to {last})"
+        if self.weeks_without_rows:
+            behind = f"; {', '.join(self.weeks_without_rows)} held no rows when last read"
         lines = (
             f"{self.model} over {self.window}, plan {self.plan_digest[:19]}",
             f"reads     {', '.join(self.reads) or 'nothing'} from the source; {kept}{behind}",
@@ -50,7 +46,13 @@ class RunPlan(Contract):
 
 
 def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
-    """Return what `retrain run` would do for the window before `end`; `snapshots` is the store's place."""
+    """Return what `retrain run` would do.
+
+    Args:
+        spec: The model.
+        end: Aware; the first moment after the window.
+        snapshots: The place of the snapshot store.
+    """
     window, store = sliding_window(end, months=spec.window_months), PartitionStore(snapshots)
     kept = kept_weeks(spec, window, store)
     ripe_end = utc_text(window.end - spec.label_delay)
@@ -60,29 +62,32 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
         plan_digest=spec.plan_digest,
         reads=tuple(str(span) for span in spans_to_read(window, kept)),
         kept_weeks=tuple(week.partition.week for week in kept),
-        weeks_without_rows=_known_to_be_empty(spec, window, store),
-        splits=f"test is the last {_days(spec.test)} days before {ripe_end}, validation the {_days(spec.validation)} before them, train the rest; "
-        f"a {spec.columns.groups} is never divided",
+        weeks_without_rows=_empty_weeks(spec, window, store),
+        splits=f"test is the last {_days(spec.test)} days before {ripe_end},"
+        f" validation the {_days(spec.validation)} before them, train the rest;"
+        f" a {spec.columns.groups} is never divided",
         techniques=tuple(
             f"{name}: {technique.estimator} {technique.params or ''}".rstrip()
             for name, technique in spec.techniques.items()
         ),
-        compares=f"techniques by {spec.gate.metric} on validation; the winner, refit on train and validation, is the challenger that promote judges on test",
+        compares=f"techniques by {spec.gate.metric} on validation; the winner, refit on train and"
+        " validation, is the challenger that promote judges on test",
     )
 
 
-def _known_to_be_empty(spec: ModelSpec, window: Window, store: PartitionStore) -> tuple[str, ...]:
-    """The index has no entry of a week without rows, but says until when the weeks before it were read."""
+def _empty_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> tuple[str, ...]:
+    """Return the last weeks that a run has read without a row.
+
+    The index has no entry for such a week, but says until when the weeks before were read.
+    """
     reading = reading_digest(spec)
-    known = [
-        read_week for week in weeks_within(window) if (read_week := store.recall(reading, week))
-    ]
-    if not known:
+    entries = [entry for week in weeks_within(window) if (entry := store.recall(reading, week))]
+    if not entries:
         return ()
-    last_read = max(read_week.read_until for read_week in known)
-    looked_at = Window(window.start, min(window.end, last_read))
-    with_rows = [read_week.partition.week for read_week in known]
-    return weeks_without_rows(looked_at, with_rows, label_delay=spec.label_delay)
+    last_read = max(entry.read_until for entry in entries)
+    span = Window(window.start, min(window.end, last_read))
+    with_rows = [entry.partition.week for entry in entries]
+    return weeks_without_rows(span, with_rows, label_delay=spec.label_delay)
 
 
 def _days(length: timedelta) -> str:

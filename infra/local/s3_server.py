@@ -1,4 +1,4 @@
-"""Starts a real S3 server on the laptop: versitygw over a folder, built from the Go module that `s3/go.mod` names."""
+"""Starts a real S3 server on the laptop: versitygw over a folder, built from `s3/go.mod`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class S3Server:
 
 
 def s3_server_binary(cache: Path | None = None) -> Path:
-    """Return the server's program, built when the cache has none of these module files: minutes the first time, nothing after.
+    """Return the server's program. The first call builds it in minutes, later calls find it.
 
     Raises:
         DidNotStart: There is no Go, or the build failed; the message carries its last lines.

@@ -31,7 +31,8 @@ def run(model: str, instant: str, *, as_json: bool) -> None:
         print_json(facts | {"at": at.isoformat(), "model": model, "why": why})
         return
     what = "version {version} ({image}, pull request {pull_request})".format_map(facts)
-    print(f"{model} at {at.isoformat()}: {what if served else 'nothing'}: {why}.")
+    answer = f"last seen healthy: {what}" if served else "nothing"
+    print(f"{model} at {at.isoformat()}: {answer}: {why}.")
 
 
 def _facts(served: ServedAt, pull_request: int | None) -> dict[str, object]:

@@ -111,6 +111,7 @@ class Forge(Protocol):
 
         Until then, answers about them are those of the first question. A write refreshes too. A
         reading that failed is not tried again before the next `refresh`: its error is raised again.
+        This method itself asks nothing and raises nothing.
         """
 
     def head(self) -> str:

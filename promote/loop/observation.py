@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from promote.cluster.port import RolloutStatus
 from promote.contract import Outcome, Release, Slot, Verdict
-from promote.errors import PromoteError
+from promote.errors import NoPolicy, PromoteError
 from promote.forge.port import PullRequest
 from promote.release.history import History, ReleaseCommit, return_target
 from promote.release.slot import BranchName
@@ -131,6 +131,8 @@ class Observation(ForgeView):
     """A look in which every part answered."""
 
     at: datetime
+    policy: str | NoPolicy
+    """Digest of main's policy, as branch names write it; or why main has no policy."""
     is_recognised: bool = True
     """Promote proposed or released before what main names."""
     rollout: RolloutStatus | None = None
@@ -139,10 +141,6 @@ class Observation(ForgeView):
     """How long a rollout may take."""
     champion: int | None = None
     challenger: Challenger | None = None
-    policy_problem: str | None = None
-    """Why main's policy for the model cannot be read."""
-    policy: str | None = None
-    """Digest of main's policy, as branch names write it; None with a `policy_problem`."""
     verdict: Verdict | None = None
     judged_at: datetime | None = None
     image: str | None = None

@@ -232,7 +232,7 @@ class Observer:
         """Ask MLflow and the image registry."""
         model, sources = view.model, self._sources
         challenger, champion = sources.challenger(model), sources.champion(model)
-        spec, problem = self._policy(model, view.main)
+        spec = self._spec(model, view.main)
         release = view.release
         observation = Observation(
             **{
@@ -240,6 +240,7 @@ class Observer:
                 "pulls": tuple(self._examined(pull, view, spec) for pull in view.pulls),
             },
             at=at,
+            policy=spec if isinstance(spec, NoPolicy) else short_policy(spec.gate.policy_digest),
             rollout=rollout,
             deadline=self._parts.deadline,
             is_recognised=self._is_recognised(view),
@@ -247,16 +248,14 @@ class Observer:
             challenger=Challenger(challenger.version, challenger.created_at)
             if challenger
             else None,
-            policy_problem=problem,
-            policy=short_policy(spec.gate.policy_digest) if spec else None,
         )
         if challenger is None or (release is not None and release.version == challenger.version):
             return observation
-        judged = tag_name(challenger, release, spec.gate.policy_digest) if spec else ""
-        tag = verdict_tags(challenger).get(judged)
-        name = BranchName(
-            "promotion", challenger.version, observation.base_commit, observation.policy
-        )
+        if isinstance(spec, NoPolicy):
+            return observation  # nothing is judged, built or proposed without a policy
+        digest = spec.gate.policy_digest
+        tag = verdict_tags(challenger).get(tag_name(challenger, release, digest))
+        name = BranchName("promotion", challenger.version, view.base_commit, short_policy(digest))
         return replace(
             observation,
             verdict=self.verdicts.read(challenger, tag) if tag else None,
@@ -265,11 +264,11 @@ class Observer:
             branch=self._parts.forge.branch_commit(name.text(view.slot)),
         )
 
-    def _policy(self, model: str, main: str) -> tuple[ModelSpec | None, str | None]:
+    def _spec(self, model: str, main: str) -> ModelSpec | NoPolicy:
         try:
-            return read_policy(self._parts.forge, model, main), None
+            return read_policy(self._parts.forge, model, main)
         except NoPolicy as error:
-            return None, str(error)
+            return error
 
     def image_of(self, version: ModelVersion) -> str | None:
         """Return a version's image as a release names it; None when it is not built."""
@@ -319,7 +318,7 @@ class Observer:
         return fits if is_same else frozenset()
 
     def _examined(
-        self, proposed: ProposedPull, view: ForgeView, spec: ModelSpec | None
+        self, proposed: ProposedPull, view: ForgeView, spec: ModelSpec | NoPolicy
     ) -> ProposedPull:
         """Return a pull request with what its head holds; only an open promotion is not examined yet."""
         if proposed.is_return or not proposed.is_open:
@@ -334,7 +333,7 @@ class Observer:
         files = {path: content} | self._first_files(proposed, view)
         if not tags or not self.forge.changes_exactly(proposed.pull.head, view.main, files):
             return replace(proposed, as_proposed=False)
-        if spec is None:
+        if isinstance(spec, NoPolicy):
             return replace(proposed, as_proposed=True)
         judged = tag_name(release, view.release, spec.gate.policy_digest)
         return replace(proposed, as_proposed=True, is_current=judged in tags)

@@ -13,7 +13,7 @@ from promote.registry.port import ModelRegistry, ModelVersion
 from promote.release.history import ReleaseCommit
 from promote.release.manifest import first_files, render
 from promote.release.pull_request import body, rollback_body, title
-from promote.release.slot import BranchName, release_path
+from promote.release.slot import BranchName, release_path, short_policy
 from retrain.contract import utc_text
 from retrain.spec.model_file import ModelSpec
 
@@ -47,23 +47,16 @@ def promotion(
     files = {release_path(observation.slot): render(release)}
     if observation.base_commit is None:
         files |= first_files(observation.slot, replicas=spec.serving.replicas)
-    branch = BranchName(
-        "promotion", challenger.version, observation.base_commit, observation.policy
-    )
+    policy = short_policy(spec.gate.policy_digest)
+    branch = BranchName("promotion", challenger.version, observation.base_commit, policy)
     name = branch.text(observation.slot)
-    champion = (
-        registry.version(observation.model, observation.release_commit.release.version)
-        if observation.release_commit and observation.release_commit.release
-        else None
-    )
-    recipe, links = (
-        _recipe(challenger, champion, registry),
-        _links(challenger, champion, verdict, registry),
-    )
+    now = observation.release
+    champion = registry.version(observation.model, now.version) if now else None
+    recipe = _recipe(challenger, champion, registry)
+    links = _links(challenger, champion, verdict, registry)
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
-    return Proposal(
-        NewBranch(name, observation.main, files, title(verdict) + "\n"), title(verdict), text
-    )
+    heading = title(verdict)
+    return Proposal(NewBranch(name, observation.main, files, f"{heading}\n"), heading, text)
 
 
 def going_back(
@@ -83,11 +76,7 @@ def going_back(
     """
     if target.release is None or target.content is None or target.rollout is None:
         raise ValueError(f"commit {target.commit} names no release that served")
-    now = (
-        view.release_commit.release.version
-        if view.release_commit and view.release_commit.release
-        else None
-    )
+    now = view.release.version if view.release else None
     branch = BranchName(purpose, target.release.version, view.history[0].commit)
     name = branch.text(view.slot)
     heading = f"{view.model}: back to v{target.release.version}{f' from v{now}' if now else ''}"

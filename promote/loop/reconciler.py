@@ -144,7 +144,8 @@ class Reconciler:
         """Tags first: the alias is the commit point."""
         served = last_served(observation.history)
         if served and served.release:
-            for number, tags in service_tags(observation).items():
+            view = self.observer.forge.look(observation.model, is_complete=True)
+            for number, tags in service_tags(view).items():
                 with suppress(VersionNotFound):  # somebody deleted the version that served before
                     self._tag(observation.model, number, tags)
             self._parts.registry.set_champion(observation.model, served.release.version)
@@ -289,6 +290,7 @@ class Reconciler:
 
     def _open(self, observation: Observation, _: Step) -> None:
         proposal = self._promotion(observation)
+        self._parts.forge.refresh()
         if self._parts.forge.pull_requests(proposal.branch.name):
             return  # another replica opened it meanwhile, and perhaps a person closed or merged it already; a forge has no compare-and-set
         self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from promote.contract import State
+from promote.errors import NoPolicy
 from promote.loop.observation import SUPERSEDED, Observation
 from promote.loop.states_of_proposals import proposals
 from promote.loop.states_of_ways_back import rollout_at
@@ -69,8 +70,8 @@ def unjudged(observation: Observation) -> Step | None:
     if observation.verdict is not None:
         return None
     since = _registered_at(observation)
-    if observation.policy_problem:
-        return Step("unjudged", "wait", "person", observation.policy_problem, since)
+    if isinstance(observation.policy, NoPolicy):
+        return Step("unjudged", "wait", "person", str(observation.policy), since)
     reason = f"Promote judges version {observation.version} next."
     return Step("unjudged", "judge", "promote", reason, since)
 

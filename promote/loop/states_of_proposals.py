@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from promote.errors import NoPolicy
 from promote.loop.observation import SUPERSEDED, Observation, ProposedPull
 from promote.loop.states_of_ways_back import UNGATED
 from promote.loop.step import Step, step_about
@@ -55,8 +56,8 @@ def superseded(observation: Observation) -> Step | None:
 def ungated(observation: Observation) -> Step | None:
     """A pull request is as proposed, and lacks the status that says so."""
     pulls = [one for one in observation.open if one.gate != "success"]
-    if pulls and observation.policy_problem:
-        return Step("ungated", "wait", "person", observation.policy_problem)
+    if pulls and isinstance(observation.policy, NoPolicy):
+        return Step("ungated", "wait", "person", str(observation.policy))
     return step_about(pulls, "ungated", "gate", UNGATED)
 
 

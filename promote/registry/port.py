@@ -5,7 +5,7 @@ Nothing that was fetched is trusted: whoever judges or ships a model folder chec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -176,24 +176,21 @@ def model_version(
     Raises:
         InvalidArtifact: A tag is missing. `retrain run` writes all of them in one call.
     """
-    missing = [name for name in RETRAIN_TAGS if name not in tags]
-    if missing:
+    if missing := [name for name in RETRAIN_TAGS if name not in tags]:
         raise InvalidArtifact(
-            f"Version {number} of {model} lacks the tags {', '.join(missing)}: it was not registered "
-            f"by `retrain run`. Run `retrain run {model}`, or remove the version's aliases."
+            f"Version {number} of {model} lacks the tags {', '.join(missing)}: `retrain run` did "
+            f"not register it. Run `retrain run {model}`, or remove the version's aliases."
         )
     fields = {name: tags[name] for name in RETRAIN_TAGS}
     return ModelVersion(model, number, run_id, source, created_at, **fields, tags=dict(tags))
 
 
-def no_version(model: str, number: int, versions: Iterable[int]) -> VersionNotFound:
-    """Return the error for a missing version; it names the ten newest versions of the model."""
-    newest = [str(version) for version in sorted(versions)[-10:]]
-    if not newest:
-        return VersionNotFound(
-            f"{model} has no version {number}: no version of {model} is registered. "
-            f"`retrain run {model}` registers the first."
-        )
-    return VersionNotFound(
-        f"{model} has no version {number}. Its newest versions are {', '.join(newest)}."
-    )
+def no_version(model: str, number: int, versions: Sequence[int]) -> VersionNotFound:
+    """Return the error for a missing version; the message names the newest versions.
+
+    >>> print(no_version("flight-delay", 9, [1, 2]))
+    flight-delay has no version 9. Its newest versions: 1, 2.
+    """
+    newest = ", ".join(str(version) for version in versions[-10:])
+    advice = newest or f"none. `retrain run {model}` registers the first"
+    return VersionNotFound(f"{model} has no version {number}. Its newest versions: {advice}.")

@@ -146,7 +146,11 @@ def _why(newest: ReleaseCommit, history: Sequence[ReleaseCommit], instant: datet
         if newest.at < commit.at <= instant and commit.release is not None
     ]
     again = any(commit.content == newest.content and commit.at < newest.at for commit in history)
-    sentence = f"main named it in commit {newest.commit[:12]}{' again, by a rollback' if again else ''}, and it was seen healthy"
+    rollback = " again, by a rollback" if again else ""
+    sentence = (
+        f"main named it in commit {newest.commit[:12]}{rollback}, "
+        "and no other release was seen healthy after it"
+    )
     failed = [commit for commit in tried if commit.failed]
     if failed:
         return f"{sentence}; version {_version(failed[0])}, named later, did not become healthy"

@@ -1,4 +1,4 @@
-"""`retrain check`: all mistakes of the model files, and on demand of the rows that a query returns."""
+"""`retrain check`: all mistakes of the model files, and on demand of the query's rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How commands meet the terminal: lines on stderr, exit codes, and the moment that a person typed."""
+"""How commands meet the terminal: lines on stderr, exit codes, the moment a person typed."""
 
 from __future__ import annotations
 

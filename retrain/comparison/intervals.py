@@ -27,10 +27,11 @@ from retrain.comparison.pair_counts import Codes, Counts, Flags, Floats, PairCou
 from retrain.contract import Comparison, Interval
 
 MIN_EFFECTIVE_GROUPS = 5
-"""Below it nothing is proven: type-I errors were calibrated from 5 groups on (docs/facts.md)."""
+"""Fewer groups prove nothing: type-I errors were calibrated from 5 groups on (docs/facts.md)."""
 MAX_GROUPS = 65_535
 LARGEST_QUANTILE = 1e6
-"""Of Student's t: beyond it (below 1.2 effective groups) an interval says nothing, and its computation overflows."""
+"""Of Student's t. Beyond it (below 1.2 effective groups) an interval says nothing, and its
+computation overflows."""
 
 
 def compare(
@@ -43,7 +44,9 @@ def compare(
     confidence: float,
     where: str = "all rows",
 ) -> Comparison:
-    """Return both models' figures and the interval of the challenger's improvement, by leaving out one group at a time.
+    """Return both models' figures and the interval of the challenger's improvement.
+
+    The interval is the jackknife's, which leaves out one group at a time.
 
     Args:
         metric: A name from `METRICS`.
@@ -55,18 +58,18 @@ def compare(
         where: Which rows these are, for people.
 
     Raises:
-        NotComparable: Lengths differ, something is missing, not a probability, fewer than 2 groups, or one class where two are needed.
+        NotComparable: Lengths differ, a value is missing or no probability, there are fewer than 2
+            groups, or ROC AUC meets one class only.
 
-    >>> found = compare("brier", [1, 0, 1, 0], [0.5] * 4, [0.9, 0.1, 0.7, 0.3], [1, 1, 2, 2], confidence=0.8)
-    >>> round(found.improvement.estimate, 9)
+    >>> champion, challenger, groups = [0.5] * 4, [0.9, 0.1, 0.7, 0.3], [1, 1, 2, 2]
+    >>> both = compare("brier", [1, 0, 1, 0], champion, challenger, groups, confidence=0.8)
+    >>> round(both.improvement.estimate, 9)
     0.2
     """
     chosen = metric_named(metric)
     truth = checked_labels(labels)
-    old, new = (
-        checked_scores(chosen, champion, truth, "the champion's"),
-        checked_scores(chosen, challenger, truth, "the challenger's"),
-    )
+    old = checked_scores(chosen, champion, truth, "the champion's")
+    new = checked_scores(chosen, challenger, truth, "the challenger's")
     codes, sizes = group_codes(groups)
     _check_groups(codes, sizes, truth)
     rows = _Rows(truth, codes, sizes)
@@ -99,11 +102,8 @@ def effective_groups(sizes: Counts) -> float:
 def standard_error(comparison: Comparison) -> float:
     """Return the jackknife's standard error of the improvement."""
     interval = comparison.improvement
-    return (
-        (interval.upper - interval.lower)
-        / 2
-        / t_quantile(interval.confidence, comparison.effective_groups)
-    )
+    quantile = t_quantile(interval.confidence, comparison.effective_groups)
+    return (interval.upper - interval.lower) / 2 / quantile
 
 
 def t_quantile(confidence: float, effective: float) -> float:
@@ -116,7 +116,10 @@ def t_quantile(confidence: float, effective: float) -> float:
 
 
 def p_value_of_harm(comparison: Comparison, *, beyond: float) -> float:
-    """Return the one-sided p-value against "the challenger is worse by at most `beyond`" (in the metric's own unit)."""
+    """Return the one-sided p-value against "the challenger is worse by at most `beyond`".
+
+    `beyond` is in the metric's own unit.
+    """
     excess = -comparison.improvement.estimate - beyond
     error = standard_error(comparison)
     if error == 0:
@@ -125,7 +128,9 @@ def p_value_of_harm(comparison: Comparison, *, beyond: float) -> float:
 
 
 def group_codes(groups: ArrayLike) -> tuple[Codes, Counts]:
-    """Return each row's group as a number from 0, and the groups' rows; groups are in the order of their text.
+    """Return each row's group as a number from 0, and how many rows each group has.
+
+    Groups are in the order of their text.
 
     Raises:
         NotComparable: A row has no group, or there are too many groups.
@@ -133,7 +138,8 @@ def group_codes(groups: ArrayLike) -> tuple[Codes, Counts]:
     values, distinct = _distinct(groups)
     if len(distinct) > MAX_GROUPS:
         raise NotComparable(
-            f"at most {MAX_GROUPS:,} groups were expected, {len(distinct):,} found: group the rows by something coarser, such as their day"
+            f"at most {MAX_GROUPS:,} groups were expected, {len(distinct):,} found:"
+            " group the rows by something coarser, such as their day"
         )
     number = {value: code for code, value in enumerate(distinct)}
     codes = np.fromiter(map(number.__getitem__, values), np.uint16, len(values))
@@ -145,14 +151,16 @@ def _distinct(groups: ArrayLike) -> tuple[list[Hashable], list[Hashable]]:
     try:
         values: list[Hashable] = np.asarray(groups).tolist()
         distinct = sorted(set(values), key=str)
-        is_missing = None in distinct or any(value != value for value in distinct)  # noqa: PLR0124 - only NaN differs from itself
+        has_nan = any(value != value for value in distinct)  # noqa: PLR0124 - only NaN does
     except (TypeError, ValueError) as error:
         raise NotComparable(
-            "every row needs one group, such as its day: found groups that are lists or other objects"
+            "every row needs one group, such as its day:"
+            " found groups that are lists or other objects"
         ) from error
-    if is_missing:
+    if None in distinct or has_nan:
         raise NotComparable(
-            "every row needs a group, some have none: take those rows out, or give the group column a value"
+            "every row needs a group, some have none:"
+            " take those rows out, or give the group column a value"
         )
     return values, distinct
 
@@ -166,7 +174,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Figures:
-    """Both models' values, the improvement, and by how much it moves when each group is left out."""
+    """Both models' values, the improvement, and how far it moves without each group."""
 
     champion: float
     challenger: float

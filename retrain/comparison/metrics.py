@@ -100,11 +100,11 @@ def metric_value(metric: str, labels: ArrayLike, scores: ArrayLike) -> float:
     return pairs.auc()
 
 
-def require_both_classes(pairs: int, found: str = ", and all labels are the same") -> None:
+def require_both_classes(pairs: int, problem: str = ", and all labels are the same") -> None:
     """Raise NotComparable when there is no pair of a positive and a negative row."""
     if pairs == 0:
         raise NotComparable(
-            f"ROC AUC needs rows of both classes{found}: use more days, or another metric"
+            f"ROC AUC needs rows of both classes{problem}: use more days, or another metric"
         )
 
 

@@ -1,7 +1,8 @@
-"""How many pairs of a positive and a negative row scores order rightly, with and without each group: ROC AUC, exact after one sort. Pure.
+"""ROC AUC with and without each group, exact after one sort. Pure.
 
-With U(A, B) the pairs of A's positives and B's negatives that are ordered rightly (ties count half), P positives and Q negatives,
-the AUC without group g is (U - U(g,·) - U(·,g) + U(g,g)) / ((P - P_g)(Q - Q_g)).
+The scores order a pair of a positive and a negative row rightly, or not. U(A, B) counts the pairs
+of A's positives and B's negatives that are ordered rightly; ties count half. With P positives and Q
+negatives, the AUC without group g is (U - U(g,·) - U(·,g) + U(g,g)) / ((P - P_g)(Q - Q_g)).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Pairs ordered rightly: in all, and those in which a group has part. Every count is an exact multiple of 1/2."""
+    """Pairs ordered rightly, in all and with each group. Counts are exact multiples of 1/2."""
 
     right: float
     right_with_group: Floats
@@ -33,7 +34,8 @@ class PairCounts:
     def of(cls, labels: Flags, scores: Floats, codes: Codes, groups: int) -> PairCounts:
         """Count the pairs.
 
-        >>> PairCounts.of(np.array([True, False]), np.array([0.7, 0.2]), np.array([0, 0], np.uint16), 1).right
+        >>> labels, scores = np.array([True, False]), np.array([0.7, 0.2])
+        >>> PairCounts.of(labels, scores, np.array([0, 0], np.uint16), 1).right
         1.0
         """
         order = np.argsort(scores)
@@ -71,11 +73,13 @@ class PairCounts:
 
 
 def _middles(labels: Flags, changes: Flags) -> tuple[Floats, Floats]:
-    """Return for each row the rows before its run of ties plus half of those in it: all rows, and the negatives.
+    """Return, for each row, the rows before its run of ties plus half of the rows in the run.
+
+    The first array counts all rows, the second the negatives.
 
     Args:
         labels: In the order of the scores.
-        changes: Whether a row's run differs from that of the row before it; one shorter than `labels`.
+        changes: Whether a run of ties begins at a row, from the second row on.
     """
     starts = np.concatenate([[0], np.flatnonzero(changes) + 1, [len(labels)]])
     lengths = np.diff(starts)
@@ -86,7 +90,7 @@ def _middles(labels: Flags, changes: Flags) -> tuple[Floats, Floats]:
 
 
 def _within_groups(labels: Flags, scores: Floats, codes: Codes, negatives: Counts) -> Floats:
-    """Return each group's pairs with itself, in one pass over the rows in order of group, then score."""
+    """Return each group's pairs with itself. One pass over the rows, by group, then by score."""
     order = np.argsort(codes, kind="stable")
     labels, scores, codes = labels[order], scores[order], codes[order]
     _, below = _middles(labels, (scores[1:] != scores[:-1]) | (codes[1:] != codes[:-1]))

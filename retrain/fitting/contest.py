@@ -1,4 +1,7 @@
-"""Fits all techniques on train, selects one on validation, refits it on both, and measures it on test for the record."""
+"""The contest of techniques: which one ships, fitted how, and with which figures.
+
+All are fitted on train. Validation selects one, which is refitted on both and measured on test.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from retrain.fitting.window_run import WindowRun, figures
 
 @dataclass(frozen=True)
 class Trained:
-    """The model that ships, and how it was found."""
+    """The model that ships, and the contest that it won."""
 
     candidates: tuple[Fitted | Ineligible, ...]
     """Fitted on train alone."""
@@ -43,7 +46,7 @@ def train(
         window: What to do, and the rows.
         champion: The technique that production runs.
         workers: Processes to fit techniques in; 1 is this one.
-        say: Told what happens, for people.
+        say: Takes a sentence for each step, for people.
 
     Raises:
         OneClassLabel: A split has labels of one class only.

@@ -13,7 +13,7 @@ from retrain.model.arrow import columns_of_rows
 
 
 def usable_features(features: Sequence[Feature], rows: pa.Table) -> tuple[Feature, ...]:
-    """Return the features that hold at least one value; others can be neither fitted nor exported."""
+    """Return the features with at least one value. Others can be neither fitted nor exported."""
     return tuple(
         feature for feature in features if rows.column(feature.name).null_count < rows.num_rows
     )

@@ -22,13 +22,14 @@ from retrain.errors import TrainingError
 from retrain.spec.model_file import Technique
 
 UNKNOWN_CODE, MISSING_CODE = -1, -2
-"""Codes of a category that training did not hold and of a null; left to itself, the encoder's null exports wrong."""
+"""Codes of a category that training lacks, and of a null. The encoder's own null exports wrong."""
 
 
 def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: int) -> Pipeline:
     """Return an unfitted pipeline that takes the frame of `retrain.fitting.frames.to_frame`.
 
-    Trees get categories as ordinal codes; all else gets them one-hot, and numbers imputed by their median and scaled.
+    Trees get categories as ordinal codes. Other estimators get categories one-hot, and numbers
+    scaled, with the median where a number is missing.
 
     Raises:
         TrainingError: The estimator cannot be made.
@@ -52,7 +53,8 @@ def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
     Raises:
         TrainingError: The path names no classifier, or a parameter is unknown.
 
-    >>> make_estimator(Technique(estimator="sklearn.linear_model.LogisticRegression"), seed=7).random_state
+    >>> logistic = Technique(estimator="sklearn.linear_model.LogisticRegression")
+    >>> make_estimator(logistic, seed=7).random_state
     7
     """
     module, _, name = technique.estimator.rpartition(".")
@@ -64,14 +66,15 @@ def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
         ) from error
     if not is_classifier(estimator):
         raise TrainingError(
-            f"{technique.estimator} is no classifier; name a class such as sklearn.linear_model.LogisticRegression"
+            f"{technique.estimator} is no classifier;"
+            " name a class such as sklearn.linear_model.LogisticRegression"
         )
     ours = {
         "random_state": seed,
         "early_stopping": False,
     }  # early stopping would hold out random rows, which share days with the others
-    known = estimator.get_params()
-    return estimator.set_params(**{name: value for name, value in ours.items() if name in known})
+    takes = estimator.get_params()
+    return estimator.set_params(**{name: value for name, value in ours.items() if name in takes})
 
 
 def _is_tree(estimator: BaseEstimator) -> bool:

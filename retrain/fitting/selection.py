@@ -1,4 +1,4 @@
-"""Which technique ships: the champion's, unless another's gain on the validation rows is proven. Pure."""
+"""Which technique ships: the champion's, unless the gain of another one is proven. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Selection:
     """The techniques that may ship, the one to ship first, and why it is."""
 
     order: tuple[str, ...]
-    """After the first, the others by their value: they ship only when the ones before them cannot."""
+    """The first ships. The others stand by: each ships only when no technique before it can."""
     sentence: str
 
 
@@ -36,18 +36,21 @@ def select_technique(
         labels: Of the validation rows.
         scores: Of the validation rows, by technique; at least one.
         groups: Of the validation rows.
-        champion: The technique that production runs; None when nothing runs, or a technique that is no longer a candidate.
+        champion: The technique that production runs, which may be no candidate any more; None
+            when nothing runs.
         confidence: One-sided; a gain is proven when its interval's lower bound is above 0.
 
-    >>> select_technique("brier", [1, 0], {"a": [0.6, 0.4], "b": [0.9, 0.1]}, [1, 2], champion=None, confidence=0.95).order
+    >>> scores = {"a": [0.6, 0.4], "b": [0.9, 0.1]}
+    >>> select_technique("brier", [1, 0], scores, [1, 2], champion=None, confidence=0.95).order
     ('b', 'a')
     """
+    label = METRICS[metric].label
     values = {name: metric_value(metric, labels, given) for name, given in scores.items()}
     ranked = sorted(values, key=lambda name: (-METRICS[metric].sign * values[name], name))
     if champion is None or champion not in scores:
         return Selection(
             tuple(ranked),
-            f"{ranked[0]} has the best {METRICS[metric].label} on the validation rows: {_listed(ranked, values)}",
+            f"{ranked[0]} has the best {label} on the validation rows: {_listed(ranked, values)}",
         )
     for name in ranked[: ranked.index(champion)]:
         try:
@@ -60,11 +63,15 @@ def select_technique(
                 f"{champion} stays, as in production: no gain can be proven, {error}",
             )
         if gain.lower > 0:
-            sentence = f"{name} takes over from {champion}: {METRICS[metric].label} improves by {gain.estimate:.4f} [{gain.lower:.4f}, {gain.upper:.4f}]"
-            return Selection(_first(name, ranked), sentence)
+            return Selection(
+                _first(name, ranked),
+                f"{name} takes over from {champion}: {label} improves by {gain.estimate:.4f}"
+                f" [{gain.lower:.4f}, {gain.upper:.4f}]",
+            )
     return Selection(
         _first(champion, ranked),
-        f"{champion} stays, as in production: no other technique's gain is proven ({_listed(ranked, values)})",
+        f"{champion} stays, as in production: no other technique's gain is proven"
+        f" ({_listed(ranked, values)})",
     )
 
 

@@ -1,4 +1,7 @@
-"""Fits techniques, each with a seed and each in a process of its own; says why one that fails or exports wrongly may not ship."""
+"""Fits techniques, each with a seed and in a process of its own.
+
+A technique that fails or exports wrongly may not ship; the reason is a value.
+"""
 
 from __future__ import annotations
 
@@ -67,11 +70,11 @@ class Ineligible:
 
 
 def fit(task: Fit) -> Fitted | Ineligible:
-    """Fit, export and check one technique; a technique's own failure is a value, for the others go on."""
+    """Fit, export and check one technique. A failure is a value, because the others go on."""
     started = time.perf_counter()
     try:
         return _fit(task, started)
-    except Exception as error:  # noqa: BLE001 - estimators and their exporters are foreign code: whatever they raise, this technique does not ship
+    except Exception as error:  # noqa: BLE001 - an estimator and its exporter may raise anything
         return Ineligible(
             task.name, f"{type(error).__name__}: {error}", time.perf_counter() - started
         )
@@ -85,9 +88,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
 
     features = usable_features(task.features, task.train)
     pipeline = make_pipeline(task.technique, features, seed=task.seed)
-    with threadpool_limits(
-        1
-    ):  # sums in another order on another number of threads: other bytes, another digest
+    with threadpool_limits(1):  # more threads add in another order: other bytes, another digest
         pipeline.fit(to_frame(features, task.train), labels_of(task.train, task.label))
     content = to_onnx(pipeline, features)
     program = loaded(content, features)
@@ -123,7 +124,7 @@ def labels_of(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
 
 
 def warm_up() -> None:
-    """Start the process that workers are forked from; it loads the libraries while this process does other things."""
+    """Start the process that forks the workers. It loads the libraries in the meantime."""
     _CONTEXT.set_forkserver_preload(
         [
             "retrain.fitting.pipeline",
@@ -138,7 +139,8 @@ def warm_up() -> None:
 def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
     """Fit all techniques, up to `workers` side by side; one worker means this process.
 
-    A technique whose process dies (out of memory, a crash in C) is not eligible; those that died with it are tried once more, alone.
+    When a process dies (out of memory, a crash in C), all techniques in the pool are lost. Each
+    of them gets another try, alone. A technique whose process dies again is not eligible.
 
     Raises:
         TrainingError: No process can be started at all.
@@ -146,9 +148,8 @@ def fit_all(tasks: Sequence[Fit], *, workers: int) -> list[Fitted | Ineligible]:
     if workers == 1:
         return [fit(task) for task in tasks]
     with _pool(min(workers, len(tasks))) as pool:
-        if not _outcome(
-            pool.submit(_started)
-        ):  # before rows are sent: Python below 3.11.5 waits for ever for a process that dies while it is sent something
+        # Before rows are sent: Python below 3.11.5 waits for ever when a process dies meanwhile.
+        if not _outcome(pool.submit(_started)):
             raise TrainingError(
                 "the processes that train cannot start: the reason is above, in their own words"
             )
@@ -180,7 +181,7 @@ def _alone(task: Fit) -> Fitted | Ineligible:
 
 
 def _end_with_parent() -> None:
-    """Watch our parent: a worker that waits for work does not notice by itself that the parent was killed."""
+    """End with the parent. A worker that waits for work does not notice a killed parent."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

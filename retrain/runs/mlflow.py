@@ -47,12 +47,13 @@ class MlflowRuns:
     def champion_technique(self) -> str | None:
         """Read the alias from the model: MLflow reports a missing alias as a wrong parameter."""
         with self._translated():
-            for model in self._client.search_registered_models(f"name = '{self.model}'"):
-                if version := model.aliases.get(CHAMPION):
-                    champion = self._client.get_model_version(self.model, version)
-                    technique: str | None = champion.tags.get("technique")
-                    return technique
-            return None
+            models = self._client.search_registered_models(f"name = '{self.model}'")
+            version = models[0].aliases.get(CHAMPION) if models else None
+            if version is None:
+                return None
+            champion = self._client.get_model_version(self.model, version)
+            technique: str | None = champion.tags.get("technique")
+            return technique
 
     def finished_run(self, identity: str) -> FinishedRun | None:
         """Search by the tag `run_identity`, oldest run first."""
@@ -70,17 +71,9 @@ class MlflowRuns:
             for version in self._versions():
                 run = self._client.get_run(version.run_id)
                 if run.data.tags.get("plan_digest") == plan_digest:
-                    snapshot = self._snapshot(str(run.info.artifact_uri))
+                    content = read_artifact(self.url, run.info.artifact_uri, "snapshot.json")
+                    snapshot = _snapshot(content or b"")
                     return None if snapshot is None else (version, snapshot)
-            return None
-
-    def _snapshot(self, artifact_uri: str) -> Snapshot | None:
-        content = read_artifact(self.url, artifact_uri, "snapshot.json")
-        if content is None:
-            return None
-        try:
-            return Snapshot.model_validate_json(content)
-        except ValidationError:  # written by another version of Ratchet, or damaged
             return None
 
     def registered(self, run_id: str) -> RegisteredVersion | None:
@@ -211,6 +204,14 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user has a number and no name
         return "unknown"
+
+
+def _snapshot(content: bytes) -> Snapshot | None:
+    """Return None for bytes that another version of Ratchet wrote, or that are damaged."""
+    try:
+        return Snapshot.model_validate_json(content)
+    except ValidationError:
+        return None
 
 
 def _dataset(rows: Rows) -> Dataset:

@@ -1,1 +1,1 @@
-"""The rows of a window: which weeks, in which form, where they lie, which of them train and test."""
+"""The rows of a window: which weeks, in which form, at which place, and in which split."""

@@ -1,6 +1,7 @@
-"""Rows in their canonical types and order, and the digest of them that nothing but the rows decides. Pure.
+"""Rows in their canonical types and order, and their digest. Only the rows decide it. Pure.
 
-**The encoding.** Every column is one of six types; a digest is taken of each column, and `rows_digest` is the sha256 of the canonical JSON
+**The encoding.** Every column has one of six types and a digest. `rows_digest` is the sha256 of the
+canonical JSON
 
     {"columns": [[name, type, digest of the column], … by name], "rows": n}
 
@@ -8,12 +9,13 @@ where a column's digest is the sha256 of, one after the other,
 
     one byte a row, 1 where there is a value and 0 where there is none: only when a value is missing
     text: the length in bytes of each row's UTF-8 as int32, then all of the UTF-8
-    integer, number, moment, date: each row's value as int64, IEEE float64, int64 microseconds since 1970 UTC, int32 days since 1970
+    integer, number, moment, date: each row's value as int64, IEEE float64, int64 microseconds
+        since 1970 UTC, int32 days since 1970
     boolean: one byte a row
 
-little-endian, with 0 (or no text) where there is no value, and one bit pattern for NaN. Rows lie in the order of their key: text by its UTF-8 bytes,
-whatever the locale.
-A digest a column, not one of all: whoever reads three columns proves those three.
+little-endian, with 0 (or no text) where there is no value, and one bit pattern for NaN. Rows lie in
+the order of their key: text by its UTF-8 bytes, whatever the locale.
+Each column has its own digest, so a reader of three columns can prove those three.
 """
 
 from __future__ import annotations
@@ -53,10 +55,11 @@ ColumnDigests = tuple[tuple[str, str, str], ...]
 
 
 def in_canonical_types(table: pa.Table) -> pa.Table:
-    """Return the rows in the six types: decimals become numbers, moments without a time zone are UTC.
+    """Return the rows in the six types. Decimals become numbers; a naive moment is UTC.
 
     Raises:
-        BadColumn: A column has another type, or a value that the canonical type cannot hold exactly (a number too large, a fraction of a microsecond).
+        BadColumn: A column has another type, or a value that the canonical type cannot hold exactly
+            (a number too large, a fraction of a microsecond).
     """
     return pa.table(
         {name: _in_canonical_type(name, table.column(name)) for name in table.column_names}
@@ -80,13 +83,14 @@ def in_key_order(table: pa.Table, key: str) -> pa.Table:
         )
         shown = ", ".join(repr(one) for one in twice[:3].to_pylist())
         raise DuplicateKeys(
-            f"{len(twice)} keys of the column `{key}` name more than one row, such as {shown}; make it unique in the query"
+            f"{len(twice)} keys of the column `{key}` name more than one row, such as {shown};"
+            " make it unique in the query"
         )
     return table
 
 
 def column_digests(table: pa.Table, columns: Sequence[str] | None = None) -> ColumnDigests:
-    """Return the digest of each column, or of those named; the table is in canonical types and order."""
+    """Return the digest of each column, or of `columns`; the table is canonical."""
     chosen = sorted(table.column_names if columns is None else columns)
     return tuple(
         (name, TYPE_NAMES[table.schema.field(name).type], _column_digest(table.column(name)))
@@ -107,13 +111,15 @@ def _in_canonical_type(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     target = _canonical_type(column.type)
     if target is None:
         raise BadColumn(
-            f"the column `{name}` has the type {column.type}, which no snapshot can hold; cast it in the query to text, number, boolean, date or timestamp"
+            f"the column `{name}` has the type {column.type}, which no snapshot can hold;"
+            " cast it in the query to text, number, boolean, date or timestamp"
         )
     try:
         column = column.cast(target)
     except pa.ArrowInvalid as error:
         raise BadColumn(
-            f"the column `{name}` of type {column.type} has a value that {TYPE_NAMES[target]} cannot hold exactly: {error}"
+            f"the column `{name}` of type {column.type} has a value that"
+            f" {TYPE_NAMES[target]} cannot hold exactly: {error}"
         ) from error
     if target == pa.float64() and pc.any(pc.is_nan(column)).as_py():
         return pc.if_else(pc.is_nan(column), pa.scalar(float("nan")), column)
@@ -154,7 +160,10 @@ def _column_digest(column: pa.ChunkedArray) -> str:
 
 
 def _value_bytes(values: pa.Array) -> Iterator[Any]:
-    """Yield the bytes of a column without missing values, from Arrow's own buffers where these are the encoding already."""
+    """Yield the bytes of a column without missing values.
+
+    Arrow's own buffers serve where they are the encoding already.
+    """
     if values.type == pa.string():
         offsets = np.frombuffer(values.buffers()[1], np.int32)[
             values.offset : values.offset + len(values) + 1

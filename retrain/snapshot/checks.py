@@ -1,4 +1,7 @@
-"""What the query's rows must be to become a snapshot: the columns that the YAML names, keys that name one row, and groups with their times."""
+"""What the query's rows must be to become a snapshot.
+
+They have the columns that the YAML names, keys that each name one row, and groups with their times.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,10 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         *(feature.name for feature in spec.features),
     ]
     if missing := [name for name in needed if name not in table.column_names]:
+        quoted = ", ".join(f"`{name}`" for name in missing)
         raise MissingColumn(
-            f"{spec.query} does not return {', '.join(f'`{name}`' for name in missing)}, which the YAML names; it returns {', '.join(table.column_names)}"
+            f"{spec.query} does not return {quoted}, which the YAML names;"
+            f" it returns {', '.join(table.column_names)}"
         )
     rows = in_canonical_types(table)
     allowed = {
@@ -47,15 +52,17 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         columns.groups: ("groups", (pa.string(), pa.int64(), pa.bool_(), pa.date32())),
     }
     for name, (part, types) in allowed.items():
-        found = rows.column(name)
-        if found.type not in types:
-            known = " or ".join(str(kind) for kind in types)
+        column = rows.column(name)
+        if column.type not in types:
+            choice = " or ".join(str(kind) for kind in types)
             raise BadColumn(
-                f"{spec.query} returns `{name}` as {table.column(name).type}; as {part} it must be {known}: cast it in the query"
+                f"{spec.query} returns `{name}` as {table.column(name).type};"
+                f" as {part} it must be {choice}: cast it in the query"
             )
-        if found.null_count:
+        if column.null_count:
             raise BadColumn(
-                f"{spec.query} returns {found.null_count} rows without `{name}`; as {part} it must have a value in every row: leave such rows out in the query"
+                f"{spec.query} returns {column.null_count} rows without `{name}`;"
+                f" as {part} it must have a value in every row: leave such rows out in the query"
             )
     return rows
 
@@ -72,15 +79,15 @@ def group_spans(rows: pa.Table, columns: Columns) -> tuple[GroupSpan, ...]:
         spans.column(f"{moment}_max"),
         spans.column(f"{moment}_count"),
     )
-    found = [
+    groups = [
         GroupSpan(name=name, first=first, last=last, rows=count)
         for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)
     ]
-    return tuple(sorted(found, key=lambda span: span.name))
+    return tuple(sorted(groups, key=lambda span: span.name))
 
 
 def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:
-    """Return the groups of several weeks; one that lies in two of them is joined."""
+    """Return the groups of several weeks. A group that lies in two weeks is joined."""
     joined: dict[str, tuple[datetime, datetime, int]] = {}
     for span in (span for week in weeks for span in week.groups):
         first, last, rows = joined.get(span.name, (span.first, span.last, 0))
@@ -100,7 +107,10 @@ def _moments64(moments: Iterable[datetime]) -> NDArray[np.datetime64]:
 
 
 def prove_keys_distinct(spec: ModelSpec, weeks: Sequence[ReadWeek]) -> None:
-    """Raise DuplicateKeys when a key of one week is in another; weeks whose ranges of keys do not overlap need no reading."""
+    """Raise DuplicateKeys when two weeks have a key in common.
+
+    Only weeks whose ranges of keys overlap are read.
+    """
     ranges: list[tuple[Any, Any]] = sorted((week.lowest_key, week.highest_key) for week in weeks)
     if all(before[1] < after[0] for before, after in pairwise(ranges)):
         return
@@ -110,5 +120,6 @@ def prove_keys_distinct(spec: ModelSpec, weeks: Sequence[ReadWeek]) -> None:
     repeated = len(keys) - pc.count_distinct(keys).as_py()
     if repeated:
         raise DuplicateKeys(
-            f"{repeated} rows of {spec.query} have a key `{spec.columns.key}` that a row of another week has; make it unique in the query"
+            f"{repeated} rows of {spec.query} have a key `{spec.columns.key}` that a row of another"
+            " week has; make it unique in the query"
         )

@@ -124,7 +124,8 @@ class S3Files:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
             with _translated(uri):
-                self._client.put_object(**_name(uri), Body=content, **condition)  # type: ignore[arg-type]  # one of two keywords
+                name = _name(uri)
+                self._client.put_object(**name, Body=content, **condition)  # type: ignore[arg-type]  # one keyword
         except _AnotherWasFaster:
             pass
 

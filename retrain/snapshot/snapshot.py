@@ -1,4 +1,7 @@
-"""The manifest of a window: which weekly partitions hold its rows, and which rows train, validate and test. Published: promote reads splits with it."""
+"""The manifest of a window: the weekly partitions with its rows, and the rows of each split.
+
+Published: promote reads splits with `read_split`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ _THREADS = 4
 def build_snapshot(
     spec: ModelSpec, end: datetime, source: RowSource, store: PartitionStore
 ) -> Snapshot:
-    """Return the snapshot of the window before `end`; reads only weeks that the store lacks or that may still have changed.
+    """Return the snapshot of the window before `end`.
+
+    Reads only weeks that the store lacks, and weeks that may still have changed.
 
     Raises:
         WindowTooEmpty: No rows, or too few groups to split.
@@ -50,7 +55,8 @@ def build_snapshot(
     weeks = sorted([*kept, *read], key=lambda week: week.partition.week)
     if not weeks:
         raise WindowTooEmpty(
-            f"the query {spec.query} returns no rows in the window {window}; load them, or choose another --end"
+            f"the query {spec.query} returns no rows in the window {window};"
+            " load them, or choose another --end"
         )
     prove_keys_distinct(spec, weeks)
     splits = cut(
@@ -71,7 +77,10 @@ def build_snapshot(
 
 
 def kept_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> list[ReadWeek]:
-    """Return the weeks that a run takes from the store: those read so long after their end that no row can have changed since."""
+    """Return the weeks that a run takes from the store.
+
+    A run read them so long after their end that no row can have changed since.
+    """
     kept = []
     for week in weeks_within(_looked_at(window)):
         over = week_bounds(week).end
@@ -86,7 +95,10 @@ def kept_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> list[R
 
 
 def spans_to_read(window: Window, kept: Sequence[ReadWeek]) -> list[Window]:
-    """Return what a run reads from the source, neighbouring weeks as one span, none of it behind the window's end."""
+    """Return what a run reads from the source, up to the window's end.
+
+    Neighbouring weeks are one span.
+    """
     in_store = {read_week.partition.week for read_week in kept}
     spans: list[Window] = []
     for week in weeks_within(_looked_at(window)):
@@ -98,7 +110,7 @@ def spans_to_read(window: Window, kept: Sequence[ReadWeek]) -> list[Window]:
 
 
 def reading_digest(spec: ModelSpec) -> Digest:
-    """Return the name of what is read and how its columns are used, under which the store's index remembers weeks."""
+    """Return the digest of source, query and columns. The store's index has weeks by this name."""
     return digest_of_json(
         {"source": spec.source, "query": spec.query_digest, "columns": spec.columns.model_dump()}
     )
@@ -114,7 +126,8 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
 
     Raises:
         MissingColumn: The snapshot has no such column.
-        PartitionMissing, PartitionCorrupt: A file is not there, or does not hold the rows that the snapshot names.
+        PartitionMissing, PartitionCorrupt: A file is not there, or holds other rows than the
+            snapshot names.
     """
     needed = None if columns is None else sorted({*columns, snapshot.groups, snapshot.event_time})
     first, last = week_of(split.start), week_of(split.end)
@@ -141,12 +154,17 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
 
 
 def is_unchanged(snapshot: Snapshot, last: Snapshot) -> bool:
-    """True when every partition of the window is already in `last`, the snapshot of the last registered run of the same plan."""
-    known = {(partition.week, partition.rows_digest) for partition in last.partitions}
-    return (
-        snapshot.query_digest == last.query_digest
-        and {(partition.week, partition.rows_digest) for partition in snapshot.partitions} <= known
+    """Say whether `last` has every partition of the window.
+
+    Args:
+        snapshot: Of this run.
+        last: Of the last registered run of the same plan.
+    """
+    ours, theirs = (
+        {(partition.week, partition.rows_digest) for partition in one.partitions}
+        for one in (snapshot, last)
     )
+    return snapshot.query_digest == last.query_digest and ours <= theirs
 
 
 def snapshot_to_bytes(snapshot: Snapshot) -> bytes:

@@ -1,4 +1,4 @@
-"""The sliding window, its ISO weeks, and its cut between groups into train, validation and test. Pure."""
+"""The sliding window, its ISO weeks, and its cut into train, validation and test. Pure."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def check_not_in_future(end: datetime, *, now: datetime) -> None:
         WindowInFuture: `end` is later than `now`.
     """
     if end > now:
-        found = f"{utc_text(end)} is in the future, for it is {utc_text(now)}"
         raise WindowInFuture(
-            f"the window's end {found}: its rows are not there yet. Choose an --end up to now"
+            f"the window's end {utc_text(end)} is in the future, for it is {utc_text(now)}:"
+            " its rows are not there yet. Choose an --end up to now"
         )
 
 
@@ -126,7 +126,9 @@ def weeks_within(window: Window) -> tuple[str, ...]:
 def weeks_without_rows(
     window: Window, with_rows: Sequence[str], *, label_delay: timedelta
 ) -> tuple[str, ...]:
-    """Return the window's last weeks that hold no row though they should: the source is behind, or has stopped.
+    """Return the window's last weeks that should hold rows and hold none.
+
+    The source is then behind, or has stopped.
 
     A week should hold rows when the labels of at least its first day are ripe. A query may leave
     out rows whose labels are not.
@@ -156,14 +158,16 @@ def cut(
 ) -> Cut:
     """Return the splits of a window: whole groups, each where its first row falls.
 
-    A row's label is ripe when its event time lies more than `label_delay` before the window's end. A group with an unripe row, or that begins before the
-    window, is in no split. Test is the last `test` UTC days in which a ripe group begins, validation the time before it, train the rest.
-    A split's rows are exactly those of the window whose group is in `groups` and whose event time is in `[start, end)`: its end lies behind its groups'
-    last rows, also where they reach into the next split's time.
+    A row's label is ripe when its event time lies more than `label_delay` before the window's end.
+    A group with an unripe row, or that begins before the window, is in no split. Test is the last
+    `test` UTC days in which a ripe group begins, validation the time before it, train the rest.
+    A split's rows are exactly those of the window whose group is in `groups` and whose event time
+    is in `[start, end)`. Its end lies behind the last rows of its groups, also where they reach
+    into the time of the next split.
 
     Args:
         window: Half-open.
-        groups: Every group that has rows in the window, with the first row also where that lies before the window.
+        groups: Every group that has rows in the window. Its first row may lie before the window.
         label_delay: How long after its event a row's label is known.
         validation: At least a day, or groups fall out of it by chance.
         test: As validation.
@@ -175,7 +179,8 @@ def cut(
     usable = (groups.first >= _moment64(window.start)) & (groups.last < _moment64(ripe_end))
     if not usable.any():
         raise WindowTooEmpty(
-            f"no group lies whole in {window} with labels ripe {label_delay} before its end; {len(groups.names)} groups have rows in it"
+            f"no group lies whole in {window} with labels ripe {label_delay} before its end;"
+            f" {len(groups.names)} groups have rows in it"
         )
     last_day: date = groups.first[usable].max().astype("datetime64[D]").item()
     test_start = (
@@ -202,12 +207,13 @@ def _split(
     name: str,
     window: Window,
 ) -> Split:
-    """The groups that begin in `[start, until)`; the split's end is moved behind their last row."""
+    """Return the groups that begin in `[start, until)`. The split ends behind their last row."""
     chosen = usable & (groups.first >= _moment64(start)) & (groups.first < _moment64(until))
     if not chosen.any():
         raise WindowTooEmpty(
-            f"{name} would have no group: none begins in [{utc_text(start)}, {utc_text(until)}) of the window {window}, where {int(usable.sum())} groups"
-            " lie whole with ripe labels; load more rows, or make validation and test shorter or the window longer"
+            f"{name} would have no group: none begins in [{utc_text(start)}, {utc_text(until)})"
+            f" of the window {window}, where {int(usable.sum())} groups lie whole with ripe labels;"
+            " load more rows, or make validation and test shorter or the window longer"
         )
     last: datetime = groups.last[chosen].max().astype("datetime64[us]").item()
     return Split(

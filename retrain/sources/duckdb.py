@@ -1,4 +1,7 @@
-"""Rows of a time range from the warehouse, through Ibis; DuckDB files are opened read-only and closed at once, for others write between runs."""
+"""Rows of a time range from a DuckDB file, through Ibis.
+
+The file is open read-only and only while rows are read, because others write between runs.
+"""
 
 from __future__ import annotations
 
@@ -37,27 +40,21 @@ _DUCKDB_MAGIC = slice(8, 12), b"DUCK"
 
 
 @dataclass(frozen=True)
-class Source:
-    """An open warehouse."""
+class DuckdbSource:
+    """An open DuckDB file; a `retrain.sources.port.Source`."""
 
     name: str
     connection: Any
     """An Ibis backend."""
 
     def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
-        """Return all columns of the query's rows whose event time lies in the window.
-
-        Raises:
-            MissingColumn: The query does not return the event time.
-            QueryFailed: The warehouse refuses the query.
-            SourceUnavailable: A file of the query cannot be read now.
-            SourceRefused: A file of the query is refused.
-        """
+        """Return all columns of the query's rows with `start` <= event time < `end`."""
         with self._errors_translated(spec):
             query = self._query(spec)
             if spec.columns.event_time not in query.columns:
                 raise MissingColumn(
-                    f"{spec.query} does not return `{spec.columns.event_time}`, the event time; it returns {', '.join(query.columns)}"
+                    f"{spec.query} does not return `{spec.columns.event_time}`, the event time;"
+                    f" it returns {', '.join(query.columns)}"
                 )
             moment = query[spec.columns.event_time]
             return query.filter(
@@ -65,18 +62,15 @@ class Source:
             ).to_pyarrow()
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
-        """Return some rows of the query, as many as asked for at most.
-
-        Raises:
-            QueryFailed: The warehouse refuses the query.
-        """
+        """Return at most `rows` rows of the query."""
         with self._errors_translated(spec):
             return self._query(spec).limit(rows).to_pyarrow()
 
     def _query(self, spec: ModelSpec) -> Any:
-        """The query as an Ibis table.
+        """Return the query as an Ibis table.
 
-        `connection.sql` would do, but Ibis 12 asks DuckDB for a query's columns by a method that DuckDB 2.0 no longer has: ask for no rows instead.
+        `connection.sql` of Ibis 12 cannot: it finds a query's columns by a method that DuckDB 2.0
+        lacks. A query for no rows tells the columns.
         """
         text = spec.query_text.rstrip().removesuffix(";")
         columns = ibis.Schema.from_pyarrow(
@@ -93,7 +87,10 @@ class Source:
 
 
 def _query_error(source: str, spec: ModelSpec, error: Exception) -> SourceError:
-    """An answer over HTTP, of a bucket's file, is also an IOException; without a status nobody answered."""
+    """Return an error of DuckDB as an outage, a refusal, or a query that fails.
+
+    An HTTP answer for a bucket's file is an IOException too. Without a status nobody answered.
+    """
     status = getattr(error, "status_code", 0)
     if isinstance(error, duckdb.HTTPException) and status and status not in _PASSING_STATUSES:
         return SourceRefused(
@@ -105,7 +102,7 @@ def _query_error(source: str, spec: ModelSpec, error: Exception) -> SourceError:
 
 
 @contextmanager
-def open_source(sources: Mapping[str, str], name: str) -> Iterator[Source]:
+def open_source(sources: Mapping[str, str], name: str) -> Iterator[DuckdbSource]:
     """Give the warehouse called `name`; it is closed at the end.
 
     Raises:
@@ -115,11 +112,12 @@ def open_source(sources: Mapping[str, str], name: str) -> Iterator[Source]:
     """
     if name not in sources:
         raise UnknownSource(
-            f"the YAML reads from `{name}`, but RETRAIN_SOURCES names {', '.join(sorted(sources)) or 'nothing'}; add it there with its address"
+            f"the YAML reads from `{name}`, but RETRAIN_SOURCES names"
+            f" {', '.join(sorted(sources)) or 'nothing'}; add it there with its address"
         )
     connection = _connect(name, sources[name])
     try:
-        yield Source(name, connection)
+        yield DuckdbSource(name, connection)
     finally:
         connection.disconnect()
 
@@ -129,7 +127,8 @@ def _connect(name: str, address: str) -> Any:
     # The address may hold a password, also where its kind should be: it is never shown.
     if parts.scheme != "duckdb" or not parts.path or "@" in parts.netloc:
         raise UnknownSource(
-            f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open; it must be duckdb:///absolute/path.duckdb"
+            f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open;"
+            " it must be duckdb:///absolute/path.duckdb"
         )
     path = Path(parts.netloc + parts.path)
     _prove_database(name, path)
@@ -138,19 +137,25 @@ def _connect(name: str, address: str) -> Any:
         connection.raw_sql("SET TimeZone='UTC'")
     except duckdb.Error as error:
         raise SourceUnavailable(
-            f"the source `{name}` at {path} cannot be opened now, another process may be writing to it: {error}"
+            f"the source `{name}` at {path} cannot be opened now,"
+            f" another process may be writing to it: {error}"
         ) from error
     return connection
 
 
 def _prove_database(name: str, path: Path) -> None:
-    """DuckDB has one error for a file that is locked and for one that is no database; only the first is worth another try."""
+    """Raise unless the file is a database.
+
+    DuckDB has one error for a locked file and for a file of another kind. Another try may mend only
+    the first.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except FileNotFoundError as error:
         raise SourceUnavailable(
-            f"the source `{name}` is {path}, which is not there; load the rows first, or correct RETRAIN_SOURCES"
+            f"the source `{name}` is {path}, which is not there;"
+            " load the rows first, or correct RETRAIN_SOURCES"
         ) from error
     except IsADirectoryError as error:
         raise SourceRefused(
@@ -158,7 +163,8 @@ def _prove_database(name: str, path: Path) -> None:
         ) from error
     except OSError as error:
         raise SourceRefused(
-            f"the source `{name}` at {path} cannot be read: {error.strerror}; let this user read it, or correct RETRAIN_SOURCES"
+            f"the source `{name}` at {path} cannot be read: {error.strerror};"
+            " let this user read it, or correct RETRAIN_SOURCES"
         ) from error
     where, magic = _DUCKDB_MAGIC
     if head and head[where] != magic:
@@ -168,7 +174,7 @@ def _prove_database(name: str, path: Path) -> None:
 
 
 def _literal(moment: Any, value: Any) -> Any:
-    """A warehouse's timestamp without time zone is UTC, and is compared as such."""
+    """Return a moment in the type of a column. A timestamp without a time zone is UTC."""
     return ibis.literal(
         value if moment.type().timezone else value.replace(tzinfo=None), moment.type()
     )

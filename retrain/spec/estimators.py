@@ -1,7 +1,8 @@
 """The estimators a technique may name, and the parameters that are a person's choice. Pure.
 
-Only what was measured to leave scikit-learn for ONNX exactly is here; anything else is refused by `retrain check`, not found out in a weekly run.
-Seeds, early stopping and processes are Ratchet's choice: a person's would make runs unequal.
+The list holds what exports from scikit-learn to ONNX exactly, as measured. `retrain check` refuses
+anything else, so that no weekly run finds it out. Ratchet chooses seeds, early stopping and
+processes: a person's choice would make runs unequal.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def read_model(path: Path) -> ModelSpec:
         InvalidSpec: With every mistake and its line.
     """
     text = path.read_text(encoding="utf-8")
-    named = re.search(r"(?m)^query:\s*[\"']?([A-Za-z0-9_.-]+)", text)
-    query = path.parent / named[1] if named else None
+    query_line = re.search(r"(?m)^query:\s*[\"']?([A-Za-z0-9_.-]+)", text)
+    query = path.parent / query_line[1] if query_line else None
     query_text = query.read_text(encoding="utf-8") if query and query.is_file() else None
     return parse_spec(text, path=str(path), query_text=query_text)
 
@@ -66,12 +66,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _file_of(folder: Path, name: str) -> Path:
-    """The name is looked up as text: a YAML with mistakes must still be found."""
+    """Search for the name as text: a YAML with mistakes must be found too."""
     line = re.compile(rf"(?m)^name:\s*[\"']?{re.escape(name)}[\"']?\s*(#.*)?$")
     paths = list(_files(folder))
     for path in paths:
         if line.search(path.read_text(encoding="utf-8")):
             return path
     raise UnknownModel(
-        f"no YAML in {folder} has the name `{name}`; there are {', '.join(path.name for path in paths)}"
+        f"no YAML in {folder} has the name `{name}`;"
+        f" there are {', '.join(path.name for path in paths)}"
     )

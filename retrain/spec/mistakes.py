@@ -1,4 +1,4 @@
-"""What pydantic holds against a YAML's values, as sentences with a line. Pure."""
+"""The mistakes that pydantic finds in a YAML's values, as sentences with a line. Pure."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def mistakes_of(
         )
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint at the known word that was probably meant.
+def nearest(word: str, choices: Sequence[str]) -> str:
+    """Return the choice that a person probably meant, as a hint.
 
     >>> nearest("log_los", ["log_loss", "brier"])
     'did you mean `log_loss`?'
     >>> nearest("x", ["b", "a"])
-    'known are: a, b'
+    'use one of: a, b'
     """
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"known are: {', '.join(sorted(known))}"
+    close = difflib.get_close_matches(word, choices, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"use one of: {', '.join(sorted(choices))}"
 
 
 def _name(place: Place) -> str:
@@ -67,7 +67,7 @@ def _sentence(error: Mapping[str, Any], place: Place, root: type[BaseModel]) -> 
 
 
 def _fields_at(place: Place, root: type[BaseModel]) -> list[str]:
-    """Return the fields of the model that stands at a place; a mapping's keys are stepped over."""
+    """Return the fields of the model at a place. Keys of a mapping do not count."""
     model: type[BaseModel] = root
     for part in place:
         if str(part) in model.model_fields:
@@ -78,6 +78,4 @@ def _fields_at(place: Place, root: type[BaseModel]) -> list[str]:
 def _model_within(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next(
-        (found for argument in get_args(annotation) if (found := _model_within(argument))), None
-    )
+    return next(filter(None, map(_model_within, get_args(annotation))), None)

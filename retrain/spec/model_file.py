@@ -1,4 +1,7 @@
-"""A model's YAML becomes a ModelSpec; every mistake at once, with its line. Also the digests of plan, recipe and policy. Pure."""
+"""A model's YAML becomes a ModelSpec, or all its mistakes with their lines. Pure.
+
+Also the digests of plan, recipe and policy.
+"""
 
 from __future__ import annotations
 
@@ -68,23 +71,21 @@ class Technique(Section):
     def _is_allowed(cls, estimator: str) -> str:
         if estimator not in ESTIMATORS:
             raise ValueError(
-                f"must be an estimator that exports exactly, is `{estimator}`; {nearest(estimator, list(ESTIMATORS))}"
+                f"must be an estimator that exports exactly, is `{estimator}`;"
+                f" {nearest(estimator, list(ESTIMATORS))}"
             )
         return estimator
 
     @model_validator(mode="after")
     def _parameters_are_known(self) -> Technique:
-        chosen, unknown = (
-            sorted(set(self.params) & CHOSEN_BY_RATCHET),
-            sorted(set(self.params) - CHOSEN_BY_RATCHET - ESTIMATORS[self.estimator]),
-        )
-        if chosen:
+        parameters = ESTIMATORS[self.estimator]
+        if ours := sorted(set(self.params) & CHOSEN_BY_RATCHET):
             raise ValueError(
-                f"leaves {', '.join(chosen)} to Ratchet: a run must be repeatable and export exactly"
+                f"leaves {', '.join(ours)} to Ratchet: a run must be repeatable and export exactly"
             )
-        if unknown:
+        if unknown := sorted(set(self.params) - parameters):
             raise ValueError(
-                f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(ESTIMATORS[self.estimator]))}"
+                f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(parameters))}"
             )
         return self
 
@@ -143,7 +144,8 @@ class ServingOptions(Section):
 def _known_task(written: Any) -> Any:
     if written in ("regression", "multiclass_classification", "ranking"):
         raise ValueError(
-            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export are only proven for two classes yet"
+            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export"
+            " are only proven for two classes yet"
         )
     return written
 
@@ -276,7 +278,7 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
 
     Args:
         text: The YAML file's text.
-        path: Named in the errors.
+        path: The file's path, for the errors.
         query_text: The SQL beside it; None when that file is missing.
 
     Raises:
@@ -302,7 +304,7 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
 
 
 def published_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a model's YAML; `dags/models/model.schema.json` is this, for editors."""
+    """Return the JSON Schema of a model's YAML, as `dags/models/model.schema.json` has it."""
     schema = ModelFile.model_json_schema()
     short_form = {"enum": schema["$defs"]["FeatureForm"]["properties"]["type"]["enum"]}
     features = schema["properties"]["features"]["patternProperties"]
@@ -312,7 +314,10 @@ def published_schema() -> dict[str, Any]:
 
 
 def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
-    """Yield what only shows when two fields, or the YAML and the SQL, are seen together; the fields themselves may be wrong."""
+    """Yield the mistakes between two fields, or between the YAML and the SQL.
+
+    The fields themselves may have mistakes too.
+    """
     written = located.value if isinstance(located.value, dict) else {}
     columns, features = (
         section if isinstance(section := written.get(name), dict) else {}
@@ -323,14 +328,16 @@ def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[
         if str(column) in parts:
             yield (
                 ("columns", part),
-                f"`columns.{part}` names the column `{column}`, which is the {parts[str(column)]} already",
+                f"`columns.{part}` names the column `{column}`,"
+                f" which is the {parts[str(column)]} already",
             )
         parts.setdefault(str(column), part)
     for name in features:
         if name in parts:
             yield (
                 ("features", name),
-                f"`features.{name}` is the {parts[name]} of the rows and cannot be an input of the model",
+                f"`features.{name}` is the {parts[name]} of the rows"
+                " and cannot be an input of the model",
             )
     if query_text is None and "query" in written:
         yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

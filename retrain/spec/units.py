@@ -27,7 +27,8 @@ def duration(written: Any) -> timedelta:
     match = _DURATION.fullmatch(str(written).strip())
     if match is None:
         raise ValueError(
-            f"must be a number with minutes, hours, days or weeks, such as `14 days`, is `{written}`"
+            "must be a number with minutes, hours, days or weeks,"
+            f" such as `14 days`, is `{written}`"
         )
     return timedelta(**{f"{match[2]}s": int(match[1])})
 

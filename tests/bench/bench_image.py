@@ -1,6 +1,6 @@
 """Building and pushing a new model's image: Ratchet against two ways to use a Dockerfile.
 
-- `rebuild`: the serving image is built again without a layer cache, as on a fresh build machine, and
+- `rebuild`: the serving image is built again without a layer cache, as on a fresh machine, and
   then gets the model.
 - `copy`: the serving image is cached, and the Dockerfile has one COPY of the model.
 

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from infra.local.flights import load_flights
+from retrain.outcome import RunOutcome
 from retrain.settings import Settings
 from retrain.spec.files import load_model
 from retrain.wiring import open_source
-from retrain.workflow import RunOutcome, run_window
+from retrain.workflow import run_window
 from tests.fakes.runs import FakeRuns
 
 END = datetime(2013, 7, 8, tzinfo=UTC)

@@ -279,12 +279,12 @@ def test_who_asks_for_a_version_that_is_not_there_is_told_which_there_are(
     retrain: Retrain, model: str
 ) -> None:
     with pytest.raises(
-        VersionNotFound, match=f"^{model} has no version 99: no version of {model} is registered"
+        VersionNotFound, match=rf"^{model} has no version 99\. .*: none\. `retrain run {model}`"
     ):
         retrain.registry.version(model, 99)
     register(retrain, model), register(retrain, model)
     with pytest.raises(
-        VersionNotFound, match=rf"^{model} has no version 99\. Its newest versions are 1, 2\.$"
+        VersionNotFound, match=rf"^{model} has no version 99\. Its newest versions: 1, 2\.$"
     ):
         retrain.registry.version(model, 99)
 

@@ -492,6 +492,7 @@ def test_a_flapping_pod_that_resets_the_clusters_deadline_fails_by_ours(
             main="",
             history=(commit,),
             pulls=(),
+            policy="0" * 8,
             at=landed + timedelta(seconds=seconds),
             rollout=found,
             deadline=timedelta(seconds=300),

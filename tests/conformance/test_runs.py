@@ -92,7 +92,7 @@ def killed() -> Iterator[Rows]:
     yield
 
 
-def test_an_attempt_that_was_killed_while_it_was_recorded_does_not_count_and_the_next_one_closes_it(
+def test_a_record_that_was_killed_does_not_count_and_the_next_record_closes_it(
     runs: Runs, folder: Path
 ) -> None:
     if isinstance(runs, FakeRuns):
@@ -181,4 +181,5 @@ def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_an
         child.info.run_name: (child.info.status, child.data.tags.get("not_eligible"))
         for child in found
     }
+    assert all(child.data.tags["mlflow.user"] for child in found)
     assert said == {"fitted": ("FINISHED", None), "refused": ("FAILED", "it did not converge")}

@@ -101,7 +101,7 @@ class FakeModelRegistry:
         self._observe(model)
         if (model, number) not in self._versions:
             raise no_version(
-                model, number, (there for name, there in self._versions if name == model)
+                model, number, sorted(there for name, there in self._versions if name == model)
             )
         return self._versions[model, number]
 

@@ -274,8 +274,8 @@ def secrets_are_referred_to(objects: list[Object]) -> Iterator[str]:
             is_secret = re.search("TOKEN|KEYS|PASSWORD|SECRET", variable["name"])
             if is_secret and not {"name", "key"} <= reference.keys() <= _SECRET_KEYS:
                 yield f"{name}: {variable['name']} does not come from a Secret"
-            if reference.get("optional") and variable["name"] not in MAY_BE_ABSENT:
-                yield f"{name}: {variable['name']} may be absent"
+            if bool(reference.get("optional")) != (variable["name"] in MAY_BE_ABSENT):
+                yield f"{name}: {variable['name']} is optional, or is not and should be"
 
 
 def both_ends_share_the_token(objects: list[Object]) -> Iterator[str]:

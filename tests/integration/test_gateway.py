@@ -385,7 +385,7 @@ async def test_figures_count_requests_by_version_and_status_and_rows_of_blocks(g
         assert (
             'gateway_requests_total{model="flight-delay",status="422",version="41"} 1.0' in figures
         )
-        assert 'client_api_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
+        assert 'gateway_block_rows_bucket{le="4.0",model="flight-delay"}' in figures
 
 
 async def test_it_is_ready_with_a_lane_and_drains_on_sigterm(tmp_path):

@@ -124,7 +124,9 @@ def test_the_gateways_name_reaches_every_model_and_only_servers(built: list[Obje
     ]
     assert chosen == [f"server-{MODEL}"]
     (container,) = deployment(built, "gateway")["spec"]["template"]["spec"]["containers"]
-    place = f"dns:{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local.:{service['spec']['ports'][0]['port']}"
+    metadata, [port] = service["metadata"], service["spec"]["ports"]
+    host = f"{metadata['name']}.{metadata['namespace']}.svc.cluster.local."
+    place = f"dns:{host}:{port['port']}"
     assert {"name": "CLIENT_API_ENDPOINTS", "value": place} in container["env"]
     assert service["spec"]["clusterIP"] == "None"
 

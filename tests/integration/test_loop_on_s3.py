@@ -17,11 +17,12 @@ from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import free_port
 from promote.registry.mlflow import open_model_registry
 from promote.registry.port import ModelRegistry, ModelVersion
+from retrain.outcome import RunOutcome
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import parse_spec
 from retrain.wiring import open_runs, open_source
-from retrain.workflow import RunOutcome, run_window
+from retrain.workflow import run_window
 from tests.fakes.row_source import JUNE, SMALL_MODEL, things
 from tests.grounds.s3_servers import asked_at, make_bucket, moto_server, real_s3_server
 

@@ -40,7 +40,7 @@ LOADED_ONCE = [
 # Otherwise each of some seventy processes loads the clients again.
 PROCESSES.set_forkserver_preload(LOADED_ONCE)
 MODEL = "flight-delay-killed"
-WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 12, 3, 5
+WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 16, 8, 5
 
 
 class Cluster(ThreadingHTTPServer):
@@ -111,6 +111,7 @@ class Ground:
             clock=lambda: datetime.now(UTC),
             deadline=timedelta(minutes=5),
         )
+        self.forge.refresh()
         observation = Observer(parts).look(model)
         assert isinstance(observation, Observation)
         return observation

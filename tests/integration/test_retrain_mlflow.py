@@ -139,6 +139,8 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
 
     assert parent.info.run_name == f"{model} {END}"
     assert parent.info.status == "FINISHED"
+    assert parent.data.tags["mlflow.source.git.commit"] == "abc123"
+    assert parent.data.tags["mlflow.source.name"] == f"retrain run {model}"
     assert {"validation_log_loss", "test_log_loss", "test_roc_auc"} <= set(parent.data.metrics)
     children = [
         run

@@ -83,7 +83,8 @@ def test_a_rerun_elsewhere_with_rows_in_another_order_gives_the_same_snapshot_an
 @settings(deadline=None, max_examples=25)
 @given(rows(), st.integers(0, 10_000))
 def test_a_late_row_renames_its_own_week_only(held: list[Row], choice: int) -> None:
-    recent = [number for number, row in enumerate(held) if row["at"] >= END - SPEC.late_rows]  # type: ignore[operator]  # a moment
+    since = END - SPEC.late_rows
+    recent = [number for number, row in enumerate(held) if row["at"] >= since]  # type: ignore[operator]
     late = recent[choice % len(recent)]
     with tempfile.TemporaryDirectory() as folder:
         before = digests(

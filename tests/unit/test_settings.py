@@ -238,6 +238,17 @@ def test_sources_that_are_no_names_with_addresses_are_refused(
 
 
 @pytest.mark.parametrize(
+    "address", [f"http://me:{SECRET}@mlflow.test", "127.0.0.1:5000", "sqlite:///mlflow.db", "/srv"]
+)
+def test_promote_takes_an_mlflow_server_without_a_password(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = PROMOTE | {"PROMOTE_TRACKING_URL": address}
+    (problem,) = refused(promote.settings.read_settings, monkeypatch, given)
+    assert problem.endswith("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("CLUSTER_URL", "kubeconfig:admin@kubernetes"),

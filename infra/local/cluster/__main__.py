@@ -43,7 +43,8 @@ def main() -> int:
         api = serve(options.port, lambda: controller.pages)
     except OSError as problem:
         sys.stderr.write(
-            f"port {options.port} of 127.0.0.1 cannot be used: {problem.strerror}. Choose another with --port.\n"
+            f"port {options.port} of 127.0.0.1 cannot be used: {problem.strerror}. Choose another"
+            " with --port.\n"
         )
         return 1
     _loop(controller, source)
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "--most-replicas",
         type=int,
         default=1,
-        help="servers a model may have, whatever the overlay asks: one machine gains nothing by more",
+        help="the most servers of a model; one machine gains nothing by more",
     )
     return parser
 

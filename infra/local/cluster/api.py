@@ -23,7 +23,7 @@ def serve(port: int, current_pages: Callable[[], Pages]) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            """Answer one of the pages; an object that is not there and a path that is none differ, as in Kubernetes."""
+            """Answer one page. As in Kubernetes, a missing object and an unknown path differ."""
             path = self.path.partition("?")[0].rstrip("/") or "/"
             if (page := current_pages().get(path)) is not None:
                 self._answer(200, "application/json", json.dumps(page, indent=1))

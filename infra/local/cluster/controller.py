@@ -1,4 +1,7 @@
-"""The loop's one pass: from the newest commit to the rollouts, the endpoints file and the pages. Processes start here, so one thread only."""
+"""One pass of the loop: from the newest commit to the rollouts, the endpoints file and the pages.
+
+Servers start here, so only one thread may call this (see infra/local/processes.py).
+"""
 
 from __future__ import annotations
 

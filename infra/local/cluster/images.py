@@ -1,4 +1,7 @@
-"""Gets an image by digest from the OCI layout folders, as a node's container runtime would: every blob is verified, the last layer holds the model."""
+"""Gets an image by digest from the OCI layout folders, as a node's container runtime would.
+
+Every blob is verified. The last layer holds the model.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ def pull(root: Path, image: str, into: Path) -> None:
     """Write the model files of an image into a new folder.
 
     Raises:
-        ImageUnusable: A blob is missing or not what its digest says, or the layer holds something else than files below /model/.
+        ImageUnusable: A blob is missing or has another digest, or the layer holds other files
+            than those below /model/.
     """
     match = IMAGE.fullmatch(image)
     if match is None:
@@ -75,7 +79,8 @@ def _model_files(layer: bytes) -> dict[str, bytes]:
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None or folder != "model" or name in {"", ".", ".."}:
                     raise ImageUnusable(
-                        f"the model layer holds {member.name!r}: only regular files directly below /model/ are taken"
+                        f"the model layer holds {member.name!r}: only regular files directly"
+                        " below /model/ are taken"
                     )
                 files[name] = content.read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as problem:

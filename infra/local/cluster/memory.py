@@ -1,4 +1,7 @@
-"""What served last, kept over a restart: Kubernetes would still run it, so a bad release does not take the good one's place."""
+"""The release that served last, kept over a restart.
+
+Kubernetes would still run this release, so a bad newer one does not replace it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Memory:
         return self._kept.get(model)
 
     def keep(self, serving: Mapping[str, Workload]) -> None:
-        """Remember what serves; a model that serves nothing for now is not forgotten before another release of it serves."""
+        """Remember what serves. A model without a server keeps its last release."""
         kept = {**self._kept, **serving}
         if kept != self._kept:
             self._kept = kept

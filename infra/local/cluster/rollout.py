@@ -1,6 +1,7 @@
-"""One model's Deployment: brings the wanted release up beside the running one, switches when it stayed ready, drains and ends the old. Time is handed in.
+"""One model's Deployment: starts the wanted release beside the running one, switches, ends the old.
 
-Nothing here waits: `step` does what can be done now. A wanted release that changes back is taken at once.
+The switch comes when the new servers stayed ready. `step` does what is possible now and never
+waits; the caller hands the time in. When the wanted release changes back, the old one stays.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from infra.local.cluster.images import ImageUnusable
 from infra.local.cluster.server import GRACE_SECONDS, Server, Starter
 
 UNREADY_PROBES = 3
-"""So many refusals in a row, and a serving server gets no more calls (Kubernetes' failureThreshold)."""
+"""After this many failed probes a server gets no more calls (Kubernetes' failureThreshold)."""
 
 
 class Journal(Protocol):
@@ -30,7 +31,7 @@ class Timing:
     min_ready_seconds: float = 3.0
     deadline_seconds: float = 60.0
     drain_seconds: float = 1.5
-    """From the switch to SIGTERM: longer than the gateway takes to read the endpoints again (0.25 s)."""
+    """From the switch to SIGTERM. Longer than the gateway's pause between readings (0.25 s)."""
     backoff_seconds: float = 2.0
     """Between a server's end and its next start; doubled each time, at most 15."""
 
@@ -226,5 +227,7 @@ class Rollout:
                 for replica in self.coming.replicas
                 if not self._is_available(replica, now)
             )
-            self.failure = f"{self.wanted.name} v{self.wanted.release.version} was not ready within {self.timing.deadline_seconds:.0f} s: {problem}"
+            release = f"{self.wanted.name} v{self.wanted.release.version}"
+            within = f"{self.timing.deadline_seconds:.0f} s"
+            self.failure = f"{release} was not ready within {within}: {problem}"
             self.journal(self.failure)

@@ -1,4 +1,7 @@
-"""One server process: started from an image, asked whether it is ready, drained and ended. Never waits: its owner asks again."""
+"""One server process: start from an image, readiness, drain, end.
+
+Nothing here waits. The owner asks again.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ class ProcessServer:
 
 
 class ProcessStarter:
-    """Starts servers as processes of this machine; only from a thread that stays (see infra.local.processes)."""
+    """Starts servers as processes, from a thread that stays (see infra/local/processes.py)."""
 
     def __init__(self, images: Path, folder: Path) -> None:
         self._images, self._folder = images, folder

@@ -40,7 +40,7 @@ def pages(
 def deployment(rollout: Rollout, now: float) -> dict[str, Any]:
     """Return the Deployment as Kubernetes would show it.
 
-    A server that drains still counts among the replicas: while it does, some answer may be of the old release.
+    A server that drains still counts as a replica, because the old release may still answer.
     """
     wanted = rollout.wanted
     new, others = _replicas(rollout)

@@ -1,1 +1,1 @@
-"""One whole turn of the loop on this machine, and several weeks after it: `python -m infra.local.demo`."""
+"""`python -m infra.local.demo`: one whole turn of the loop on this machine, then further weeks."""

@@ -1,4 +1,4 @@
-"""Phones: requests at a constant rate, whether or not earlier ones were answered, and what each was answered."""
+"""Phones: requests at a constant rate, and the answer to each. They do not wait for answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Answer:
 
 @dataclass
 class Clients:
-    """Open-loop callers on a thread of their own: a slow server gets no fewer requests. Start, do something else, stop."""
+    """Open-loop callers on a thread of their own: a slow server gets no fewer requests.
+
+    Use: `start`, do something else, `stop`.
+    """
 
     url: str
     key: str

@@ -1,4 +1,7 @@
-"""The same programs with a real Kubernetes and Flux: servers and gateway are pods, made of images; everything else stays on the host."""
+"""The demo with a real Kubernetes and Flux.
+
+Servers and gateway are pods of built images. All other programs run on the host.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class KubernetesLaptop(Laptop):
 
     @property
     def seed(self) -> Path:
-        """What main begins with: this repository's folders, with the digest of the gateway's image."""
+        """The first content of main: this repository's folders, with the gateway image's digest."""
         return self.folder / "seed"
 
     @property
@@ -111,7 +114,7 @@ class KubernetesLaptop(Laptop):
         )
 
     def wait_for_end_of_rollout(self) -> None:
-        """Wait until the last pod of another image is gone: until then it may finish what it was asked."""
+        """Wait until the last pod of another image is gone. Until then it may answer."""
         image = self.deployment()["spec"]["template"]["spec"]["containers"][0]["image"]
         wait_for(
             "the end of the old pods",

@@ -85,6 +85,7 @@ class Laptop:
             "PROMOTE_ROLLOUT_DEADLINE_SECONDS": "90",
             "PROMOTE_FORGE_SECONDS_BETWEEN_WRITES": "0",
             "PROMOTE_FORGE_WRITES_PER_HOUR": "0",
+            "PROMOTE_URL": self.promote_url,
             "PROMOTE_MIRROR": str(self.folder / "mirror"),
             "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
         }

@@ -45,7 +45,8 @@ class Story:
         """Run every step."""
         self._prepare()
         with self.summary.step(
-            f"The first week, rows before {self.first_week}: against the training rate as a constant"
+            f"The first week, rows before {self.first_week}: against the training rate as a"
+            " constant"
         ):
             self._one_week(self.first_week)
             self._expect(
@@ -113,7 +114,8 @@ class Story:
         if week.improvement is not None:
             span = f"{week.improvement:+.4f} [{week.lower:+.4f}, {week.upper:+.4f}]"
             say(
-                f"   version {week.version}: {week.verdict} ({week.kind}): {week.metric} improves by {span}"
+                f"   version {week.version}: {week.verdict} ({week.kind}): {week.metric} improves"
+                f" by {span}"
             )
         if week.verdict == "promote":
             self._review_and_merge(week)
@@ -231,7 +233,7 @@ class Story:
         return f"{self.laptop.gateway_url}/v1/models/{MODEL}:predict"
 
     def _ask(self) -> tuple[int | None, str | None]:
-        """The version and image digest that answer a phone now; nothing before the first rollout."""
+        """Return version and image digest that answer now; nothing before the first rollout."""
         try:
             answer = fetch(
                 "POST",
@@ -279,11 +281,13 @@ class Story:
         requests["failed"] += len(failed)
         requests["by_version"] = dict(Counter(requests["by_version"]) + versions)
         say(
-            f"   {len(answers)} requests during the rollout: {len(failed)} failed, by version {dict(versions)}, {len(late)} of the old after its end"
+            f"   {len(answers)} requests during the rollout: {len(failed)} failed, by version"
+            f" {dict(versions)}, {len(late)} of the old after its end"
         )
         self._expect(
             not failed,
-            f"no request fails during a rollout; statuses {Counter(answer.status for answer in failed)}",
+            "no request fails during a rollout; statuses"
+            f" {Counter(answer.status for answer in failed)}",
         )
         self._expect(
             len(versions) == 2, f"old and new both answer during the rollout, seen {dict(versions)}"
@@ -337,7 +341,8 @@ class Story:
                     self.laptop.command("promote", "served-at", MODEL, at.isoformat(), "--json")
                 )
                 say(
-                    f"   {at:%H:%M:%S}: version {found['version']}, pull request {found['pull_request']}, {found['image_digest']}"
+                    f"   {at:%H:%M:%S}: version {found['version']}, pull request"
+                    f" {found['pull_request']}, {found['image_digest']}"
                 )
                 self._expect(
                     found["version"] == version, f"version {version} was seen to answer at {at}"

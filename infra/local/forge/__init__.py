@@ -1,1 +1,4 @@
-"""A forge for the laptop: GitHub's REST operations that a promotion uses, git over HTTP and pages for reviewers, over one real bare repository."""
+"""A forge for the laptop, over one real bare repository.
+
+It has the REST operations of GitHub that a promotion uses, git over HTTP, and pages for reviewers.
+"""

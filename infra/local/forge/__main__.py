@@ -1,4 +1,4 @@
-"""`python -m infra.local.forge`: serves one repository, on 127.0.0.1 unless told otherwise, until SIGTERM."""
+"""`python -m infra.local.forge`: serves one repository until SIGTERM, by default on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def main() -> int:
     token = os.environ.get("FORGE_TOKEN", "")
     if not token:
         return _fail(
-            "FORGE_TOKEN is not set: the forge needs to know which token to accept. Set it to any secret, and give promote the same as PROMOTE_FORGE_TOKEN."
+            "FORGE_TOKEN is not set: the forge needs to know which token to accept. Set it to"
+            " any secret, and give promote the same as PROMOTE_FORGE_TOKEN."
         )
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:
         return _fail(
-            f"Port {options.port} of {options.host} cannot be used ({error.strerror}). End what listens there, or choose another by --port."
+            f"Port {options.port} of {options.host} cannot be used ({error.strerror}). End what"
+            " listens there, or choose another by --port."
         )
     try:
         if options.seed is not None:
@@ -40,11 +42,13 @@ def main() -> int:
         )
     except OSError as error:
         return _fail(
-            f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you may write, by --folder."
+            f"The folder {options.folder} cannot be used ({error.strerror}). Choose one that you"
+            " may write, by --folder."
         )
     root = f"http://{options.host}:{listener.getsockname()[1]}"
     print(
-        f"{options.repository} for people {root}/{options.repository}/pulls, for programs {root}/api/v3, for git {root}/{options.repository}.git",
+        f"{options.repository} for people {root}/{options.repository}/pulls, for programs"
+        f" {root}/api/v3, for git {root}/{options.repository}.git",
         flush=True,
     )
     # who merged, closed and pushed; no other program's lines
@@ -62,7 +66,8 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.local.forge",
-        description="A forge with GitHub's REST operations over a bare git repository. FORGE_TOKEN is the bot's token, FORGE_REVIEWER_TOKEN a person's.",
+        description="A forge with GitHub's REST operations over a bare git repository. "
+        "FORGE_TOKEN is the bot's token, FORGE_REVIEWER_TOKEN a person's.",
     )
     parser.add_argument(
         "--repository", type=_full_name, required=True, help="owner/name, such as acme/ratchet"

@@ -1,4 +1,7 @@
-"""GitHub's JSON shapes of pull requests and what belongs to them, from our values. Pure; `tests/grounds/github-rest.json` describes them."""
+"""GitHub's JSON shapes of pull requests, comments and labels. Pure.
+
+`tests/grounds/github-rest.json` describes the shapes.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def _protect_main(hook: Path, ruleset: Ruleset | None) -> None:
 def seed(
     folder: Path, files: Mapping[str, bytes], *, message: str = "Start", login: str = "reviewer"
 ) -> str:
-    """Make main of a repository that is empty, with one commit that holds the files by path; return main's commit either way.
+    """Make main of an empty repository with one commit of the files, by path. Return main's commit.
 
     Raises:
         FileNotFoundError: There are no files.
@@ -92,7 +92,12 @@ def seed(
 
 
 def files_below(root: Path, *folders: str) -> dict[str, bytes]:
-    """The files of some folders (none named: all) of a working tree, by path; in a git checkout without those that git ignores."""
+    """Return the files of a working tree by path, without files that git ignores.
+
+    Args:
+        root: The working tree. Outside of git no file is ignored.
+        folders: Only files below these folders; without folders all files.
+    """
     listed = subprocess.run(
         [
             "git",

@@ -1,4 +1,4 @@
-"""One request to the REST API, read and checked, and one answer to it: what every operation takes and gives."""
+"""What every REST operation takes and returns: one checked request, one answer."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class Call:
         ):
             raise Refusal(
                 422,
-                f"Invalid request.\n\nFor 'properties/{name}', {values!r} is not an array of strings.",
+                f"Invalid request.\n\nFor 'properties/{name}', {values!r} is not an array of"
+                " strings.",
             )
         return values
 
@@ -100,7 +101,10 @@ class Call:
         return sha
 
     def page_of(self, total: int, fetch: Callable[[int, int], list[Any]]) -> Answer:
-        """The page that was asked for, with links to the others; `fetch` takes how many to skip and how many to give."""
+        """Return the requested page with links to the other pages.
+
+        `fetch` takes how many items to skip, and how many to return.
+        """
         size = min(max(_whole(self.query.get("per_page"), 30), 1), 100)
         page, last = max(_whole(self.query.get("page"), 1), 1), max(-(-total // size), 1)
         others = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}

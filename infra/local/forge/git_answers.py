@@ -1,4 +1,7 @@
-"""GitHub's JSON shapes of people, the repository and git, from our values. Pure; `tests/grounds/github-rest.json` describes them."""
+"""GitHub's JSON shapes of people, the repository and git. Pure.
+
+`tests/grounds/github-rest.json` describes the shapes.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,30 @@ from infra.local.forge.store import Status
 Json = dict[str, Any]
 
 _REPOSITORY_LINKS = (
-    "archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads events",
-    "forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels languages merges milestones notifications",
+    "archive assignees blobs branches collaborators comments commits compare contents"
+    " contributors deployments downloads events",
+    "forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels"
+    " languages merges milestones notifications",
     "pulls releases stargazers statuses subscribers subscription tags teams trees",
 )
-_REPOSITORY_COUNTS = "forks forks_count open_issues open_issues_count size stargazers_count watchers watchers_count network_count subscribers_count"
+_REPOSITORY_COUNTS = (
+    "forks forks_count open_issues open_issues_count size stargazers_count watchers"
+    " watchers_count network_count subscribers_count"
+)
 _REPOSITORY_NOTHING = "homepage language mirror_url license"
-_REPOSITORY_NO = "private fork has_projects has_downloads has_wiki has_pages has_discussions archived disabled delete_branch_on_merge"
+_REPOSITORY_NO = (
+    "private fork has_projects has_downloads has_wiki has_pages has_discussions archived"
+    " disabled delete_branch_on_merge"
+)
 _REPOSITORY_YES = "has_issues allow_merge_commit allow_squash_merge allow_rebase_merge"
 _USER_LINKS = (
     "events followers following gists organizations received_events repos starred subscriptions"
 )
 _USER_NOTHING = "name company blog location email hireable bio"
-_USER_COUNTS = "public_repos public_gists followers following collaborators disk_usage owned_private_repos private_gists total_private_repos"
+_USER_COUNTS = (
+    "public_repos public_gists followers following collaborators disk_usage"
+    " owned_private_repos private_gists total_private_repos"
+)
 _PERMISSIONS = {"admin": False, "maintain": False, "push": True, "triage": True, "pull": True}
 _BORN = "2013-01-01T00:00:00Z"
 _UNSIGNED = {
@@ -52,7 +66,7 @@ def node_id(kind: str, name: object) -> str:
 
 @dataclass(frozen=True)
 class GitAnswers:
-    """The shapes, with links below `root` (`http://127.0.0.1:4000`) for the repository `full_name`."""
+    """The shapes of repository `full_name`, with links below `root` (`http://127.0.0.1:4000`)."""
 
     root: str
     full_name: str
@@ -195,7 +209,7 @@ class GitAnswers:
     def content(
         self, entry: Entry, ref: str, content: bytes | None, *, inline: bool = True
     ) -> Json:
-        """A file of a folder's list, or with its bytes by itself; without them when not `inline`."""
+        """Return a file: in a folder's list, or by itself with its bytes when `inline`."""
         kind = "dir" if entry.kind == "tree" else "symlink" if entry.mode == "120000" else "file"
         url, page = (
             f"{self.api}/contents/{entry.path}?ref={ref}",

@@ -1,4 +1,4 @@
-"""The REST operations on git itself: objects, refs, contents, commits, branches and their statuses."""
+"""The REST operations on git: objects, refs, contents, commits, branches and statuses."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def _person(call: Call, role: str, default: Person) -> Person:
     except (TypeError, KeyError, ValueError):
         raise Refusal(
             422,
-            f"Invalid request.\n\n'{role}' needs 'name', 'email' and, if at all, an ISO 8601 'date'.",
+            f"Invalid request.\n\n'{role}' needs 'name', 'email' and, if at all, an ISO 8601"
+            " 'date'.",
         ) from None
 
 

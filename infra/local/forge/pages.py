@@ -23,7 +23,8 @@ from infra.local.forge.store import Comment, Pull, Review, ReviewRequest, Status
 
 _HEADERS = {
     # nothing from elsewhere but pictures of programs on this machine, no script at all
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' http://127.0.0.1:*; form-action 'self'; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src 'self' http://127.0.0.1:*; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -42,8 +43,10 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><g fill="none" stroke="#1f6feb" stroke-width="2">'
-    '<circle cx="4" cy="3" r="2"/><circle cx="4" cy="13" r="2"/><circle cx="12" cy="6" r="2"/><path d="M4 5v6M12 8c0 3-8 1-8 3"/></g></svg>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+    '<g fill="none" stroke="#1f6feb" stroke-width="2">'
+    '<circle cx="4" cy="3" r="2"/><circle cx="4" cy="13" r="2"/><circle cx="12" cy="6" r="2"/>'
+    '<path d="M4 5v6M12 8c0 3-8 1-8 3"/></g></svg>'
 )
 _CSS = Markup((_FOLDER / "forge.css").read_text())  # noqa: S704 - our own file
 
@@ -180,7 +183,8 @@ def routes(pulls: Pulls, reviewer: str) -> list[Route]:
         origin = urlsplit(request.headers.get("origin", ""))
         if (origin.scheme, origin.netloc) != (request.url.scheme, request.headers.get("host")):
             return PlainTextResponse(
-                "Another site sent this form. Open the page of the pull request and press the button there.",
+                "Another site sent this form. Open the page of the pull request and press the"
+                " button there.",
                 403,
             )
         form = {

@@ -131,7 +131,8 @@ def merge_pull(call: Call) -> Answer:
     if method not in MERGE_METHODS:
         raise Refusal(
             422,
-            f"Invalid request.\n\nFor 'properties/merge_method', {method!r} is not one of {', '.join(MERGE_METHODS)}.",
+            f"Invalid request.\n\nFor 'properties/merge_method', {method!r} is not one of"
+            f" {', '.join(MERGE_METHODS)}.",
         )
     words = {
         "title": call.text("commit_title"),

@@ -91,7 +91,10 @@ class Pulls:
             return pull
 
     def catch_up(self) -> None:
-        """Let open pull requests follow what was pushed: a new head, a branch deleted, a merge made elsewhere or cut short here."""
+        """Update open pull requests after pushes: a new head, a deleted branch, a merge.
+
+        The merge may come from a push, or from a merge here that was cut short.
+        """
         with self.store.transaction():
             refs = self.repository.refs("refs/heads")
             if refs != self._seen:
@@ -273,7 +276,8 @@ class Pulls:
         for commit in self.commits(pull):
             if len(commit.parents) != 1:
                 raise Refusal(405, "This branch can't be rebased")
-            # git 2.39's merge-tree takes no base: a commit with the tip's tree on the original's parent gives it one
+            # git 2.39's merge-tree takes no base. A commit with the tip's tree on the original's
+            # parent gives merge-tree the base.
             stand_in = self.repository.write_commit(
                 f"{tip}^{{tree}}", commit.parents, "", commit.author, commit.author
             )

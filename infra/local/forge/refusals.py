@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Refusal(Exception):
-    """A request that is answered with an error; `errors` is GitHub's list of what is wrong with which field."""
+    """An error answer. `errors` is GitHub's list of wrong fields."""
 
     def __init__(
         self, status: int, message: str, errors: list[dict[str, object]] | None = None

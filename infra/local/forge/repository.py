@@ -1,4 +1,4 @@
-"""A bare git repository by its plumbing: objects, trees and refs. Knows nothing of pull requests."""
+"""A bare git repository: objects, trees and refs, by git's plumbing. No pull requests here."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Repository:
         return ended.stdout
 
     def refs(self, *prefixes: str) -> dict[str, str]:
-        """The full names of the refs below the prefixes, with what each points at, in order of name."""
+        """Return the refs below the prefixes: full name to commit, ordered by name."""
         lines = (
             self.git("for-each-ref", "--format=%(refname) %(objectname)", *prefixes)
             .decode()
@@ -142,7 +142,7 @@ class Repository:
         return self.git("hash-object", "-w", "--stdin", stdin=content).decode().strip()
 
     def write_tree(self, base: str | None, entries: Sequence[Entry]) -> str:
-        """Store the tree that the entries make of `base`; an entry that is a tree replaces what was at its path."""
+        """Store `base` with changed entries. An entry that is a tree replaces its whole path."""
         with tempfile.TemporaryDirectory() as scratch:
             env = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             if base is not None:
@@ -206,7 +206,7 @@ class Repository:
         )
 
     def tree(self, commit_or_tree: str, *, path: str = "", recursive: bool = False) -> list[Entry]:
-        """What a tree holds at `path` (a file: that one; a folder, with `/` at its end: its entries)."""
+        """Return the file at `path`, or the entries of a folder, whose path ends with `/`."""
         options = ["-r", "-t"] if recursive else []
         lines = (
             self.git(
@@ -233,7 +233,7 @@ class Repository:
         limit: int = -1,
         first_parent: bool = False,
     ) -> list[Commit]:
-        """Commits that are reachable from the revisions, newest first, or those that changed `path`."""
+        """Return the commits reachable from the revisions, newest first; only those of `path`."""
         options = ["--first-parent"] if first_parent else []
         raw = self.git(
             "log",

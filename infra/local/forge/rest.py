@@ -1,4 +1,4 @@
-"""GitHub's REST API under `/api/v3`: the table of its operations, the token, and errors in GitHub's shape."""
+"""GitHub's REST API under `/api/v3`: the table of operations, tokens, and GitHub's error shape."""
 
 from __future__ import annotations
 

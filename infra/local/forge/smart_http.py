@@ -20,7 +20,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def git_endpoint(repository: Repository, logins: Mapping[str, str]) -> Callable[[Request], Any]:
-    """The endpoint for what lies below `/<owner>/<repo>.git/`; a push needs one of the tokens of `logins` as its password."""
+    """Return the endpoint below `/<owner>/<repo>.git/`. A push needs a token as its password."""
 
     async def answer(request: Request) -> Response:
         pushes = "git-receive-pack" in f"{request.url.path} {request.url.query}"

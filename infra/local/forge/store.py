@@ -1,4 +1,4 @@
-"""What git does not hold (pull requests, comments, labels, statuses), in one SQLite file that outlives the process."""
+"""What git does not hold: pull requests, comments, labels, reviews and statuses, in SQLite."""
 
 from __future__ import annotations
 
@@ -107,7 +107,10 @@ class Status:
 Row = Pull | Comment | Label | LabelUse | ReviewRequest | Review | Status
 AnyRow = TypeVar("AnyRow", Pull, Comment, Label, LabelUse, ReviewRequest, Review, Status)
 _KINDS: tuple[type[Row], ...] = (Pull, Comment, Label, LabelUse, ReviewRequest, Review, Status)
-_UNIQUE = "CREATE UNIQUE INDEX IF NOT EXISTS label_name ON Label (name COLLATE NOCASE); CREATE UNIQUE INDEX IF NOT EXISTS label_use ON LabelUse (pull, label);"
+_UNIQUE = (
+    "CREATE UNIQUE INDEX IF NOT EXISTS label_name ON Label (name COLLATE NOCASE);"
+    "CREATE UNIQUE INDEX IF NOT EXISTS label_use ON LabelUse (pull, label);"
+)
 
 
 class Store:
@@ -118,7 +121,8 @@ class Store:
         self._depth = 0
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         tables = (
-            f"CREATE TABLE IF NOT EXISTS {kind.__name__} (id INTEGER PRIMARY KEY AUTOINCREMENT, {_columns(kind)});"
+            f"CREATE TABLE IF NOT EXISTS {kind.__name__} (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+            f" {_columns(kind)});"
             for kind in _KINDS
         )
         self._connection.executescript(
@@ -146,7 +150,9 @@ class Store:
     def rows(self, kind: type[AnyRow], **equal: object) -> list[AnyRow]:
         """The rows whose columns equal what is given, oldest first."""
         condition = " AND ".join(f"{name} IS ?" for name in equal) or "1"
-        statement = f"SELECT {', '.join(field.name for field in fields(kind))} FROM {kind.__name__} WHERE {condition} ORDER BY id"  # noqa: S608 - names of our classes
+        names = ", ".join(field.name for field in fields(kind))
+        table = f"{kind.__name__} WHERE {condition}"
+        statement = f"SELECT {names} FROM {table} ORDER BY id"  # noqa: S608 - our classes' names
         with self._lock:
             return [
                 kind(*row) for row in self._connection.execute(statement, tuple(equal.values()))
@@ -154,14 +160,17 @@ class Store:
 
     def add(self, kind: type[AnyRow], **values: object) -> AnyRow:
         """Insert a row, which gets the next id."""
-        statement = f"INSERT INTO {kind.__name__} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608 - names of our classes
+        table = f"{kind.__name__} ({', '.join(values)})"
+        marks = ", ".join("?" * len(values))
+        statement = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - our classes' names
         with self.transaction():
             added = self._connection.execute(statement, tuple(values.values())).lastrowid
             return self.rows(kind, id=added)[0]
 
     def change(self, row: AnyRow, **values: object) -> AnyRow:
         """Write some columns of a row."""
-        statement = f"UPDATE {type(row).__name__} SET {', '.join(f'{name} = ?' for name in values)} WHERE id = ?"  # noqa: S608 - names of our classes
+        table, sets = type(row).__name__, ", ".join(f"{name} = ?" for name in values)
+        statement = f"UPDATE {table} SET {sets} WHERE id = ?"  # noqa: S608 - our classes' names
         with self.transaction():
             self._connection.execute(statement, (*values.values(), row.id))
             return self.rows(type(row), id=row.id)[0]

@@ -1,4 +1,6 @@
-"""A real Kubernetes and a real FluxCD on this machine: built from Go modules, run in namespaces of their own, gone without a trace.
+"""A real Kubernetes and a real FluxCD on this machine, built from Go modules.
 
-`start_cluster` in cluster.py is for programs, `python -m infra.local.kubernetes build|up|down|status` for people.
+They run in namespaces of their own and leave nothing behind.
+
+Programs call `start_cluster` (cluster.py), people `python -m infra.local.kubernetes --help`.
 """

@@ -44,7 +44,8 @@ def _up(options: argparse.Namespace) -> int:
             options.folder, detached=True, say=lambda line: print(f"  {line}", flush=True)
         )
     print(
-        f"export KUBECONFIG={cluster.kubeconfig}\nAPI      {cluster.api_url}\nregistry {cluster.registry_url}\nhost     {cluster.host} (seen from pods)"
+        f"export KUBECONFIG={cluster.kubeconfig}\nAPI      {cluster.api_url}\nregistry"
+        f" {cluster.registry_url}\nhost     {cluster.host} (seen from pods)"
     )
     return 0
 
@@ -66,12 +67,13 @@ def _status(options: argparse.Namespace) -> int:
         print(f"no cluster runs in {options.folder}: make cluster-up")
         return 1
     is_up = running_cluster(options.folder) is not None
-    print(
-        f"{state.phase if is_up or state.phase != 'ready' else 'killed: make cluster-down removes the rest'} ({state.message}; up after {state.seconds} s)"
-    )
+    was_killed = state.phase == "ready" and not is_up
+    phase = "killed: make cluster-down removes the rest" if was_killed else state.phase
+    print(f"{phase} ({state.message}; up after {state.seconds} s)")
     for name, component in state.components.items():
         print(
-            f"  {name:21} pid {component.pid:7}  {'runs' if component.is_running else 'ended'}  restarts {component.restarts}"
+            f"  {name:21} pid {component.pid:7}  {'runs' if component.is_running else 'ended'} "
+            f" restarts {component.restarts}"
         )
     return 0 if is_up else 1
 
@@ -88,7 +90,7 @@ def _source(options: argparse.Namespace) -> int:
 
 
 def _foreign(folder: Path) -> Path | None:
-    """Return the kubeconfig of a cluster that exists already, when KUBECONFIG names one that is not ours."""
+    """Return the kubeconfig of an existing cluster, when KUBECONFIG names one that is not ours."""
     named = os.environ.get("KUBECONFIG")
     return (
         Path(named)

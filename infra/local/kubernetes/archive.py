@@ -1,4 +1,4 @@
-"""A commit of a git repository as the tar.gz that Flux's source-controller would make of it: same commit, same bytes."""
+"""A commit as the tar.gz that Flux's source-controller makes of it. Same commit, same bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ class Clone:
         return self._git("rev-parse", f"refs/heads/{branch}").decode().strip()
 
     def archive(self, commit: str, ignore: str) -> bytes:
-        """Return a tar.gz of the commit's regular files, without those that `ignore` (in .gitignore's language) names."""
+        """Return a tar.gz of the commit's regular files, without files that match `ignore`.
+
+        `ignore` has the syntax of .gitignore.
+        """
         written = io.BytesIO()
         with tarfile.open(fileobj=io.BytesIO(self._git("archive", "--format=tar", commit))) as tree:
             files = {entry.name: tree.extractfile(entry) for entry in tree if entry.isreg()}

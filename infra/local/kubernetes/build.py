@@ -1,4 +1,4 @@
-"""Builds the cluster's programs from the Go modules beside this file, once for every state of their go.mod and go.sum."""
+"""Builds the cluster's programs from the Go modules beside this file, once for each go.sum."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _GO = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """Return where builds and the state of `make cluster-up` lie: RATCHET_CACHE, else XDG's cache folder.
+    """Return the folder of builds and of `make cluster-up`: RATCHET_CACHE, or XDG's cache folder.
 
     >>> cache_folder({"RATCHET_CACHE": "/var/cache/ratchet"})
     PosixPath('/var/cache/ratchet')
@@ -67,9 +67,8 @@ def build_key(modules: Path = MODULES) -> str:
         for pattern in ("*/go.mod", "*/go.sum", "*/*.txt", "*/*/*.go")
         for path in modules.glob(pattern)
     ):
-        digest.update(
-            f"{path.relative_to(modules)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-        )
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(modules)} {content}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -154,7 +153,7 @@ def _link_flags(binary: Binary) -> str:
 
 
 def _copy_crds(folder: Path) -> None:
-    """Take the CRDs out of the two modules; source-controller's is not built, so its sum is beside its name."""
+    """Copy the CRDs from the two modules. source-controller is not built; a text has its sum."""
     module, checksum = (MODULES / "flux/source-controller.txt").read_text().split()
     source = json.loads(_go("flux", "mod", "download", "-json", module))
     if source["Sum"] != checksum:
@@ -184,7 +183,8 @@ def _go(module: str, *arguments: str) -> str:
     )
     if done.returncode != 0:
         raise BuildFailed(
-            f"go {' '.join(arguments)} in {module}/ ended with {done.returncode}:\n{done.stderr[-2000:]}"
+            f"go {' '.join(arguments)} in {module}/ ended with"
+            f" {done.returncode}:\n{done.stderr[-2000:]}"
         )
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""An authority of the cluster's own: certificates and kubeconfigs that live as long as its folder."""
+"""The cluster's own authority: certificates and kubeconfigs that live as long as its folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a certificate speaks for: Kubernetes reads the name as the user and the organization as the group."""
+    """The owner of a certificate. Kubernetes reads the name as user, the organization as group."""
 
     file: str
     name: str
@@ -89,7 +89,7 @@ class Authority:
         _write(self.folder / f"{file}.pub", public)
 
     def write_kubeconfig(self, path: Path, identity: str, server: str) -> None:
-        """Write how `identity` reaches `server`; it names files, so it lives and dies with the folder."""
+        """Write a kubeconfig for `identity` and `server`. It refers to files of the same folder."""
         user = {
             "client-certificate": str(self.folder / f"{identity}.crt"),
             "client-key": str(self.folder / f"{identity}.key"),

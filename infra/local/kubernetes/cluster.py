@@ -88,7 +88,7 @@ class Cluster:
         (self.folder / "hold" / component).unlink(missing_ok=True)
 
     def kill(self, component: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a component's whole group; the supervisor starts it again unless it is held."""
+        """Signal a component's whole group. The supervisor starts it again, unless it is held."""
         state = read_state(self.folder)
         if state is not None and component in state.components:
             os.killpg(state.components[component].pid, number)
@@ -106,7 +106,8 @@ def start_cluster(
     """Start a cluster and return when its node is Ready and Flux answers.
 
     Args:
-        folder: All it writes; emptied before. Not below /run, /var/lib or /var/log, which the cluster has of its own.
+        folder: Holds all files of the cluster, and is emptied first. Not below /run, /var/lib or
+            /var/log: the cluster has its own.
         detached: It outlives the caller; otherwise it ends when the calling thread does.
         say: Told what is being started.
 
@@ -180,7 +181,7 @@ def stop_cluster(folder: Path) -> bool:
 
 
 def _remove_rest(state: State) -> None:
-    """Wait until the kernel removed what ended with the namespaces, and remove the control group, which does not."""
+    """Wait until the kernel has removed the namespaces' parts, then remove the control group."""
     if state.room is not None and is_room(state.room):
         os.kill(state.room, signal.SIGKILL)  # it should have died with its supervisor
     if state.network is None:
@@ -188,7 +189,8 @@ def _remove_rest(state: State) -> None:
     network = Network(state.network)
     if not _becomes_true(lambda: not is_linked(network)):
         raise CouldNotStart(
-            f"the link {network.link} is still there: something lives in the cluster's network (`lsns -t net`)"
+            f"the link {network.link} is still there: something lives in the cluster's network"
+            " (`lsns -t net`)"
         )
     if not control_groups.remove(network.link):
         raise CouldNotStart(

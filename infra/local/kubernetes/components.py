@@ -77,7 +77,9 @@ STORES = (
         "etcd",
         "{bin}/etcd --name={name} --data-dir={folder}/etcd --unsafe-no-fsync --log-level=warn"
         " --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379"
-        " --listen-peer-urls=http://127.0.0.1:2380 --initial-advertise-peer-urls=http://127.0.0.1:2380 --initial-cluster={name}=http://127.0.0.1:2380",
+        " --listen-peer-urls=http://127.0.0.1:2380"
+        " --initial-advertise-peer-urls=http://127.0.0.1:2380"
+        " --initial-cluster={name}=http://127.0.0.1:2380",
         "http://127.0.0.1:2379/health",
     ),
     Component("registry", "docker-registry serve {config}/registry.yaml", "http://{node}:5000/v2/"),
@@ -90,32 +92,41 @@ STORES = (
 API = (
     Component(
         "apiserver",
-        "{bin}/kube-apiserver --advertise-address={node} --secure-port=6443 --etcd-servers=http://127.0.0.1:2379"
-        " --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --client-ca-file={pki}/ca.crt"
-        " --tls-cert-file={pki}/apiserver.crt --tls-private-key-file={pki}/apiserver.key --service-cluster-ip-range={services}"
-        " --service-account-issuer=https://kubernetes.default.svc.{domain} --service-account-key-file={pki}/accounts.pub"
-        " --service-account-signing-key-file={pki}/accounts.key --kubelet-certificate-authority={pki}/ca.crt"
-        " --kubelet-client-certificate={pki}/admin.crt --kubelet-client-key={pki}/admin.key --kubelet-preferred-address-types=InternalIP",
+        "{bin}/kube-apiserver --advertise-address={node} --secure-port=6443"
+        " --etcd-servers=http://127.0.0.1:2379"
+        " --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction"
+        " --client-ca-file={pki}/ca.crt"
+        " --tls-cert-file={pki}/apiserver.crt --tls-private-key-file={pki}/apiserver.key"
+        " --service-cluster-ip-range={services}"
+        " --service-account-issuer=https://kubernetes.default.svc.{domain}"
+        " --service-account-key-file={pki}/accounts.pub"
+        " --service-account-signing-key-file={pki}/accounts.key"
+        " --kubelet-certificate-authority={pki}/ca.crt"
+        " --kubelet-client-certificate={pki}/admin.crt --kubelet-client-key={pki}/admin.key"
+        " --kubelet-preferred-address-types=InternalIP",
         "https://127.0.0.1:6443/readyz",
     ),
 )
 NODE_AND_CONTROLLERS = (
     Component(
         "kubelet",
-        "{bin}/kubelet --config={config}/kubelet.yaml --kubeconfig={pki}/kubelet.kubeconfig --hostname-override={name} --node-ip={node}",
+        "{bin}/kubelet --config={config}/kubelet.yaml --kubeconfig={pki}/kubelet.kubeconfig"
+        " --hostname-override={name} --node-ip={node}",
         "http://127.0.0.1:10248/healthz",
     ),
     Component(
         "controller-manager",
-        "{bin}/kube-controller-manager --kubeconfig={pki}/controller-manager.kubeconfig --bind-address=127.0.0.1 --leader-elect=false"
-        " --use-service-account-credentials --service-account-private-key-file={pki}/accounts.key --root-ca-file={pki}/ca.crt "
+        "{bin}/kube-controller-manager --kubeconfig={pki}/controller-manager.kubeconfig"
+        " --bind-address=127.0.0.1 --leader-elect=false"
+        " --use-service-account-credentials"
+        " --service-account-private-key-file={pki}/accounts.key --root-ca-file={pki}/ca.crt "
         + _TLS,
         "https://127.0.0.1:10257/healthz",
     ),
     Component(
         "scheduler",
-        "{bin}/kube-scheduler --kubeconfig={pki}/scheduler.kubeconfig --bind-address=127.0.0.1 --leader-elect=false "
-        + _TLS,
+        "{bin}/kube-scheduler --kubeconfig={pki}/scheduler.kubeconfig --bind-address=127.0.0.1"
+        " --leader-elect=false " + _TLS,
         "https://127.0.0.1:10259/healthz",
     ),
     Component(
@@ -126,8 +137,10 @@ NODE_AND_CONTROLLERS = (
 FLUX = (
     Component(
         "kustomize-controller",
-        "{bin}/kustomize-controller --metrics-addr=127.0.0.1:8081 --health-addr=127.0.0.1:9440 --no-remote-bases --requeue-dependency=1s"
-        " --feature-gates=CancelHealthCheckOnNewRevision=true --interval-jitter-percentage=0 --min-retry-delay=750ms --log-level=info",
+        "{bin}/kustomize-controller --metrics-addr=127.0.0.1:8081 --health-addr=127.0.0.1:9440"
+        " --no-remote-bases --requeue-dependency=1s"
+        " --feature-gates=CancelHealthCheckOnNewRevision=true --interval-jitter-percentage=0"
+        " --min-retry-delay=750ms --log-level=info",
         "http://127.0.0.1:9440/readyz",
         {
             "KUBECONFIG": "{pki}/admin.kubeconfig",

@@ -103,7 +103,8 @@ def _containerd(places: Places) -> str:
     return f"""version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
   "io.containerd.snapshotter.v1.zfs"]
 [grpc]
 address = "/run/containerd/containerd.sock"
@@ -134,7 +135,10 @@ def _plain_registry(places: Places) -> str:
 
 
 def _pod_network(places: Places) -> dict[str, Any]:
-    """Return a pair of links per pod: all traffic is routed, so Services need no bridge module. NetworkPolicies are not enforced."""
+    """Return the network configuration: a pair of links for each pod, and routes.
+
+    Services need no bridge module. NetworkPolicies are not enforced.
+    """
     addresses = {
         "type": "host-local",
         "dataDir": "/var/lib/cni",

@@ -1,4 +1,4 @@
-"""The control group below which the kubelet puts its pods; made before it, removed after the last pod."""
+"""The control group of the kubelet's pods: made before the kubelet, removed after the last pod."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "hugetlb")
-"""The kubelet takes a version 2 group that lacks one of these, where the kernel has it, for one that does not exist."""
+"""Controllers of a version 2 group. When the kernel has one and the group lacks it, the kubelet
+
+says that the group does not exist.
+"""
 
 
 def create(name: str, root: Path = _ROOT) -> None:
@@ -20,7 +23,7 @@ def create(name: str, root: Path = _ROOT) -> None:
 
 
 def remove(name: str, root: Path = _ROOT, *, timeout_seconds: float = 5.0) -> bool:
-    """Remove the group and all below it; False when a process held one of them until the end of the time."""
+    """Remove the group and all below it. False when a process stayed until the time ended."""
     deadline = time.monotonic() + timeout_seconds
     while remaining := [
         hierarchy / name for hierarchy in _hierarchies(root) if (hierarchy / name).exists()

@@ -1,4 +1,4 @@
-"""What this machine lacks for a cluster of its own, in sentences with the way to get it; asked before anything starts."""
+"""What this machine lacks for a cluster of its own, and how to get it. Asked before any start."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def plugin_folder() -> Path:
         if all((folder / plugin).exists() for plugin in _PLUGINS):
             return folder
     raise MachineLacks(
-        f"no container network plugins in {' or '.join(map(str, _PLUGIN_FOLDERS))}: apt-get install containernetworking-plugins"
+        f"no container network plugins in {' or '.join(map(str, _PLUGIN_FOLDERS))}: apt-get"
+        " install containernetworking-plugins"
     )
 
 
@@ -77,7 +78,8 @@ def go_problems() -> list[str]:
     where = shutil.which("go")
     if where is None:
         return [
-            f"Go {wanted} or newer: https://go.dev/dl, unpacked to /usr/local/go, /usr/local/go/bin in PATH"
+            f"Go {wanted} or newer: https://go.dev/dl, unpacked to /usr/local/go,"
+            " /usr/local/go/bin in PATH"
         ]
     said = subprocess.run(
         [where, "env", "GOVERSION"], capture_output=True, text=True, check=False
@@ -112,7 +114,8 @@ def _package_problems() -> list[str]:
     if not packages:
         return []
     return [
-        f"{', '.join(packages.values())}: apt-get install --no-install-recommends {' '.join(sorted(packages))}"
+        f"{', '.join(packages.values())}: apt-get install --no-install-recommends"
+        f" {' '.join(sorted(packages))}"
     ]
 
 
@@ -123,7 +126,8 @@ def _disk_problems(folder: Path, needed_gib: int) -> list[str]:
     free_gib = shutil.disk_usage(existing).free / 2**30
     return (
         [
-            f"disk: {free_gib:.1f} GiB are free in {existing}, {needed_gib} are needed (RATCHET_CACHE names another place)"
+            f"disk: {free_gib:.1f} GiB are free in {existing}, {needed_gib} are needed"
+            " (RATCHET_CACHE names another place)"
         ]
         if free_gib < needed_gib
         else []

@@ -27,7 +27,8 @@ def describe(kubeconfig: Path) -> str:
     """
     if not kubeconfig.exists():
         raise ClusterUnusable(
-            f"KUBECONFIG names {kubeconfig}, which does not exist; unset it for a cluster of our own"
+            f"KUBECONFIG names {kubeconfig}, which does not exist; unset it for a cluster of our"
+            " own"
         )
     version = json.loads(_kubectl(kubeconfig, "version", "--output=json"))["serverVersion"][
         "gitVersion"
@@ -36,7 +37,8 @@ def describe(kubeconfig: Path) -> str:
     missing = [name for name in _DEFINITIONS if name not in definitions]
     if missing:
         raise ClusterUnusable(
-            f"the cluster of {kubeconfig} has no {', '.join(missing)}: install Flux in it (https://fluxcd.io/flux/installation)"
+            f"the cluster of {kubeconfig} has no {', '.join(missing)}: install Flux in it"
+            " (https://fluxcd.io/flux/installation)"
         )
     return f"{kubeconfig}: Kubernetes {version} with Flux; nothing built, nothing started"
 

@@ -1,4 +1,4 @@
-"""The smallest container image: some files, one command; pushed over the registry's HTTP interface."""
+"""The smallest container image: some files and one command, pushed to a registry over HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 def push_image(
     registry: str, name: str, files: Mapping[str, bytes], command: list[str], *, tag: str = "1"
 ) -> str:
-    """Push an image of executable `files` that runs `command` as user 65532; return its reference by digest.
+    """Push an image of executable `files` that runs `command` as user 65532. Return its reference.
 
     Args:
         registry: Its URL, http://….

@@ -1,4 +1,7 @@
-"""The cluster's addresses, and the one link between it and the host: a pair that the kernel removes with the cluster's network namespace."""
+"""The cluster's addresses, and the one pair of links between the cluster and the host.
+
+The kernel removes the pair with the cluster's network namespace.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Network:
 
     @property
     def host(self) -> str:
-        """The host's address on the link; what runs in the cluster finds the host's programs there."""
+        """The host's address on the link. Pods reach the host's programs there."""
         return str(self.block[1])
 
     @property

@@ -1,6 +1,7 @@
-"""Namespaces of the cluster's own: links, mounts and processes in them end with their first process, and that one ends with us.
+"""Namespaces of the cluster's own. Their links, mounts and processes end with their first process.
 
-The first process is killed when its parent dies (`unshare --kill-child`), and its parent when the supervisor dies (`setpriv --pdeathsig`):
+The first process dies with its parent (`unshare --kill-child`). The parent dies with the
+supervisor (`setpriv --pdeathsig`):
 a supervisor killed with -9 leaves nothing behind.
 """
 
@@ -29,7 +30,10 @@ _EXPECTED_TUNABLES = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
-"""What the kubelet would set for the whole machine. It finds them set: in files laid over the real ones, in its namespace only."""
+"""Values that the kubelet would set for the whole machine.
+
+The kubelet sees them in files over the real ones, in its namespace only.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Room:
         return Path(f"/proc/{self.init}/root{path}")
 
     def ask(self, question: Callable[[], _Answer]) -> _Answer:
-        """Return what `question` returns when asked from the room's network, where 127.0.0.1 is the room's."""
+        """Return what `question` returns in the room's network, where 127.0.0.1 is the room."""
         return self.asking.submit(question).result()
 
 
@@ -103,7 +107,7 @@ def open_room(folder: Path, pause: Path) -> Room:
 
 
 def _furnish(folder: Path, ready: Path, pause: Path) -> str:
-    """Return the shell script that mounts what must not reach the host, and becomes the first process."""
+    """Return the shell script that makes private mounts and becomes the first process."""
     lines = ["mount --make-rshared /", "mount -t tmpfs -o mode=755 tmpfs /run"]
     for target in ("/var/lib", "/var/log"):
         source = folder / target.strip("/").replace("/", "-")
@@ -115,7 +119,8 @@ def _furnish(folder: Path, ready: Path, pause: Path) -> str:
         expected = tunables / name.replace("/", "-")
         expected.write_text(f"{value}\n")
         lines.append(
-            f"[ ! -e /proc/sys/{name} ] || mount --bind {shlex.quote(str(expected))} /proc/sys/{name}"
+            f"[ ! -e /proc/sys/{name} ] || mount --bind {shlex.quote(str(expected))}"
+            f" /proc/sys/{name}"
         )
     lines += [
         "echo 1 > /proc/sys/net/ipv4/ip_forward",

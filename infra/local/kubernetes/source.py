@@ -1,7 +1,8 @@
-"""Where Flux's source-controller would be: packs each GitRepository's branch, serves it, and writes the object's status.
+"""In place of Flux's source-controller: packs each GitRepository's branch and writes its status.
 
-In production the real one does this; the object is the same. A URL of an object may stand for another place here
-(`repositories.json`: `{"https://github.com/acme/ratchet": "http://127.0.0.1:…/acme/ratchet.git"}`), read at every look.
+Production has the real one and the same object. `repositories.json` may map an object's URL to
+another place (`{"https://github.com/acme/ratchet": "http://127.0.0.1:…/acme/ratchet.git"}`). The
+file is read each time.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Source:
             known.get(name) != value for name, value in status.items() if name != "conditions"
         ) or _verdict(known) != _verdict(status):
             metadata = repository["metadata"]
-            path = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{metadata['namespace']}/gitrepositories/{metadata['name']}/status"
+            namespace = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{metadata['namespace']}"
+            path = f"{namespace}/gitrepositories/{metadata['name']}/status"
             self._api.merge(path, {"status": status})
             _log.info(
                 "%s/%s: %s",
@@ -137,7 +139,7 @@ class Source:
 
 
 def serve_repository(folder: Path, url: str, place: str) -> None:
-    """From the next look on, a GitRepository with `url` is read from `place`; `folder` is the cluster's."""
+    """From now on read a GitRepository with `url` from `place`. `folder` is the cluster's."""
     path = folder / "repositories.json"
     places = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     partial = path.with_suffix(".partial")

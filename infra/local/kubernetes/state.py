@@ -1,4 +1,4 @@
-"""What a running cluster says of itself in `state.json`, for the other commands and for programs."""
+"""The state of a running cluster, in `state.json`, for the other commands and for programs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def is_room(pid: int) -> bool:
 
 
 def remove_contents(folder: Path) -> None:
-    """Remove what a cluster wrote for itself; its logs, its configuration and its state stay for a look."""
+    """Remove a cluster's data. Logs, configuration and state stay, so that people can read them."""
     for name in ("etcd", "registry", "var-lib", "tmp", "tunables", "pki", "hold", "source"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("kubeconfig", "room-is-ready"):

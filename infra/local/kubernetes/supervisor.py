@@ -1,4 +1,4 @@
-"""Starts the cluster, keeps its components running, ends all of it: one process, in the foreground."""
+"""Starts the cluster, keeps its components running, and ends all of it. One foreground process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Supervisor:
         self._is_ending = False
 
     def run(self) -> int:
-        """Start, then watch until SIGTERM; return the exit code. Whatever happens, nothing stays."""
+        """Start, then watch until SIGTERM. Return the exit code. Nothing of the cluster stays."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         try:
@@ -151,7 +151,7 @@ class Supervisor:
         api.apply("/api/v1/namespaces/flux-system", _FLUX_NAMESPACE)
 
     def _watch(self, places: Places) -> None:
-        """Start again what ended, unless it is held; leave when the room is gone or we are told to."""
+        """Restart ended components, unless held. Return when the room is gone or a signal came."""
         while not self._is_ending:
             if not self._opened().program.is_running:
                 raise CouldNotStart("the namespaces' first process was ended by somebody else")
@@ -182,7 +182,7 @@ class Supervisor:
         return lambda: answers(room, probe, Path(places.pki) / "ca.crt")
 
     def _stop(self) -> None:
-        """Kill all at once: what the cluster wrote is thrown away, so nothing has to be put in order."""
+        """Kill all at once. The cluster's data is thrown away, so no order is needed."""
         outside = [
             program for component, program in self._programs.values() if not component.is_inside
         ]

@@ -1,4 +1,7 @@
-"""Who may do what on AWS: the templates' policies are evaluated, not read. Each wrong change below must turn an answer."""
+"""Who may do what on AWS: the tests evaluate the templates' policies.
+
+Each wrong change below must change an answer.
+"""
 
 from __future__ import annotations
 

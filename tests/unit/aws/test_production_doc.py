@@ -1,4 +1,7 @@
-"""docs/production.md against what it names: templates, parameters, outputs, settings, files, namespaces and the ruleset."""
+"""docs/production.md against what it mentions.
+
+These are templates, parameters, outputs, settings, files, namespaces and the ruleset.
+"""
 
 from __future__ import annotations
 

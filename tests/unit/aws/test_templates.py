@@ -1,4 +1,4 @@
-"""The templates themselves: without a finding of cfn-lint, and with what keeps images, rows and databases safe."""
+"""The templates pass cfn-lint and keep images, rows and databases safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole gateway in one process: a fault of ours is a problem without detail, and the log line is one."""
+"""The whole gateway in one process: a defect becomes a problem without detail, and one log line."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_unready_without_a_lane_and_while_draining(app, server):
 
 
 class OneSilentServer:
-    """client_api.servers.endpoints.Directory: in DNS mode, one server that has not said yet what it serves."""
+    """A Directory in DNS mode, with one server that has not yet said what it serves."""
 
     def read(self) -> dict[str, tuple[str, ...]]:
         return {ANY_MODEL: ("http://silent",)}

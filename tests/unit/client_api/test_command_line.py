@@ -1,4 +1,4 @@
-"""`python -m client_api` and `python -m serving` explain themselves: settings, exit codes, version."""
+"""`python -m client_api --help` and `python -m serving --help`: settings, exit codes, version."""
 
 from __future__ import annotations
 

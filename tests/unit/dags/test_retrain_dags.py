@@ -23,26 +23,40 @@ RUN = SimpleNamespace(run_after=datetime(2013, 7, 8, 6, tzinfo=UTC))
 
 def environment(dag, typed):
     params, jinja = {"window_end": typed, "reason": "a late file came"}, dag.get_template_env()
-    return {name: jinja.from_string(value).render(params=params, dag_run=RUN) for name, value in dag.get_task("retrain").env.items()}
+    return {
+        name: jinja.from_string(value).render(params=params, dag_run=RUN)
+        for name, value in dag.get_task("retrain").env.items()
+    }
 
 def describe_task(task):
     return {
-        "owner": task.owner, "retries": task.retries, "rule": str(task.trigger_rule.value), "after": sorted(task.upstream_task_ids),
-        "skip": sorted(getattr(task, "skip_on_exit_code", None) or []), "command": getattr(task, "bash_command", None),
+        "owner": task.owner,
+        "retries": task.retries,
+        "rule": str(task.trigger_rule.value),
+        "after": sorted(task.upstream_task_ids),
+        "skip": sorted(getattr(task, "skip_on_exit_code", None) or []),
+        "command": getattr(task, "bash_command", None),
         "inherits": getattr(task, "append_env", None),
         "limited": task.execution_timeout is not None,
     }
 
 def describe(dag):
     return {
-        "catchup": dag.catchup, "max_active_runs": dag.max_active_runs, "doc": dag.doc_md, "start_date": str(dag.start_date),
-        "schedule": dag.schedule, "environments": [environment(dag, typed) for typed in (None, "2013-06-03")] if "retrain" in dag.task_ids else [],
+        "catchup": dag.catchup,
+        "max_active_runs": dag.max_active_runs,
+        "doc": dag.doc_md,
+        "start_date": str(dag.start_date),
+        "schedule": dag.schedule,
+        "environments": [
+            environment(dag, typed) for typed in (None, "2013-06-03") if "retrain" in dag.task_ids
+        ],
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
     }
 
 bag = DagBag(sys.argv[1])
-print(json.dumps({"errors": bag.import_errors, "dags": {name: describe(dag) for name, dag in bag.dags.items()}}))
+dags = {name: describe(dag) for name, dag in bag.dags.items()}
+print(json.dumps({"errors": bag.import_errors, "dags": dags}))
 """
 
 
@@ -135,7 +149,7 @@ def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> Non
     assert parsed["dags"]["retrain-daily"]["schedule"] == "30 4 * * *"
 
 
-def test_the_command_gets_the_day_the_run_was_due_unless_a_person_typed_another_and_the_services_settings(
+def test_the_command_gets_the_due_day_or_the_typed_day_and_the_services_settings(
     parsed: dict,
 ) -> None:
     dag = parsed["dags"]["retrain-minimal"]

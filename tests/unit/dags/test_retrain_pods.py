@@ -1,4 +1,7 @@
-"""The retrain task as a pod: what Airflow would ask the cluster for, built by the operator itself in a process of its own."""
+"""The retrain task as a pod, as Airflow would ask the cluster for it.
+
+The operator itself builds the pod, in a process of its own.
+"""
 
 import json
 import os
@@ -25,8 +28,13 @@ for dag in bag.dags.values():
         task = dag.get_task("retrain")
         if hasattr(task, "build_pod_request_obj"):
             pod = task.build_pod_request_obj(dry_run=True)
-            found |= {"pod": pod.to_dict(), "manifest": ApiClient().sanitize_for_serialization(pod), "skip": sorted(task.skip_on_exit_code),
-                      "xcom": task.do_xcom_push, "hours": task.execution_timeout.total_seconds() / 3600}
+            found |= {
+                "pod": pod.to_dict(),
+                "manifest": ApiClient().sanitize_for_serialization(pod),
+                "skip": sorted(task.skip_on_exit_code),
+                "xcom": task.do_xcom_push,
+                "hours": task.execution_timeout.total_seconds() / 3600,
+            }
         else:
             found |= {"bash": task.bash_command}
 print(json.dumps(found, default=str))
@@ -39,7 +47,9 @@ import retrain_dags
 
 def answer(method, url):
     asked.append(method)
-    return {"state": "unopened", "version": 3, "waits_for": "promote", "reason": "", "verdict": "promote" if len(asked) > 2 else None}
+    verdict = "promote" if len(asked) > 2 else None
+    promotion = {"state": "unopened", "version": 3, "waits_for": "promote", "reason": ""}
+    return {**promotion, "verdict": verdict}
 
 retrain_dags._answer, retrain_dags.POLL_SECONDS = answer, 0
 retrain_dags.get_current_context = dict
@@ -240,9 +250,14 @@ class Cluster:
 deleted = []
 
 def pod(code):
-    ended = None if code is None else k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
-    state = k8s.V1ContainerState(terminated=ended, running=None if ended else k8s.V1ContainerStateRunning())
-    base = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    ended, running = None, k8s.V1ContainerStateRunning()
+    if code is not None:
+        ended = k8s.V1ContainerStateTerminated(exit_code=code, message="as retrain says it")
+        running = None
+    state = k8s.V1ContainerState(terminated=ended, running=running)
+    base = k8s.V1ContainerStatus(
+        name="base", state=state, image="i", image_id="i", ready=False, restart_count=0
+    )
     return k8s.V1Pod(
         metadata=k8s.V1ObjectMeta(name="retrain-minimal-1", namespace="retrain"),
         spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base")]),

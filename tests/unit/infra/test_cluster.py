@@ -1,4 +1,7 @@
-"""The local cluster's decisions: what git wants, what an image holds, when a release replaces another. No processes, no git."""
+"""The local cluster's decisions: what git wants, what an image holds, when a release comes.
+
+No processes, no git.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +162,8 @@ def test_a_release_that_never_becomes_ready_is_failed_at_its_deadline_with_the_l
     world.go(2)
     assert world.progressing()["reason"] == "ProgressDeadlineExceeded"
     assert world.progressing()["message"] == (
-        "server-flight-delay v2 was not ready within 60 s: ModelAltered: model.onnx is not what was released"
+        "server-flight-delay v2 was not ready within 60 s:"
+        " ModelAltered: model.onnx is not what was released"
     )
     assert world.rollout.endpoints() == [old.url]
 

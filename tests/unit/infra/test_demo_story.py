@@ -148,7 +148,8 @@ def test_a_run_of_airflow_that_fails_breaks_the_story_with_the_logs(story: Story
     story.laptop.airflow.state = "failed"
     with pytest.raises(
         StoryBroken,
-        match=r"(?s)2013-06-03 ended as failed: .*the last line of retrain.*the last line of promote",
+        match=r"(?s)2013-06-03 ended as failed: .*the last line of retrain.*"
+        r"the last line of promote",
     ):
         story._one_week(END)
 

@@ -126,7 +126,7 @@ def test_departures_are_utc_on_both_sides_of_a_clock_change(
 
 
 def test_weather_is_at_least_an_hour_and_at_most_three_hours_old(year: Path) -> None:
-    """The query's temperature is that of some observation in the allowed hours, and missing only where there is none."""
+    """The query's temperature is from the allowed hours. It is missing only without any there."""
     wrong, missing = number(
         year,
         f"""SELECT count(*) FILTER (temperature IS NOT NULL AND NOT EXISTS (

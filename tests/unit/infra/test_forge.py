@@ -1,4 +1,4 @@
-"""What the local forge does on the edges that a client seldom reaches: a merge cut short, trees replaced, pages of lists, files seeded."""
+"""The local forge's rare cases: a merge cut short, replaced trees, pages of lists, seeds."""
 
 from __future__ import annotations
 

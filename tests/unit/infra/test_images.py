@@ -1,4 +1,4 @@
-"""Each Dockerfile keeps what we promise of an image, and copies all that its service imports. Nothing is built here."""
+"""Each Dockerfile keeps our promises, and copies all that its service imports. No builds here."""
 
 from __future__ import annotations
 

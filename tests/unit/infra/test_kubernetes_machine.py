@@ -1,4 +1,7 @@
-"""What the cluster asks of a machine and leaves on it, without one: addresses, builds, missing parts, control groups, components."""
+"""What a cluster needs of a machine and leaves there: addresses, builds, control groups.
+
+No cluster runs here.
+"""
 
 import json
 import shutil

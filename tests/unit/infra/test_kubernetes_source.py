@@ -1,4 +1,4 @@
-"""Where Flux's source-controller would be: what it packs and what it says of a GitRepository, against an API in memory."""
+"""The stand-in for Flux's source-controller: its archives and statuses. The API is in memory."""
 
 import gzip
 import io

@@ -13,8 +13,14 @@ from infra.local.processes import DidNotStart, free_port, start, stop_all, wait_
 
 ROOT = Path(__file__).parents[3]
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-LEAVES_AN_ORPHAN = "import subprocess, sys; print(subprocess.Popen(['sleep', '61'], start_new_session=True).pid, flush=True)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "print('ready', flush=True); time.sleep(60)"
+)
+LEAVES_AN_ORPHAN = (
+    "import subprocess, sys; "
+    "print(subprocess.Popen(['sleep', '61'], start_new_session=True).pid, flush=True)"
+)
 
 
 def is_alive(pid: int) -> bool:
@@ -62,7 +68,8 @@ def test_programs_die_with_a_starter_that_is_killed_with_9(tmp_path: Path) -> No
 import sys, time
 from pathlib import Path
 from infra.local.processes import start
-print(start("sleeper", ["sleep", "62"], log=Path({str(tmp_path / "log")!r})).process.pid, flush=True)
+log = Path({str(tmp_path / "log")!r})
+print(start("sleeper", ["sleep", "62"], log=log).process.pid, flush=True)
 time.sleep(60)
 """
     starter = subprocess.Popen(
@@ -91,7 +98,8 @@ def test_what_programs_leave_behind_is_found_and_ended(tmp_path: Path) -> None:
 from pathlib import Path
 from infra.local.processes import adopt_orphans, end_descendants, start
 adopt_orphans()
-start("careless", [{sys.executable!r}, "-c", {LEAVES_AN_ORPHAN!r}], log=Path({str(tmp_path / "log")!r})).process.wait()
+log = Path({str(tmp_path / "log")!r})
+start("careless", [{sys.executable!r}, "-c", {LEAVES_AN_ORPHAN!r}], log=log).process.wait()
 end_descendants()
 """
     subprocess.run(

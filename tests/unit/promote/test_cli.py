@@ -240,7 +240,8 @@ def test_served_at_tells_three_moments_apart(world: World) -> None:
     assert (at(between)["version"], at(between)["pull_request"]) == (1, 1)
     assert (at(world.at)["version"], at(world.at)["pull_request"]) == (2, 2)
     assert at(world.at)["image_digest"].startswith("sha256:")
-    assert "version 2" in promote("served-at", MODEL, world.at.isoformat()).output
+    output = promote("served-at", MODEL, world.at.isoformat()).output
+    assert "last seen healthy: version 2" in output
 
 
 @pytest.mark.parametrize("instant", ["yesterday", "2026-05-04T12:00:00", ""])
@@ -265,4 +266,4 @@ def test_explaining_a_version_that_is_not_there_says_which_there_are(world: Worl
     world.register()
     done = promote("explain", "flight-delay", "99")
     assert done.exit_code == 1
-    assert done.output == "flight-delay has no version 99. Its newest versions are 1.\n"
+    assert done.output == "flight-delay has no version 99. Its newest versions: 1.\n"

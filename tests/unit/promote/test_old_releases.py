@@ -1,4 +1,4 @@
-"""Releases of earlier versions of Ratchet: today's promote recognises them and goes back to them."""
+"""Today's promote recognises releases of earlier versions of Ratchet and goes back to them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from retrain import cli
 from retrain.contract import digest_of_bytes
 from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
-from retrain.workflow import RunOutcome
+from retrain.outcome import RunOutcome
 from tests.fakes.runs import FakeRuns
 from tests.grounds.learnable_rows import make_spec
 
@@ -31,7 +31,7 @@ REGISTERED = RunOutcome(
 
 @pytest.fixture
 def invoke(monkeypatch):
-    """Call the command with a workflow that answers, or raises, what the test says; also what the workflow was asked."""
+    """Call the command with a workflow that answers or raises; return its arguments too."""
     asked = {}
 
     def run(answer, *arguments: str):

@@ -1,4 +1,4 @@
-"""What earlier versions of retrain left: the plan, the rows and the stored weeks are the same today."""
+"""Plan, rows and stored weeks of earlier versions of retrain are the same today."""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ from retrain.errors import (
     TrainingError,
     WindowTooEmpty,
 )
+from retrain.outcome import RunOutcome
 from retrain.plan import plan_run
 from retrain.runs.port import NOTE
 from retrain.settings import Settings
 from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import Technique
 from retrain.wiring import open_source
-from retrain.workflow import SEED, RunOutcome, run_window
+from retrain.workflow import SEED, run_window
 from tests.fakes.runs import FakeRuns, Killed
 from tests.grounds.learnable_rows import LOGISTIC, make_rows, make_spec
 
@@ -262,7 +263,10 @@ def test_an_empty_window_and_a_label_of_one_class_are_said_by_name(settings):
 def test_weeks_without_rows_at_the_windows_end_are_said_to_people_and_in_mlflow(settings):
     runs = FakeRuns()
     outcome = run(settings, runs, end=END + 3 * WEEK)
-    sentence = "the window holds no rows in 2013-W28, 2013-W29, 2013-W30, its last weeks: see whether the source is behind"
+    sentence = (
+        "the window holds no rows in 2013-W28, 2013-W29, 2013-W30, its last weeks:"
+        " see whether the source is behind"
+    )
     assert outcome.notes[0] == sentence
     parent = runs.runs[0][1]
     assert parent.tags["weeks_without_rows"] == "2013-W28, 2013-W29, 2013-W30"

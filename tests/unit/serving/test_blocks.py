@@ -26,9 +26,7 @@ def refused(cells: dict[str, list[Any]], *, max_rows: int = 100) -> tuple[int, s
     return refusal.value.error.status, refusal.value.error.detail
 
 
-def test_numbers_become_float32_with_nan_for_missing_and_categories_objects_with_an_empty_string() -> (
-    None
-):
+def test_missing_numbers_become_nan_and_missing_categories_an_empty_string() -> None:
     columns = columns_of_block(GOOD, FEATURES, max_rows=2)
     assert list(columns) == [feature.name for feature in FEATURES]
     assert {name: array.shape for name, array in columns.items()} == dict.fromkeys(columns, (2, 1))
@@ -55,7 +53,8 @@ def test_a_column_that_may_be_missing_may_be_left_out() -> None:
         (
             {"hour": [1.0]},
             400,
-            "columns have different lengths: carrier 2, distance 2, hour 1, weekend 2, wind_speed 2",
+            "columns have different lengths:"
+            " carrier 2, distance 2, hour 1, weekend 2, wind_speed 2",
         ),
         ({"hour": [1.0, "2"]}, 400, "column hour holds numbers: send numbers, not strings"),
         (

@@ -1,4 +1,4 @@
-"""A caller learns every mistake by pointer, with what is allowed; the models describe the real fields."""
+"""Every mistake has a pointer and what is allowed. The models describe the real fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_an_extra_field_is_refused_with_the_nearest_name():
         "/instances/0/distence": "is not a field of flight-delay; did you mean distance?"
     }
     assert refusals([{**ROW, "~/x": 3}]) == {
-        "/instances/0/~0~1x": "is not a field of flight-delay; its fields are carrier, distance, wind_speed"
+        "/instances/0/~0~1x": "is not a field of flight-delay; "
+        "its fields are carrier, distance, wind_speed"
     }
 
 

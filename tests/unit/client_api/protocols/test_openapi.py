@@ -1,4 +1,4 @@
-"""The description says what is sent: fields that may be missing, headers, one true example of each answer."""
+"""The description: optional fields, headers, and one true example of each answer."""
 
 from __future__ import annotations
 

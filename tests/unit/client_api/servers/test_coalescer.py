@@ -1,4 +1,7 @@
-"""While a call is in flight rows wait, then all go; who cannot be served is told at once. Time is virtual."""
+"""While a call is in flight rows wait, then all go. Hopeless rows are refused at once.
+
+Time is virtual.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def test_a_full_queue_refuses_at_once():
     run(main())
 
 
-def test_a_deadline_that_the_rows_ahead_will_not_let_be_met_is_refused_at_once_with_the_time_to_come_again():
+def test_a_deadline_that_the_rows_ahead_exceed_is_refused_at_once_with_a_time_to_retry():
     async def main():
         coalescer = Coalescer(Doubler(seconds=4.0), max_block_rows=1, max_waiting_rows=100)
         for _ in range(20):

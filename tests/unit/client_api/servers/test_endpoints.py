@@ -1,4 +1,7 @@
-"""Servers found by a DNS name: each says what it serves, an outage of the DNS is no absence. Time is virtual, the DNS and the servers are in memory."""
+"""Servers behind a DNS name: each says what it serves. An outage of the DNS is no absence.
+
+Time is virtual. The DNS and the servers are in memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lanes follow the endpoints file and what each server says of itself. Servers are in memory, time is virtual."""
+"""Lanes follow the endpoints file and each server's metadata.
+
+Servers are in memory, time is virtual.
+"""
 
 from __future__ import annotations
 

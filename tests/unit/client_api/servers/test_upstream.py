@@ -1,4 +1,4 @@
-"""A server that cannot be asked is a fault of the server, whatever the HTTP client or the event loop below it raise."""
+"""A server that does not answer is a ServerFault, whatever the HTTP client or the loop raise."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_failure_says_what_the_cluster_said() -> None:
 
 
 class Cluster:
-    """Answers as an API server would, one page after another; remembers what it was asked. Stands where urllib3's pool does."""
+    """Stands in for urllib3's pool: answers page after page like an API server, and keeps requests."""
 
     def __init__(self, *answers: tuple[int, Any] | Exception) -> None:
         self.answers, self.asked, self.headers = list(answers), [], {}
@@ -238,7 +238,8 @@ NO_IMAGE = {
     [
         (
             pod(CRASHED),
-            "Pod one: restarted 3 times; it ended last with exit code 1 (Error): ModelAltered: /model/model.onnx is sha256:1 and sha256:2 was released",
+            "Pod one: restarted 3 times; it ended last with exit code 1 (Error):"
+            " ModelAltered: /model/model.onnx is sha256:1 and sha256:2 was released",
         ),
         (
             pod(
@@ -345,9 +346,7 @@ def test_without_the_pods_the_state_stands(refusal: Any) -> None:
     assert status(deployments(found), refusal).state == "failed"
 
 
-def test_a_flapping_pod_is_never_healthy_while_it_is_down_and_what_the_cluster_may_not_create_is_said() -> (
-    None
-):
+def test_a_flapping_pod_is_not_healthy_while_down_and_what_cannot_be_created_is_said() -> None:
     failure = {
         "type": "ReplicaFailure",
         "status": "True",

@@ -1,4 +1,7 @@
-"""Amazon's rules for a registry, as moto has them: repositories, logins that end, tags that stay, and which error of ours AWS's become."""
+"""Amazon's rules for a registry, as moto has them, and which of our errors AWS's errors become.
+
+The rules are about repositories, logins that end, and tags that stay.
+"""
 
 from __future__ import annotations
 

@@ -271,7 +271,8 @@ LAYERS_NOT_OURS = {
 }
 
 
-# named, because gzip writes the second into its header and two test processes must collect the same names
+# The cases have names: gzip writes the second into its header, and two test processes must
+# collect the same cases.
 @pytest.mark.parametrize("layer", LAYERS_NOT_OURS.values(), ids=LAYERS_NOT_OURS.keys())
 def test_a_layer_that_is_not_ours_is_refused(layer: bytes) -> None:
     with pytest.raises(InvalidImage):

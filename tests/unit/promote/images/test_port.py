@@ -1,4 +1,4 @@
-"""A folder of OCI layouts: which URLs name one, and what it does about damage and a disk that says no."""
+"""A folder of OCI layouts: which URLs name a folder, and what damage and disk errors become."""
 
 from __future__ import annotations
 

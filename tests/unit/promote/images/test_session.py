@@ -1,4 +1,7 @@
-"""What is tried again, what is waited for, where a login goes, and which error an answer becomes; a registry of functions, no network, no sleep."""
+"""What is tried again, how long, where a login goes, and which error an answer becomes.
+
+The registry is a set of functions. There is no network and no sleep.
+"""
 
 from __future__ import annotations
 
@@ -162,7 +165,8 @@ def test_a_login_is_shown_when_asked_for_and_then_every_time() -> None:
 
 
 def test_a_token_is_asked_of_the_server_that_the_registry_names_with_its_scopes() -> None:
-    kind = 'Bearer realm="https://tokens.example/token?x=1",service="the registry",scope="repository:a:pull,push repository:b:pull"'
+    kind = 'Bearer realm="https://tokens.example/token?x=1",service="the registry",'
+    kind += 'scope="repository:a:pull,push repository:b:pull"'
     talk = Talk(
         [challenge(kind), httpx2.Response(200, json={"access_token": "abc"}), httpx2.Response(200)]
     )
@@ -248,7 +252,7 @@ def test_a_download_that_was_cut_begins_anew() -> None:
 
 
 class Resuming:
-    """A registry that keeps what it got of a cut chunk and says so, as the specification has it; one upload, no manifests."""
+    """A registry that keeps a part of a broken chunk and reports it. It has one upload."""
 
     def __init__(self, cuts: list[int], *, forgets: bool = False) -> None:
         self.received, self.begun, self.blobs, self._cuts, self._forgets = b"", 0, {}, cuts, forgets

@@ -11,7 +11,7 @@ import pytest
 
 from promote.cluster.port import RolloutStatus
 from promote.contract import Release, State, Verdict
-from promote.errors import ModelRegistryRefused, ModelRegistryUnavailable
+from promote.errors import ModelRegistryRefused, ModelRegistryUnavailable, NoPolicy
 from promote.forge.port import PullRequest, Status
 from promote.loop.lifecycle import STATES, decide
 from promote.loop.observation import (
@@ -87,6 +87,7 @@ USUAL = Observation(
     "m",
     "production",
     at=NOW,
+    policy="0" * 8,
     main="c" * 40,
     history=(release_commit(8, "b"), release_commit(7, "a", minutes_ago=600)),
     rollout=HEALTHY,
@@ -228,7 +229,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("stale", "close", {"pulls": (pull(is_current=False, gate=None),)}),
     ("superseded", "label", {"pulls": (pull(6), pull(5, 10))}),
     ("ungated", "gate", {"pulls": (pull(gate=None),)}),
-    ("ungated", "wait", {"pulls": (pull(gate=None),), "policy_problem": "main has no YAML"}),
+    ("ungated", "wait", {"pulls": (pull(gate=None),), "policy": NoPolicy("main has no YAML")}),
     ("return ungated", "gate", {"pulls": (pull(purpose="rollback", version=7, gate=None),)}),
     (
         "return ungated",
@@ -272,7 +273,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("rejected", "wait", {"pulls": (pull(state="closed"),)}),
     ("rejected", "wait", {"pulls": (pull(state="closed", base_commit="e" * 12),)}),
     ("unjudged", "judge", {"pulls": (), "verdict": None}),
-    ("unjudged", "wait", {"pulls": (), "verdict": None, "policy_problem": "main has no YAML"}),
+    ("unjudged", "wait", {"pulls": (), "verdict": None, "policy": NoPolicy("main has no YAML")}),
     ("kept", "wait", {"pulls": (), "verdict": verdict("keep")}),
     ("inconclusive", "wait", {"pulls": (), "verdict": verdict("inconclusive")}),
     ("unbuilt", "build", {"pulls": (), "image": None, "branch": None}),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from promote.errors import ModelRegistryUnavailable, VersionNotFound
+from promote.release.history_reader import HistoryReader
 from retrain.contract import utc_text
 from tests.fakes.promotion_world import MODEL, World
 
@@ -29,7 +30,10 @@ def merge_back(world: World) -> str:
 
 def healthy_at(world: World, place: int) -> str:
     """When the release at a place of the history, newest first, became healthy."""
-    return utc_text(world.look().history[place].rollout.at)
+    reader = HistoryReader(world.forge, "production")
+    rollout = reader.read(MODEL, world.forge.head(), is_complete=True)[place].rollout
+    assert rollout is not None
+    return utc_text(rollout.at)
 
 
 def test_a_proposed_version_says_its_verdict_its_pull_request_and_its_image() -> None:

@@ -1,4 +1,4 @@
-"""What main named and what served, from random graphs as git walks them, and from statuses as promote writes them."""
+"""What main named and what served, from random graphs and from statuses as promote writes them."""
 
 from __future__ import annotations
 

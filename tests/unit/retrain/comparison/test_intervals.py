@@ -56,7 +56,9 @@ def test_log_loss_of_a_certain_error_is_bounded_by_the_documented_epsilon():
 
 
 def test_an_interval_by_hand():
-    # losses: champion .16 .16 | .25 .25 | .09 .04, challenger .04 .01 | .09 .09 | .16 .16: gains by group .27, .32, -.19
+    # losses of the champion .16 .16 | .25 .25 | .09 .04
+    # losses of the challenger .04 .01 | .09 .09 | .16 .16
+    # so the gains by group are .27, .32, -.19
     found = ask()
     moves = np.array([(0.32 - 0.19) / 4, (0.27 - 0.19) / 4, (0.27 + 0.32) / 4]) - 0.4 / 6
     error = math.sqrt(2 / 3 * float(np.sum(moves**2)))

@@ -18,7 +18,10 @@ LOGISTIC_STRENGTH = 0.2
 
 
 class Fits:
-    """`fit_all` that fits nothing: remembers what it was asked; trees are as good as told, day by day, and a refit is a bit better than a first fit."""
+    """A `fit_all` that fits nothing and remembers its requests.
+
+    Trees are as good as the test says, day by day. A refit is a bit better than a first fit.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Fit] = []
@@ -83,7 +86,7 @@ def test_candidates_see_train_the_winner_also_validation_and_nothing_the_test_ro
     assert {fit.seed for fit in fits.asked} == {window.seed}
 
 
-def test_validation_figures_are_of_the_fit_that_had_not_seen_validation_and_test_figures_of_what_ships(
+def test_validation_figures_are_of_the_fit_on_train_and_test_figures_of_what_ships(
     fits,
 ):
     window = make_window()
@@ -118,7 +121,8 @@ def test_when_no_refit_may_ship_the_error_says_why_of_each(fits):
     fits.refused_refits = {"boosted_trees", "logistic"}
     with pytest.raises(
         TrainingError,
-        match=r"boosted_trees, refitted .* an inexact export; logistic, refitted .* an inexact export",
+        match=r"boosted_trees, refitted .* an inexact export;"
+        r" logistic, refitted .* an inexact export",
     ):
         contest(make_window())
 

@@ -1,4 +1,6 @@
-"""An artifact that cannot be fetched: an outage is worth another try, a lost or forbidden file is not."""
+"""An artifact that cannot be fetched: an outage is worth another try, a refusal is not."""
+
+from __future__ import annotations
 
 import json
 import threading
@@ -10,26 +12,27 @@ import pytest
 from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
 from retrain.runs.mlflow import MlflowRuns
 
-ARTIFACTS = "mlflow-artifacts:/1/r/artifacts"
+VERSION = {"name": "flight-delay", "version": "1", "run_id": "r"}
+RUN = {
+    "info": {"run_id": "r", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"},
+    "data": {"tags": [{"key": "plan_digest", "value": "plan"}]},
+}
 
 
 class HalfAnMlflow(BaseHTTPRequestHandler):
-    """Knows the run; answers questions about artifacts with `artifact_status`, the list of them with `listed` when that is set."""
+    """Knows one version and its run. Artifacts answer `artifact_status`.
+
+    The list of artifacts answers `listed`, unless that is None.
+    """
 
     artifact_status: int
     listed: list[str] | None
 
     def do_GET(self) -> None:
-        if "runs/get" in self.path:
-            self._answer(
-                200,
-                {
-                    "run": {
-                        "info": {"run_id": "r", "artifact_uri": ARTIFACTS},
-                        "data": {},
-                    }
-                },
-            )
+        if "model-versions/search" in self.path:
+            self._answer(200, {"model_versions": [VERSION]})
+        elif "runs/get" in self.path:
+            self._answer(200, {"run": RUN})
         elif "?path=" in self.path and self.listed is not None:
             self._answer(200, {"files": [{"path": name, "is_dir": False} for name in self.listed]})
         else:
@@ -64,7 +67,7 @@ def half_an_mlflow() -> Iterator[type[HalfAnMlflow]]:
     [
         (503, TrackingUnavailable),
         (429, TrackingUnavailable),
-        (404, TrackingUnavailable),
+        (404, TrackingUnavailable),  # a proxy that lost its route; a missing file is not listed
         (403, TrackingRefused),
         (401, TrackingRefused),
         (400, TrackingRefused),
@@ -75,17 +78,16 @@ def test_an_outage_is_not_taken_for_a_lost_artifact(
     half_an_mlflow, status: int, error: type[RetrainError]
 ) -> None:
     half_an_mlflow.artifact_status = status
-    tracking = MlflowRuns(half_an_mlflow.url, "flight-delay")
-    with pytest.raises(error), tracking._translated():
-        tracking._snapshot(ARTIFACTS)
+    with pytest.raises(error):
+        MlflowRuns(half_an_mlflow.url, "flight-delay").last_snapshot("plan")
 
 
-def test_an_artifact_that_is_not_listed_is_absent_and_one_that_cannot_be_fetched_is_not(
+def test_a_file_that_is_not_listed_is_absent_and_a_file_that_cannot_be_fetched_is_not(
     half_an_mlflow,
 ) -> None:
+    runs = MlflowRuns(half_an_mlflow.url, "flight-delay")
     half_an_mlflow.listed = ["model.json"]
-    tracking = MlflowRuns(half_an_mlflow.url, "flight-delay")
-    assert tracking._snapshot(ARTIFACTS) is None
+    assert runs.last_snapshot("plan") is None
     half_an_mlflow.listed = ["snapshot.json"]
-    with pytest.raises(TrackingUnavailable), tracking._translated():
-        tracking._snapshot(ARTIFACTS)
+    with pytest.raises(TrackingUnavailable):
+        runs.last_snapshot("plan")

@@ -92,9 +92,9 @@ def test_a_runs_figures_are_its_metrics_its_rows_and_how_exact_its_export_is():
 
 def test_the_note_tells_the_window_the_figure_on_test_rows_and_why_this_technique():
     figure = f"log loss {MEASURED['test_log_loss']:.4f} on 600 test rows"
-    assert (
-        recorded().tags[NOTE]
-        == f"boosted_trees on rows of 2013-04-08 to 2013-05-07; {figure}. Trees have the best log loss."
+    assert recorded().tags[NOTE] == (
+        f"boosted_trees on rows of 2013-04-08 to 2013-05-07; {figure}. "
+        "Trees have the best log loss."
     )
 
 

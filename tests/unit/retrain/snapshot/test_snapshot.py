@@ -348,7 +348,8 @@ def test_a_key_that_names_rows_of_two_weeks_is_found(tmp_path: Path) -> None:
 def test_missing_columns_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(
         MissingColumn,
-        match=r"small.sql does not return `late`, `size`, which the YAML names; it returns id, at, day, colour",
+        match=r"small.sql does not return `late`, `size`, which the YAML names;"
+        r" it returns id, at, day, colour",
     ):
         built(tmp_path, source=FakeSource(things(JUNE, days=40).drop_columns(["late", "size"])))
 
@@ -389,7 +390,8 @@ def test_a_column_that_cannot_play_its_part_says_what_it_is_and_must_be(
 def test_a_window_without_rows_says_so(tmp_path: Path) -> None:
     with pytest.raises(
         WindowTooEmpty,
-        match=r"small.sql returns no rows in the window \[2013-06-08T00:00:00Z, 2013-07-08T00:00:00Z\)",
+        match=r"small.sql returns no rows in the window"
+        r" \[2013-06-08T00:00:00Z, 2013-07-08T00:00:00Z\)",
     ):
         built(tmp_path, source=FakeSource(things(datetime(2012, 1, 1, tzinfo=UTC), days=3)))
 

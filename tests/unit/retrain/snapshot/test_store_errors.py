@@ -1,4 +1,4 @@
-"""What a store's and a source's own errors become: an outage is worth another try, a refusal needs a person."""
+"""Errors of a store and of a source: another try may mend an outage, a person a refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from retrain.errors import (
 )
 from retrain.snapshot.files import FolderFiles, folder_error
 from retrain.snapshot.files_s3 import S3Files
-from retrain.sources.duckdb import Source, open_source
+from retrain.sources.duckdb import DuckdbSource, open_source
 from tests.fakes.broken import Broken
 from tests.fakes.row_source import small_spec
 
@@ -117,7 +117,7 @@ def test_a_file_where_a_folder_should_be_is_refused_by_every_call(tmp_path: Path
 def test_of_a_querys_errors_only_an_outage_is_worth_another_try(
     error: Exception, ours: type[RetrainError]
 ) -> None:
-    source = Source("warehouse", Broken(error))
+    source = DuckdbSource("warehouse", Broken(error))
     with pytest.raises(ours, match="warehouse"):
         source.head(small_spec(), 1)
     assert ours.is_transient is (ours is SourceUnavailable)

@@ -71,8 +71,10 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
     assert mistakes_in(text) == [
         "m.yaml:1: `owner` is missing; it has no default",
         "m.yaml:2: `ownr` is not a field; did you mean `owner`?",
-        "m.yaml:6: `label_delay` must be a number with minutes, hours, days or weeks, such as `14 days`, is `soon`",
-        "m.yaml:7: `features.distance.type` must be `number`, `integer`, `boolean` or `category`, is `numbr`",
+        "m.yaml:6: `label_delay` must be a number with minutes, hours, days or weeks,"
+        " such as `14 days`, is `soon`",
+        "m.yaml:7: `features.distance.type` must be `number`, `integer`, `boolean` or `category`,"
+        " is `numbr`",
     ]
 
 
@@ -82,11 +84,13 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
         ("owner: again", "m.yaml:8: `owner` is given twice, first on line 2"),
         (
             "gate: {metric: log_los}",
-            "m.yaml:8: `gate.metric` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `log_los`",
+            "m.yaml:8: `gate.metric` must be `log_loss`, `brier`, `accuracy` or `roc_auc`,"
+            " is `log_los`",
         ),
         (
             "gate: {guardrails: {auc: 0.1}}",
-            "m.yaml:8: `gate.guardrails.auc` must be `log_loss`, `brier`, `accuracy` or `roc_auc`, is `auc`",
+            "m.yaml:8: `gate.guardrails.auc` must be `log_loss`, `brier`, `accuracy` or `roc_auc`,"
+            " is `auc`",
         ),
         ("gate: {worthwhile: 200 %}", "m.yaml:8: `gate.worthwhile` must be below 1.0, is `2.0`"),
         (
@@ -112,14 +116,16 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
         ("query_text: SELECT 1", "m.yaml:8: `query_text` is not a field; did you mean `query`?"),
         (
             "techniques: {a: {estimator: os.system}}",
-            "m.yaml:8: `techniques.a.estimator` must be an estimator that exports exactly, is `os.system`",
+            "m.yaml:8: `techniques.a.estimator` must be an estimator that exports exactly,"
+            " is `os.system`",
         ),
         (
             "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression, params: {c: 1}}}",
             "m.yaml:8: `techniques.a` has no parameter `c`",
         ),
         (
-            "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression, params: {random_state: 1}}}",
+            "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression,"
+            " params: {random_state: 1}}}",
             "m.yaml:8: `techniques.a` leaves random_state to Ratchet",
         ),
     ],
@@ -189,7 +195,8 @@ def test_text_that_is_no_yaml_is_a_mistake_with_a_line(text: str) -> None:
 
 def test_python_objects_in_yaml_are_not_made() -> None:
     assert mistakes_in(MINIMAL + "title: !!python/object/apply:os.getcwd []\n") == [
-        "m.yaml:8: `tag:yaml.org,2002:python/object/apply:os.getcwd` has no meaning here; write plain values",
+        "m.yaml:8: `tag:yaml.org,2002:python/object/apply:os.getcwd` has no meaning here;"
+        " write plain values",
         "m.yaml:8: `title` must be text, is `None`",
     ]
 
