@@ -36,9 +36,9 @@ from tests.grounds.lying_forge import LyingForge, lying_forge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 
-MODELS = int(os.environ.get("RATCHET_MODELS", "1000"))
-COMMITS = int(os.environ.get("RATCHET_COMMITS", "20000"))
-CHALLENGERS = int(os.environ.get("RATCHET_CHALLENGERS", "50"))
+MODELS = int(os.environ.get("RATCHET_MODELS", "100"))
+COMMITS = int(os.environ.get("RATCHET_COMMITS", "1000"))
+CHALLENGERS = int(os.environ.get("RATCHET_CHALLENGERS", "10"))
 ROLLING_OUT = 5
 NAMES = [f"model-{number:04d}" for number in range(MODELS)]
 STUCK = NAMES[0]
