@@ -155,7 +155,9 @@ class Ground:
         )
 
     def comments(self, number: int) -> int:
-        return len(list(self.forge._repository.get_pull(number).get_issue_comments()))
+        """How many comments say how the rollout ended; a repeated request adds its reason too."""
+        comments = self.forge._repository.get_pull(number).get_issue_comments()
+        return sum(comment.body.startswith("Rollout:") for comment in comments)
 
 
 @pytest.fixture(scope="module")
