@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -202,26 +202,30 @@ class GitHubForge:
             return tuple(status for _, status in sorted(newest.items()))
 
     def set_status(
-        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+        self,
+        commit: str,
+        context: str,
+        state: StatusState,
+        description: str,
+        *,
+        unless: Collection[StatusState] = (),
     ) -> None:
-        """Write a status; not again when the newest of the context says the same."""
+        """Write a status, unless the newest status of the context says the same."""
         text = (
             description
             if len(description) <= _DESCRIPTION_LENGTH
             else description[: _DESCRIPTION_LENGTH - 1] + "…"
         )
-        if any(
-            (status.context, status.state, status.description) == (context, state, text)
-            for status in self.statuses(commit)
+        newest = next((one for one in self.statuses(commit) if one.context == context), None)
+        if newest and (
+            newest.state in unless or (newest.state, newest.description) == (state, text)
         ):
             return
         what = f"to set the status {context} of commit {commit[:12]}"
         self._count_writes(what)
         with self._asking(what):
-            link = {"target_url": url} if url else {}
-            self._repository.get_commit(commit).create_status(
-                state, description=text, context=context, **link
-            )
+            found = self._repository.get_commit(commit)
+            found.create_status(state, description=text, context=context)
 
     def create_branch(self, branch: NewBranch) -> str:
         """Write tree and commit, then the ref: the commit point. Return the commit."""

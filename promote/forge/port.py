@@ -11,7 +11,7 @@ issues/{n}/comments, issues/{n}/labels, statuses/{sha}; PATCH pulls/{n} (state c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -130,9 +130,23 @@ class Forge(Protocol):
         """The newest status of each context, sorted by context."""
 
     def set_status(
-        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+        self,
+        commit: str,
+        context: str,
+        state: StatusState,
+        description: str,
+        *,
+        unless: Collection[StatusState] = (),
     ) -> None:
-        """Write a status; not again when the newest of the context says the same. A description is cut at 140 characters."""
+        """Write a status, unless the newest status of the context says the same.
+
+        Args:
+            commit: Its full hash.
+            context: Such as `ratchet/gate`.
+            state: The new one.
+            description: Is cut at 140 characters.
+            unless: Write nothing when the newest status of the context has one of these states.
+        """
 
     def branch_commit(self, name: str) -> str | None:
         """The commit that a branch points at; None when there is no such branch."""

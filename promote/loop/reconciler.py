@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 from promote.contract import Promotion, check_model
 from promote.errors import ActNotSeen, InvalidImage, PromoteError, Unavailable, VersionNotFound
 from promote.evidence.port import Judge
 from promote.evidence.verdict_tag import tag_name
+from promote.forge.port import StatusState
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
@@ -158,56 +160,48 @@ class Reconciler:
         self._parts.registry.drop_challenger(observation.model, _number(observation))
 
     def _announce(self, observation: Observation, _: Step) -> None:
-        """The time to become healthy begins when promote first sees the commit, not when it was made."""
+        """Begin the time to become healthy, unless another replica has written a status by now."""
         if observation.release_commit:
-            text = f"version {_version(observation.release_commit)} has {observation.deadline.total_seconds():.0f} s to become healthy"
-            self._parts.forge.set_status(
-                observation.release_commit.commit, ROLLOUT_CONTEXT, "pending", text
-            )
+            seconds = f"{observation.deadline.total_seconds():.0f} s"
+            text = f"version {_version(observation.release_commit)} has {seconds} to become healthy"
+            commit = observation.release_commit.commit
+            unless = get_args(StatusState)
+            self._parts.forge.set_status(commit, ROLLOUT_CONTEXT, "pending", text, unless=unless)
 
     def _record_success(self, observation: Observation, _: Step) -> None:
-        self._record(
-            observation,
-            "success",
-            f"version {_version(observation.release_commit)} is healthy: {observation.rollout.reason if observation.rollout else ''}",
-        )
+        reason = observation.rollout.reason if observation.rollout else ""
+        text = f"version {_version(observation.release_commit)} is healthy: {reason}"
+        self._record(observation, "success", text)
 
     def _record_failure(self, observation: Observation, _: Step) -> None:
+        """A late failure must not hide how another replica saw the rollout end."""
         reason = observation.rollout.reason if observation.rollout else ""
-        late = (
-            ""
-            if observation.rollout and observation.rollout.state == "failed"
-            else f"not healthy {observation.deadline.total_seconds():.0f} s after it was first seen; "
-        )
-        self._record(
-            observation,
-            "failure",
-            f"version {_version(observation.release_commit)} failed: {late}{reason}",
-        )
+        if not (observation.rollout and observation.rollout.state == "failed"):
+            seconds = f"{observation.deadline.total_seconds():.0f} s"
+            reason = f"not healthy {seconds} after it was first seen; {reason}"
+        text = f"version {_version(observation.release_commit)} failed: {reason}"
+        self._record(observation, "failure", text, unless=("success", "failure", "error"))
 
-    def _record(self, observation: Observation, state: str, text: str) -> None:
+    def _record(
+        self,
+        observation: Observation,
+        state: StatusState,
+        text: str,
+        *,
+        unless: Collection[StatusState] = (),
+    ) -> None:
         """Comment first, for people; the status is the commit point."""
         if observation.release_commit is None:
             return
-        statuses = self._parts.forge.statuses(observation.release_commit.commit)
-        has_ended = any(
-            status.context == ROLLOUT_CONTEXT and status.state != "pending" for status in statuses
-        )
-        if state == "failure" and has_ended:
-            return  # another replica saw how it ended; a late failure must not hide a success
+        forge, commit = self._parts.forge, observation.release_commit.commit
+        statuses = {status.context: status for status in forge.statuses(commit)}
+        if ROLLOUT_CONTEXT in statuses and statuses[ROLLOUT_CONTEXT].state in unless:
+            return
         for one in observation.pulls:
-            if one.pull.merge_commit == observation.release_commit.commit:
-                self._parts.forge.comment(
-                    one.pull.number,
-                    f"rollout-{state}-{observation.release_commit.commit[:12]}",
-                    f"Rollout: {text}.",
-                )
-        self._parts.forge.set_status(
-            observation.release_commit.commit,
-            ROLLOUT_CONTEXT,
-            "success" if state == "success" else "failure",
-            text,
-        )
+            if one.pull.merge_commit == commit:
+                marker = f"rollout-{state}-{commit[:12]}"
+                forge.comment(one.pull.number, marker, f"Rollout: {text}.")
+        forge.set_status(commit, ROLLOUT_CONTEXT, state, text, unless=unless)
 
     def _open_revert(self, view: ForgeView, _: Step) -> None:
         target = return_target(view.history)

@@ -379,7 +379,7 @@ def test_the_newest_status_of_each_context_counts(people: People) -> None:
     assert forge.statuses(commit) == ()
     forge.set_status(commit, "ratchet/rollout", "pending", "waiting")
     forge.set_status(commit, "ratchet/gate", "success", "fine")
-    forge.set_status(commit, "ratchet/rollout", "failure", "x" * 200, "http://127.0.0.1/why")
+    forge.set_status(commit, "ratchet/rollout", "failure", "x" * 200)
     found = forge.statuses(commit)
     assert [(status.context, status.state) for status in found] == [
         ("ratchet/gate", "success"),
@@ -389,6 +389,15 @@ def test_the_newest_status_of_each_context_counts(people: People) -> None:
     at = found[0].at
     forge.set_status(commit, "ratchet/gate", "success", "fine")
     assert forge.statuses(commit)[0].at == at
+
+
+def test_a_status_is_not_written_over_a_state_that_must_stay(people: People) -> None:
+    forge, commit = people.forge, people.forge.head()
+    forge.set_status(commit, "ratchet/rollout", "success", "healthy")
+    forge.set_status(commit, "ratchet/rollout", "pending", "late", unless=("success", "failure"))
+    assert [status.state for status in forge.statuses(commit)] == ["success"]
+    forge.set_status(commit, "ratchet/rollout", "failure", "wanted", unless=("pending",))
+    assert [status.state for status in forge.statuses(commit)] == ["failure"]
 
 
 def test_all_statuses_are_read_however_many_there_are(people: People) -> None:

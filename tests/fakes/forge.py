@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -78,11 +78,19 @@ class FakeForge:
         return tuple(status for _, status in sorted(self.statuses_of.get(commit, {}).items()))
 
     def set_status(
-        self, commit: str, context: str, state: StatusState, description: str, url: str = ""
+        self,
+        commit: str,
+        context: str,
+        state: StatusState,
+        description: str,
+        *,
+        unless: Collection[StatusState] = (),
     ) -> None:
         self._commit(commit)
         text = description if len(description) <= 140 else description[:139] + "…"
         before = self.statuses_of.setdefault(commit, {}).get(context)
+        if before and before.state in unless:
+            return
         if before is None or (before.state, before.description) != (state, text):
             self.statuses_of[commit][context] = Status(context, state, text, self._time())
 

@@ -22,7 +22,9 @@ from promote.errors import (
 from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
+from promote.loop.observation import Observation
 from promote.loop.reconciler import Reconciler
+from promote.loop.step import Act
 from promote.release.history import ROLLOUT_CONTEXT
 from promote.release.manifest import parse, render
 from tests.fakes.promotion_world import MODEL, PATH, World, model_folder
@@ -482,7 +484,8 @@ def test_a_kept_version_that_a_person_built_and_pushed_is_not_recognised() -> No
     assert _champion(world) == 1
 
 
-def test_a_late_replica_does_not_write_a_failure_over_a_success() -> None:
+@pytest.mark.parametrize("act", ["record failure", "announce"])
+def test_a_late_replica_writes_nothing_over_a_success(act: Act) -> None:
     world = World()
     world.register()
     world.reconciler().reconcile(MODEL)
@@ -490,10 +493,11 @@ def test_a_late_replica_does_not_write_a_failure_over_a_success() -> None:
     world.roll_out(healthy=False)
     late = world.reconciler()
     observation = late.observer.look(MODEL)
+    assert isinstance(observation, Observation)
     world.roll_out()
     world.reconciler().reconcile(MODEL)
 
-    late._acts["record failure"](observation, decide(observation))
+    late._acts[act](observation, decide(observation))
 
     assert _statuses(world, commit)[ROLLOUT_CONTEXT] == "success"
 
