@@ -36,6 +36,7 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
+@pytest.mark.e2e
 def test_rows_up_to_an_instant_and_later_weeks_as_time_goes_on(tmp_path: Path) -> None:
     database, lines = tmp_path / "deep" / "flights.duckdb", []
     first = load_flights(database, until=JAN_8, say=lines.append)
@@ -53,6 +54,7 @@ def test_rows_up_to_an_instant_and_later_weeks_as_time_goes_on(tmp_path: Path) -
     assert len(lines) == 2
 
 
+@pytest.mark.e2e
 def test_loading_again_or_up_to_an_earlier_instant_adds_nothing(tmp_path: Path) -> None:
     database = tmp_path / "flights.duckdb"
     total = load_flights(database, until=JAN_15).total_rows
