@@ -1,1 +1,1 @@
-"""The services' images: a base with Python and nothing to install with, wheels fetched outside, one Dockerfile a service."""
+"""The services' images: one base with Python, wheels fetched outside, a Dockerfile for each."""

@@ -45,7 +45,7 @@ class Built:
 def build(name: str, *, base: str | None = None) -> Built:
     """Build one image.
 
-    Base, lock and code decide its bytes; with `ARG REVISION` in the Dockerfile their commit does, too.
+    Base, lock and code decide its bytes. `ARG REVISION` in the Dockerfile adds their commit.
     An image that this machine already built from the same inputs is reused.
 
     Args:
@@ -71,7 +71,7 @@ def build(name: str, *, base: str | None = None) -> Built:
 def recipe_digest(name: str, below: str) -> str:
     """Return the digest of an image's inputs.
 
-    The inputs are the base's name, the Dockerfile, the copied files, the annotations and the commit.
+    Inputs are the base's name, the Dockerfile, the copied files, the annotations and the commit.
     The lock, a copied file, decides the wheels.
     """
     dockerfile = DOCKERFILES / f"{name}.Dockerfile"
@@ -198,8 +198,8 @@ def _places(name: str, repository: str, digest: str) -> tuple[tuple[re.Pattern[s
 def _digest_there(tagged: str, image_id: str, tls: str, refusal: ProgramFailed) -> str:
     """Return the digest of an image that the registry already has.
 
-    ECR refuses an existing tag even for the same image (aws/containers-roadmap#2380). The pull of the
-    same image fetches no layer and adds a name in buildah's store. The name is removed again.
+    ECR refuses an existing tag even for the same image (aws/containers-roadmap#2380). The pull
+    fetches no layer and adds a name in buildah's store. The name is removed again.
     """
     try:
         found = said("buildah", "pull", "--quiet", "--policy", "always", tls, tagged)

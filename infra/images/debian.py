@@ -15,7 +15,7 @@ SUITE = "bookworm"
 PYTHON = "3.11"
 """The Python of Debian bookworm. Wheels are fetched for this version."""
 PACKAGES = ("usr-is-merged", "python3", "ca-certificates", "libstdc++6", "libgomp1")
-"""`usr-is-merged` links /bin to /usr/bin from the start. The later conversion needs Perl (50 MB)."""
+"""`usr-is-merged` links /bin to /usr/bin at once. The later conversion needs Perl (50 MB)."""
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _DOCKERFILE = "FROM scratch\nADD base.tar /\n"
 

@@ -35,6 +35,7 @@ def said(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ProgramFailed(
-            f"{' '.join(command[:3])} … ended with {done.returncode}:\n{done.stderr.strip()[-3000:]}"
+            f"{' '.join(command[:3])} … ended with {done.returncode}:\n"
+            f"{done.stderr.strip()[-3000:]}"
         )
     return done.stdout.strip()

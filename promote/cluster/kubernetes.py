@@ -1,7 +1,7 @@
 """What the cluster runs, read from the Kubernetes API or a stand-in with the same API.
 
-The official client reads kubeconfigs and tokens, and renews tokens. The Deployments' counters decide
-(port.py). When an image is not healthy, its pods give the reason.
+The official client reads kubeconfigs and tokens, and renews tokens. The Deployments' counters
+decide (port.py). When an image is not healthy, its pods give the reason.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class KubernetesRollout:
                 f"{question}: no trusted connection ({reason}). Is PROMOTE_CLUSTER_URL right?"
             ) from fault
         except ValueError as error:
-            # The error's text may contain the token: a token that is no valid HTTP header ends here.
+            # The text may contain the token: a token that is no valid HTTP header ends here.
             raise ClusterUnavailable(
                 f"{question}: the answer is not readable ({type(error).__name__}). "
                 "Check PROMOTE_CLUSTER_URL and its credentials."

@@ -1,4 +1,4 @@
-"""A verified model scores the test rows. What is wrong with its bytes is a fault of the evidence."""
+"""A verified model scores the test rows. Wrong bytes are a fault of the evidence."""
 
 from __future__ import annotations
 

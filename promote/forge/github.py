@@ -108,11 +108,11 @@ class GitHubForge:
         return self._fetched().head()
 
     def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file's bytes at a commit; None when that commit has no such file, or a folder or link there."""
+        """A file's bytes at a commit; None when there is no such file, or a folder or a link."""
         return self._fetched().read_file(path, commit)
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
-        """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
+        """Paths of the files directly in a folder, sorted; empty without such a folder."""
         return self._fetched().list_folder(path, commit)
 
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
@@ -128,7 +128,7 @@ class GitHubForge:
         return self._fetched().branch_commit(name)
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
-        """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
+        """Every pull request to main from a branch that begins with `prefix`; newest first."""
         self._once(self._read_pulls)
         mirror = self._fetched()
         return tuple(
@@ -187,7 +187,8 @@ class GitHubForge:
         if len(self._write_times) + count > share * self._writes_per_hour:
             raise ForgeUnavailable(
                 f"Did not ask {self._url} {what}: promote wrote {len(self._write_times)} times in "
-                f"the last hour, and may write {self._writes_per_hour} times. Promote tries again in "
+                f"the last hour, and may write {self._writes_per_hour} times. "
+                "Promote tries again in "
                 f"{self._write_times[0] - hour_ago:.0f} s."
             )
         self._write_times.extend([self._clock()] * count)
@@ -338,9 +339,10 @@ class GitHubForge:
             raise ForgeUnavailable(
                 f"{asked}: no answer ({error}). Is it running, and is PROMOTE_FORGE_URL right?"
             ) from error
-        except Exception as error:  # PyGithub ends with any error, also AssertionError, on an answer of another shape
+        except Exception as error:  # PyGithub raises anything on an answer of another shape
             raise ForgeUnavailable(
-                f"{asked}: the answer is not one of GitHub's ({type(error).__name__}). Promote asks again later. "
+                f"{asked}: the answer is not one of GitHub's ({type(error).__name__}). "
+                "Promote asks again later. "
                 "Is PROMOTE_FORGE_URL the REST root, and does a proxy answer in its place?"
             ) from error
 
@@ -353,11 +355,13 @@ def _translated(asked: str, error: github.GithubException) -> ForgeRefused | For
         return ForgeUnavailable(f"{found}. Promote asks again later.")
     if error.status in {401, 403}:
         return ForgeRefused(
-            f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, pull requests, issues and commit statuses."
+            f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, "
+            "pull requests, issues and commit statuses."
         )
     if error.status == 404:
         return ForgeRefused(
-            f"{found}. Either it does not exist, or the token may not see it: check PROMOTE_REPOSITORY, PROMOTE_BRANCH and PROMOTE_FORGE_TOKEN."
+            f"{found}. Either it does not exist, or the token may not see it: "
+            "check PROMOTE_REPOSITORY, PROMOTE_BRANCH and PROMOTE_FORGE_TOKEN."
         )
     return ForgeRefused(f"{found}.")
 

@@ -76,7 +76,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class NewBranch:
-    """A branch with one commit on top of `parent`. Its commit is a function of these fields: author and committer dates are the parent's committer date."""
+    """A branch with one commit on top of `parent`.
+
+    These fields decide the commit: its dates are the parent's committer date.
+    """
 
     name: str
     parent: str
@@ -94,10 +97,10 @@ def blob_id(content: bytes) -> str:
 
 
 class Forge(Protocol):
-    """One repository of a forge. Every write is idempotent: asked again, it leaves and answers the same.
+    """One repository of a forge. Every write is idempotent: a repeated write changes nothing.
 
     Raises, from every method:
-        promote.errors.ForgeUnavailable: It did not answer, or said to try again later: nothing is known.
+        promote.errors.ForgeUnavailable: It did not answer, or asked to try again later.
         promote.errors.ForgeRefused: It refused the token, or understood and said no.
         promote.errors.CommitNotFound: Neither main nor a branch `ratchet/*` leads to the commit.
     """
@@ -121,7 +124,7 @@ class Forge(Protocol):
         """A file's bytes at a commit; None for an absent file, a folder or a link."""
 
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
-        """Paths of the files directly in a folder, sorted; empty when that commit has no such folder."""
+        """Paths of the files directly in a folder, sorted; empty without such a folder."""
 
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
         """First-parent commits of main, from `head` back, that changed the file; newest first."""
@@ -154,11 +157,11 @@ class Forge(Protocol):
     def create_branch(self, branch: NewBranch) -> str:
         """Write blobs, tree and commit, then the ref: the commit point. Return the commit.
 
-        A branch that is there already is left as it is, whatever it points at, and its commit returned: branches are written once.
+        An existing branch stays as it is, and its commit is returned: branches are written once.
         """
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
-        """Every pull request to main, in any state, from a branch of this repository whose name begins with `prefix`; newest first."""
+        """Every pull request to main from a branch that begins with `prefix`; newest first."""
 
     def difference(self, base: str, head: str) -> Difference:
         """What merging commit `head` into commit `base` changes.

@@ -1,4 +1,4 @@
-"""The files of one OCI layout folder: blobs, whole-file writes, the lock of a push, and OS errors."""
+"""The files of one OCI layout folder: blobs, whole writes, the lock of a push, OS errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests to one image registry over HTTP: the login, the retries, and which error an answer becomes.
+"""Requests to one image registry over HTTP: login, retries, and which error an answer becomes.
 
-The session knows Basic and Docker's token protocol. The login goes only to the registry's own origin
-and to the token server that the registry names.
+The session knows Basic and Docker's token protocol. The login goes only to the registry's own
+origin and to the token server that the registry names.
 """
 
 from __future__ import annotations

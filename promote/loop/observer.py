@@ -112,7 +112,7 @@ class ForgeObserver:
         return branch is not None and ProposedPull(pull, branch).is_return and pull.state == "open"
 
     def changes_exactly(self, head: str, main: str, files: Mapping[str, bytes]) -> bool:
-        """Return whether merging a commit into main changes these files to these bytes, and no other file."""
+        """Return whether merging a commit changes exactly these files to these bytes."""
         difference = self._forge.difference(main, head)
         proposed = {path: blob_id(content) for path, content in files.items()}
         return dict(difference.files) == proposed
@@ -134,7 +134,7 @@ class ForgeObserver:
         )
 
     def _goes_back(self, model: str, proposed: ProposedPull, main: str, history: History) -> bool:
-        """True when the head changes release.yaml to bytes that served as the version that its branch names."""
+        """True when the head has the bytes that served as the version of its branch."""
         path = release_path(Slot(model, self._environment))
         content = self._forge.read_file(path, proposed.pull.head)
         served = any(
@@ -150,7 +150,7 @@ class ForgeObserver:
 
 
 class Observer:
-    """Looks at everything; remembers only what cannot change: statuses that say success, verdicts by their digest."""
+    """Looks at everything; remembers only what cannot change: final statuses and verdicts."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -278,7 +278,7 @@ class Observer:
         return None if digest is None else self._parts.images.reference(repository, digest)
 
     def _is_recognised(self, view: ForgeView) -> bool:
-        """True when what main names is bytes that served before, or that promote proposed, or would propose."""
+        """True when main's bytes served before, or promote proposed or would propose them."""
         commit = view.release_commit
         if commit is None or commit.release is None:
             return False
@@ -288,7 +288,7 @@ class Observer:
         return bool(self._verdict_tags(commit.release))
 
     def _was_gated(self, commit: ReleaseCommit, view: ForgeView) -> bool:
-        """True when a pull request that promote found as proposed brought these bytes: its image may be lost since."""
+        """True when a gated pull request brought these bytes. Its image may be lost since."""
         pulls = [one.pull for one in view.pulls if one.pull.merge_commit == commit.commit]
         if not pulls or self.forge.gate(pulls[0]) != "success":
             return False
@@ -320,7 +320,7 @@ class Observer:
     def _examined(
         self, proposed: ProposedPull, view: ForgeView, spec: ModelSpec | NoPolicy
     ) -> ProposedPull:
-        """Return a pull request with what its head holds; only an open promotion is not examined yet."""
+        """Return a pull request with what its head holds. Ways back are examined before."""
         if proposed.is_return or not proposed.is_open:
             return proposed
         model, forge = view.model, self._parts.forge
@@ -339,7 +339,7 @@ class Observer:
         return replace(proposed, as_proposed=True, is_current=judged in tags)
 
     def _first_files(self, proposed: ProposedPull, view: ForgeView) -> dict[str, bytes]:
-        """Return what a first pull request changes beside release.yaml, by the model file it was written from."""
+        """Return what a first pull request changes beside release.yaml."""
         if proposed.branch.base_commit is not None:
             return {}
         forge = self._parts.forge

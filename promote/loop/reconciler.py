@@ -1,4 +1,7 @@
-"""One pass over one model: look, do the one next act, look again, until only waiting is left. Killed anywhere or run twice, it converges."""
+"""One pass over one model: look, do the one next act, look again, until only waiting is left.
+
+A pass may be killed anywhere and run twice.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,7 @@ class Reconciler:
         return promotion_of(look, step, since=self._blind_since(look, step))
 
     def _blind_since(self, look: Look, step: Step) -> datetime | None:
-        """Nothing outside says when an outage began: this process remembers its first failed look."""
+        """Return when this process first failed to look: nothing outside says it."""
         if step.state != "blind":
             self._blind.pop(look.model, None)
             return step.since
@@ -216,7 +219,8 @@ class Reconciler:
             )
 
     def _close(self, observation: Observation, step: Step) -> None:
-        now = f"main names {_version(observation.release_commit)} (commit {observation.base_commit or 'none'})"
+        version = _version(observation.release_commit)
+        now = f"main names {version} (commit {observation.base_commit or 'none'})"
         for one in step.pulls:
             close_superseded(self._parts.forge, one.pull.number, f"{_CLOSINGS[step.state]}; {now}")
 
@@ -270,7 +274,8 @@ class Reconciler:
             files = self._parts.registry.download_model_folder(challenger, Path(folder))
         if (found := digest_of_bytes(files["model.json"])) != challenger.model_digest:
             raise InvalidImage(
-                f"model.json of version {challenger.version} of {observation.model} is {found}, judged was {challenger.model_digest}. Retrain."
+                f"model.json of version {challenger.version} of {observation.model} is {found}, "
+                f"judged was {challenger.model_digest}. Retrain."
             )
         image = build_image(files, base=self._parts.images.base_image())
         self._parts.images.push(
@@ -286,7 +291,7 @@ class Reconciler:
         proposal = self._promotion(observation)
         self._parts.forge.refresh()
         if self._parts.forge.pull_requests(proposal.branch.name):
-            return  # another replica opened it meanwhile, and perhaps a person closed or merged it already; a forge has no compare-and-set
+            return  # another replica opened it meanwhile: a forge has no compare-and-set
         self._parts.forge.open_pull_request(proposal.branch.name, proposal.title, proposal.body)
 
     def _promotion(self, observation: Observation) -> Proposal:

@@ -124,7 +124,7 @@ class Lists(Direct):
         return digest
 
     def _listed(self, model: str) -> RegisteredModel | None:
-        """Return the model's entry; None when the list lacks the model: perhaps we may not see it."""
+        """Return the model's entry; None when the list lacks it: we may not see the model."""
         return _answered(self._models).get(model)
 
 

@@ -1,4 +1,4 @@
-"""What main named over time, and what served: its first-parent history of one file, with the rollout statuses of its commits. Pure."""
+"""What main named over time, and what served, by its commits and their statuses. Pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def return_target(
 
 
 def served_at(history: Sequence[ReleaseCommit], instant: datetime) -> ServedAt | None:
-    """Return what served at an instant: the release whose rollout was last seen healthy by then, unless main had stopped naming any.
+    """Return what served at an instant: what was last seen healthy, unless main named nothing.
 
     Args:
         history: Newest first, complete.

@@ -71,7 +71,7 @@ class HistoryReader:
 
 
 def _is_enough(history: History) -> bool:
-    """Return whether a look needs no older status: the newest serves, or a way back has a target."""
+    """True when no older status is needed: the newest serves, or a way back has a target."""
     return history[0].served or return_target(history) is not None
 
 

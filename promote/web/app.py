@@ -26,13 +26,16 @@ from promote.errors import InvalidName, PromoteError, Unavailable
 from promote.loop.reconciler import Reconciler
 from promote.web.webhooks import is_signed, models_of
 
-_NO_MODEL = "There is no model {}: main has no model file of it, and MLflow no version. Merge the model file, or correct the name."
+_NO_MODEL = (
+    "There is no model {}: main has no model file of it, and MLflow no version. "
+    "Merge the model file, or correct the name."
+)
 
 log = logging.getLogger("promote")
 
 
 class Loop:
-    """Passes over all models in one thread. A nudge starts a pass over the nudged models at once."""
+    """Passes over all models in one thread. A nudge starts a pass over its models at once."""
 
     def __init__(
         self,
@@ -185,13 +188,14 @@ def create_app(loop: Loop, *, webhook_secret: str = "") -> FastAPI:
         if check_model(model) not in loop.promotions:
             raise HTTPException(
                 404,
-                f"Promote has not seen a model {model} yet. POST /nudge/{model} makes it look. Known: {sorted(loop.promotions)}.",
+                f"Promote has not seen a model {model} yet. POST /nudge/{model} makes it look. "
+                f"Known: {sorted(loop.promotions)}.",
             )
         return loop.promotions[model]
 
     @app.get("/health")
     def health() -> JSONResponse:
-        """Return 200 while passes are made; what the last one could not see is said, and no reason to restart."""
+        """Return 200 while passes are made, also when the last pass had a problem."""
         status = "ok" if loop.is_alive else "the loop has ended"
         return JSONResponse(
             {"status": status, "problem": loop.problem}, 200 if loop.is_alive else 503

@@ -1,4 +1,4 @@
-"""A fitted pipeline as ONNX, the proof that it answers as scikit-learn does, and the model folder that ships.
+"""A fitted pipeline as ONNX, the proof that the answers agree, and the model's card.
 
 The bytes depend on the fit alone, so the same fit has the same model digest.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PROBABILITY = BINARY.output("the label")
 """The output whose scores retrain compares."""
 LARGEST_DIFFERENCE_ALLOWED = 1e-5
-"""Between two probabilities of one row; an exact export shows 3e-7, a wrong one 0.07 and more (docs/facts.md)."""
+"""Of two probabilities of a row. Exact exports show 3e-7, wrong ones 0.07 (docs/facts.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 """Fixed, so that a newer exporter does not change a model's bytes."""
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
@@ -59,11 +59,12 @@ class Parity:
         return self.flipped_labels == 0 and self.largest_difference <= LARGEST_DIFFERENCE_ALLOWED
 
     def __str__(self) -> str:
-        return f"largest difference {self.largest_difference:.1e}, {self.flipped_labels} labels flipped, in {self.rows} rows"
+        flipped = f"{self.flipped_labels} labels flipped, in {self.rows} rows"
+        return f"largest difference {self.largest_difference:.1e}, {flipped}"
 
 
 def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
-    """Return the model's bytes: one `[None, 1]` input a feature; outputs `label` [N] and `probabilities` [N, 2]."""
+    """Return the network: an input [N, 1] a feature; `label` [N], `probabilities` [N, 2]."""
     from skl2onnx import to_onnx as convert  # noqa: PLC0415 - slow to import, and only a worker that exports needs it
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415 - as above
 
@@ -76,8 +77,9 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
         )
         for feature in features
     ]
-    # the name is among the bytes: fixed here, for the exporter's own is random in some of its functions
-    with warnings.catch_warnings():  # skl2onnx 1.20 writes booleans where protobuf 7 will take integers only: why protobuf stays below 7
+    # The name is among the bytes, and the exporter's own name is random in some functions.
+    # skl2onnx 1.20 writes booleans where protobuf 7 takes integers only: protobuf stays below 7.
+    with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Field onnx.AttributeProto.ints: Expected an int", DeprecationWarning
         )
@@ -115,7 +117,7 @@ def check_parity(
     *,
     as_fitted: AsFitted = to_frame,
 ) -> Parity:
-    """Compare both on `rows` and on rows of extreme, missing and unknown values made from the first of them.
+    """Compare both on `rows`, and on the first row with extreme, missing and unknown values.
 
     Args:
         pipeline: Fitted.
@@ -136,7 +138,7 @@ def check_parity(
 
 
 def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
-    """Return the first row again and again, each time with one extreme value, and once with every value missing."""
+    """Return copies of the first row with one extreme value each, and one of missing values."""
     first = rows.slice(0, 1).to_pylist()[0]
     changed = [
         {**first, feature.name: value} for feature in features for value in _extremes(feature)

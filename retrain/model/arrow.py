@@ -1,4 +1,4 @@
-"""Rows of an Arrow table become the arrays that a network takes. Not in the server's image. Pure."""
+"""Rows of an Arrow table become arrays for a network. Not in the server's image. Pure."""
 
 from __future__ import annotations
 

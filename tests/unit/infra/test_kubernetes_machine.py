@@ -282,7 +282,8 @@ class TestClusterThatExists:
     ) -> None:
         answers = {
             "version": '{"serverVersion": {"gitVersion": "v1.34.4"}}',
-            "get": "customresourcedefinition.apiextensions.k8s.io/kustomizations.kustomize.toolkit.fluxcd.io\n",
+            "get": "customresourcedefinition.apiextensions.k8s.io/"
+            "kustomizations.kustomize.toolkit.fluxcd.io\n",
         }
         monkeypatch.setattr(existing, "_kubectl", lambda _path, *arguments: answers[arguments[0]])
         (tmp_path / "kubeconfig").touch()

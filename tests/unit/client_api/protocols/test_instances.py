@@ -126,8 +126,13 @@ def test_the_json_schema_has_the_real_fields_with_units_ranges_and_known_categor
     schema = READER.request_model.model_json_schema()["$defs"]["FlightDelayInstance"]
     assert schema["required"] == ["carrier", "distance"]
     assert schema["properties"]["distance"] == {
-        "type": "number", "minimum": 0, "maximum": FLOAT32_MAX, "title": "distance", "description": "In miles.", "x-unit": "mile",
-    }  # fmt: skip
+        "type": "number",
+        "minimum": 0,
+        "maximum": FLOAT32_MAX,
+        "title": "distance",
+        "description": "In miles.",
+        "x-unit": "mile",
+    }
     carrier = schema["properties"]["carrier"]
     assert carrier["x-known-categories"] == ["AA", "UA"]
     assert (

@@ -79,7 +79,7 @@ def test_a_failure_says_what_the_cluster_said() -> None:
 
 
 class Cluster:
-    """Stands in for urllib3's pool: answers page after page like an API server, and keeps requests."""
+    """Stands in for urllib3's pool: answers page after page, and keeps requests."""
 
     def __init__(self, *answers: tuple[int, Any] | Exception) -> None:
         self.answers, self.asked, self.headers = list(answers), [], {}

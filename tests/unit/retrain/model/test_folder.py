@@ -33,7 +33,7 @@ def load(folder: Path, *, digest: str) -> Program:
 
 
 def rewrite(folder: Path, **changed: Any) -> str:
-    """Change the card, and return the digest of the changed one: what a hostile release would name."""
+    """Change the card, and return its new digest, as a hostile release would name it."""
     card = canonical_json({**json.loads((folder / "model.json").read_bytes()), **changed})
     (folder / "model.json").write_bytes(card)
     return digest_of_bytes(card)
@@ -67,7 +67,7 @@ def test_a_missing_folder_or_file_says_where_to_look(
     released = original[1].model_digest
     with pytest.raises(
         ModelMissing,
-        match=r"nowhere/model\.json should be a file of the model and is not one.*SERVING_MODEL_FOLDER",
+        match=r"nowhere/model\.json should be a file of the model.*SERVING_MODEL_FOLDER",
     ):
         read_folder(tmp_path / "nowhere", digest=released)
     (folder / "model.onnx").unlink()
