@@ -466,7 +466,7 @@ async def test_with_real_servers_one_killed_in_flight_costs_nobody_the_answer(
         loop.call_later(0.7, os.killpg, servers[0][0].process.pid, signal.SIGKILL)
         await asyncio.gather(*(call() for _ in range(32)))
         assert not servers[0][0].is_running
-        assert len(answers) > 100
+        assert len(answers) > 32, "nobody asked again after the first answer"
         assert [answer.text for answer in answers if answer.status_code != 200] == [], (
             gateway.program.log_tail(200)
         )
