@@ -41,7 +41,7 @@ COMMITS = int(os.environ.get("RATCHET_COMMITS", "1000"))
 CHALLENGERS = int(os.environ.get("RATCHET_CHALLENGERS", "10"))
 ROLLING_OUT = 5
 NAMES = [f"model-{number:04d}" for number in range(MODELS)]
-STUCK = NAMES[0]
+STUCK = NAMES[1]  # the rollouts of NAMES[0] and of the last four models have not ended
 BEGIN = datetime(2026, 1, 5, 3, tzinfo=UTC)
 
 
@@ -243,7 +243,7 @@ def test_a_thousand_models(ground: Ground) -> None:
     print(f"start: {states}, git and lists {git_seconds:.1f} s, {len(statuses)} status calls")
     assert len(statuses) <= 2 * MODELS + 3 * ROLLING_OUT
 
-    for name in NAMES[:CHALLENGERS]:
+    for name in NAMES[1 : CHALLENGERS + 1]:
         number = 1 + ground.registry.registered_models()[name].newest.version
         files, tags = version_of(name, number)
         ground.registry.register(name, files, snapshot=b"{}", tags=tags)

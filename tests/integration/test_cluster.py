@@ -231,7 +231,7 @@ def test_a_release_with_another_models_digest_is_never_ready_and_the_log_names_t
     ground.release(first.model_copy(update={"model_digest": second.model_digest}))
     until(lambda: cluster.get()[0] == 200 and _progressing(cluster)["status"] == "False", cluster)
     assert "model.json" in _progressing(cluster)["message"]
-    assert "was released: this model is not served" in _progressing(cluster)["message"]
+    assert "this model is not used" in _progressing(cluster)["message"]
     assert cluster.endpoints() == []
 
 
