@@ -56,14 +56,21 @@ def origin(tmp_path: Path) -> Origin:
     return Origin(tmp_path / "origin.git")
 
 
-_PATHS = ["a", "b/a", "b/c/d", "b", "e/f", "bb", *(f"many/{number:03}/x" for number in range(40))]
+_MANY = {f"many/{number:03}/x": b"1" for number in range(80)}
+"""A folder whose tree is long enough to be compared by its bytes."""
+_PATHS = ["a", "b/a", "b/c/d", "b", "e/f", "bb", *_MANY, "many/0400/x"]
+
+
+def fits_in_a_tree(files: dict[str, bytes | None]) -> bool:
+    """Return whether no path is both a file and a folder."""
+    return not (files.get("b") and (files.get("b/a") or files.get("b/c/d")))
 
 
 @given(
     st.lists(
         st.dictionaries(
-            st.sampled_from(_PATHS), st.sampled_from([b"1", b"2", b"3"]), min_size=1
-        ).filter(lambda files: not ("b" in files and any(one.startswith("b/") for one in files))),
+            st.sampled_from(_PATHS), st.sampled_from([b"1", b"2", b"3", None]), min_size=1
+        ).filter(fits_in_a_tree),
         min_size=1,
         max_size=8,
     ),
@@ -71,8 +78,12 @@ _PATHS = ["a", "b/a", "b/c/d", "b", "e/f", "bb", *(f"many/{number:03}/x" for num
 )
 @settings(max_examples=30)
 def test_history_has_every_change_of_a_file_also_when_read_in_parts(
-    commits: list[Files], first_part: int
+    changes: list[dict[str, bytes | None]], first_part: int
 ) -> None:
+    commits = [
+        {path: content for path, content in (_MANY | change).items() if content is not None}
+        for change in changes
+    ]
     with tempfile.TemporaryDirectory() as folder:
         origin, mirror = Origin(Path(folder, "origin.git")), mirror_of(Path(folder))
         names = []
@@ -91,6 +102,26 @@ def test_history_has_every_change_of_a_file_also_when_read_in_parts(
                 before = content(path)
             history = mirror.history(path, names[-1])
             assert [(one.commit, one.content) for one in history] == expected[::-1], path
+
+
+def test_a_renamed_folder_among_many_moves_no_other(origin: Origin, tmp_path: Path) -> None:
+    """Both trees have the same length, and their entries begin at different bytes."""
+    start = origin.commit(_MANY | {"many/0400-and-twenty-four-letters/x": b"1", "many/060/x": b"2"})
+    before = origin.commit(_MANY | {"many/0400-and-twenty-four-letters/x": b"1"})
+    after = origin.commit(_MANY | {"many/zzzz-and-twenty-four-letters/x": b"1"})
+    mirror = mirror_of(tmp_path)
+    contents = {
+        path: [(one.commit, one.content) for one in mirror.history(path, after)]
+        for path in (
+            *_MANY,
+            "many/0400-and-twenty-four-letters/x",
+            "many/zzzz-and-twenty-four-letters/x",
+        )
+    }
+    assert contents.pop("many/0400-and-twenty-four-letters/x") == [(after, None), (start, b"1")]
+    assert contents.pop("many/zzzz-and-twenty-four-letters/x") == [(after, b"1")]
+    assert contents.pop("many/060/x") == [(before, b"1"), (start, b"2")]
+    assert set(map(tuple, contents.values())) == {((start, b"1"),)}
 
 
 def test_a_merge_counts_on_the_first_parents_line_only(origin: Origin, tmp_path: Path) -> None:
