@@ -117,7 +117,7 @@ class PromoteSettings(BaseSettings):
     """One call to forge or cluster; longer is an outage."""
     mirror: str = ""
     """The folder of main's mirror and of the remembered statuses. Its content may be lost. Empty
-    means the temporary folder; a person's command uses the cache folder."""
+    means the temporary folder for `promote serve`, and the person's cache folder for commands."""
     webhook_secret: SecretStr = SecretStr("")
     """The secret with which the forge signs webhooks. Empty means that promote takes none."""
     url: Annotated[str, AfterValidator(_tracking_address)] = ""
@@ -129,8 +129,7 @@ class PromoteSettings(BaseSettings):
     @property
     def mirror_folder(self) -> Path:
         """The bare repository that mirrors main; its lock and what is remembered lie beside it."""
-        temporary = Path(tempfile.gettempdir(), f"ratchet-mirror-{os.getuid()}")
-        folder = Path(self.mirror) if self.mirror else temporary
+        folder = Path(self.mirror) if self.mirror else _cache_folder()
         name = f"{self.forge_url} {self.repository} {self.branch}"
         return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.git"
 
@@ -138,6 +137,30 @@ class PromoteSettings(BaseSettings):
     def links(self) -> str:
         """MLflow's root for links that people follow."""
         return (self.public_tracking_url or self.tracking_url).rstrip("/")
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir(), f"ratchet-mirror-{os.getuid()}")
+
+
+def _cache_folder() -> Path:
+    """Return the person's cache folder, by the XDG base directory specification.
+
+    A process without a home folder, such as a pod's, gets the temporary folder.
+    """
+    home_cache = Path(os.environ.get("HOME", ""), ".cache")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home_cache)
+    return cache / "ratchet" if cache.is_absolute() else _temporary_folder()
+
+
+def read_service_settings() -> PromoteSettings:
+    """Return the settings of the service, which keeps its mirror in the temporary folder.
+
+    Raises:
+        SettingsRefused: As of `read_settings`.
+    """
+    settings = read_settings()
+    return settings.model_copy(update={"mirror": settings.mirror or str(_temporary_folder())})
 
 
 def read_settings() -> PromoteSettings:

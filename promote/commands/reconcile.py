@@ -57,7 +57,9 @@ def _pass(
 ) -> list[Promotion]:
     show = _preview if dry_run else _reconcile
     names = reconciler.observer.start_pass(models or ())
-    return [show(reconciler, model, as_json=as_json) for model in models or names]
+    promotions = [show(reconciler, model, as_json=as_json) for model in models or names]
+    reconciler.observer.end_pass()
+    return promotions
 
 
 def _preview(reconciler: Reconciler, model: str, *, as_json: bool) -> Promotion:

@@ -9,14 +9,14 @@ from promote.commands.terminal import errors_as_exit_codes, log_to_stderr
 from promote.evidence.judging import EvidenceJudge
 from promote.loop.policy import is_model
 from promote.loop.reconciler import Reconciler
-from promote.settings import read_settings
+from promote.settings import read_service_settings
 from promote.web.app import Loop, create_app
 
 
 @errors_as_exit_codes()
 def run() -> None:
     """Serve until the process is ended."""
-    settings = read_settings()
+    settings = read_service_settings()
     log_to_stderr()
     parts = wiring.open_parts(settings)
     parts_of_requests = wiring.open_parts(settings)  # the loop's clients stay in the loop's thread

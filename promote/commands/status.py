@@ -33,7 +33,9 @@ def run(models: list[str] | None, *, as_json: bool) -> None:
 
 def _look(observer: Observer, models: list[str]) -> list[Promotion]:
     names = observer.start_pass(models)
-    return [_promotion(observer, model) for model in models or names]
+    promotions = [_promotion(observer, model) for model in models or names]
+    observer.end_pass()
+    return promotions
 
 
 def _promotion(observer: Observer, model: str) -> Promotion:

@@ -173,7 +173,6 @@ class Observer:
         Raises:
             PromoteError: The forge did not answer, or refused.
         """
-        self._parts.memory.save()
         self._lists, at, forge = None, self._parts.clock(), self._parts.forge
         self._unseen = set(more)
         forge.refresh()
@@ -190,6 +189,10 @@ class Observer:
                 images[model] = release.image
         self._lists = Lists(self._direct, images, self._image_memory), at
         return models
+
+    def end_pass(self) -> None:
+        """Keep what cannot change any more in the file beside the mirror."""
+        self._parts.memory.save()
 
     def begin(self, model: str) -> None:
         """Have the forge read again, unless a pass has begun and did not look at the model yet."""

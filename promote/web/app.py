@@ -31,6 +31,9 @@ _NO_MODEL = (
     "Merge the model file, or correct the name."
 )
 
+MOST_WEBHOOK_BYTES = 1 << 20
+"""GitHub sends up to 25 MB. The events that promote takes have a few KB."""
+
 log = logging.getLogger("promote")
 
 
@@ -121,7 +124,7 @@ class Loop:
         others |= set(self._known) - nudged
         for model in [*sorted(nudged), *(sorted(others - nudged) if is_for_all else ())]:
             if self._stop.is_set():
-                return
+                break
             try:
                 self._reconciler.reconcile(model, self._keep)
             except (
@@ -129,6 +132,7 @@ class Loop:
             ) as error:  # the edge: one model's defect must not end the service for the others
                 self.problem = f"{model}: {type(error).__name__}: {error}"
                 log.exception("model=%s state='defect'", model)
+        self._reconciler.observer.end_pass()
 
     def _keep(self, promotion: Promotion) -> None:
         before = self.promotions.get(promotion.model)
@@ -210,12 +214,25 @@ def _add_webhook(app: FastAPI, loop: Loop, secret: str) -> None:
         """Look at the models that a push or a pull request names."""
         if not secret:
             raise HTTPException(404, "PROMOTE_WEBHOOK_SECRET is not set: no webhooks are taken.")
-        body = await request.body()
+        body = await _limited_body(request)
         if not is_signed(body, request.headers.get("x-hub-signature-256", ""), secret):
             raise HTTPException(401, "The signature is not by PROMOTE_WEBHOOK_SECRET.")
         models = sorted(models_of(body))
         nudged = await run_in_threadpool(lambda: [one for one in models if loop.nudge(one)])
         return {"nudged": nudged}
+
+
+async def _limited_body(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_WEBHOOK_BYTES:
+            raise HTTPException(
+                413,
+                f"The body has more than {MOST_WEBHOOK_BYTES} bytes. "
+                "The next pass over all models sees what changed.",
+            )
+    return bytes(body)
 
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:

@@ -6,7 +6,9 @@ Unknown settings are refused. All problems come at once. No message holds a valu
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -275,3 +277,25 @@ def _form(read: Read) -> type[BaseSettings]:
     return next(
         value for name, value in read.__globals__.items() if name in ("Settings", "PromoteSettings")
     )
+
+
+def mirror_root(settings: promote.settings.PromoteSettings) -> Path:
+    return settings.mirror_folder.parent
+
+
+def test_the_mirror_of_people_is_in_their_cache_and_the_services_in_the_temporary_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (PROMOTE | {"HOME": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    people, service = promote.settings.read_settings, promote.settings.read_service_settings
+    assert mirror_root(people()) == tmp_path / ".cache" / "ratchet"
+    assert mirror_root(service()).parent == Path(tempfile.gettempdir())
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/ada")
+    assert mirror_root(people()) == Path("/var/cache/ada/ratchet")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert mirror_root(people()) == mirror_root(service())
+    monkeypatch.setenv("PROMOTE_MIRROR", "/mirror")
+    assert mirror_root(people()) == mirror_root(service()) == Path("/mirror")

@@ -7,6 +7,8 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,7 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from promote.errors import ForgeUnavailable, PromoteServiceUnavailable, UnknownModel
-from promote.web.app import Loop, create_app
+from promote.forge.status_memory import StatusMemory
+from promote.loop.reconciler import Reconciler
+from promote.web.app import MOST_WEBHOOK_BYTES, Loop, create_app
 from promote.web.client import ask_promotions
 from tests.fakes.promotion_world import MODEL, World
 
@@ -238,6 +242,30 @@ def test_a_webhook_with_another_signature_is_refused(loop: Loop, headers: dict[s
     with TestClient(create_app(loop, webhook_secret="s3cret")) as client:
         answer = client.post("/webhooks/github", content=PUSH, headers=headers)
         assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_webhook_of_more_than_a_mebibyte_is_a_413(loop: Loop, extra: int) -> None:
+    body = b" " * (MOST_WEBHOOK_BYTES + extra)
+    with TestClient(create_app(loop, webhook_secret="s3cret")) as client:
+        answer = client.post("/webhooks/github", content=body, headers=signature(body, "s3cret"))
+    assert answer.status_code == (413 if extra else 202)
+    assert not extra or "more than 1048576 bytes" in answer.json()["detail"]
+
+
+def test_final_statuses_are_saved_when_a_pass_ends(tmp_path: Path) -> None:
+    world = World()
+    world.ship()
+    memory = StatusMemory(tmp_path / "statuses.json")
+    loop = Loop(
+        Reconciler(replace(world.parts(), memory=memory), world.judge),
+        lambda _: [MODEL],
+        is_model=lambda _: False,
+        environment="production",
+        interval_seconds=3600,
+    )
+    with TestClient(create_app(loop)):
+        until(lambda: StatusMemory(tmp_path / "statuses.json"))
 
 
 def test_without_a_secret_there_are_no_webhooks(client: TestClient) -> None:
