@@ -5,7 +5,8 @@ An adapter is loaded here by name, so that nobody loads the library of a part th
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
@@ -28,8 +29,9 @@ def open_runs(settings: Settings, model: str) -> Runs:
     return cast("Runs", adapter.MlflowRuns(settings.tracking_url, model))
 
 
-def open_source(settings: Settings, name: str) -> AbstractContextManager[Source]:
-    """Return the warehouse called `name`; leaving the context closes it.
+@contextmanager
+def open_source(settings: Settings, name: str) -> Iterator[Source]:
+    """Give the warehouse called `name`; it is closed at the end.
 
     Raises:
         UnknownSource: RETRAIN_SOURCES lacks the name, or has an address that no adapter opens.
@@ -47,5 +49,5 @@ def open_source(settings: Settings, name: str) -> AbstractContextManager[Source]
             f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open;"
             f" it must begin with {', '.join(f'{known}://' for known in _ADAPTERS)}"
         )
-    adapter = import_module(_ADAPTERS[scheme])
-    return cast("AbstractContextManager[Source]", adapter.open_source(name, address))
+    with import_module(_ADAPTERS[scheme]).open_source(name, address) as source:
+        yield source

@@ -17,6 +17,7 @@ from retrain.errors import QueryFailed, SourceError, SourceRefused, SourceUnavai
 from retrain.sources.statement import (
     Dialect,
     first_rows,
+    no_moment,
     only_statement,
     require_columns,
     rows_where,
@@ -41,19 +42,11 @@ class AdbcSource(ABC):
     options: ClassVar[Mapping[str, str]] = {}
     """Of each ADBC statement."""
 
+    moments_are_text: ClassVar[bool] = False
+
     @abstractmethod
-    def in_range(self, spec: ModelSpec, start: datetime, end: datetime, kind: pa.DataType) -> str:
-        """Return SQL for `start` <= event time < `end`.
-
-        Args:
-            spec: Names the event time.
-            start: Inclusive.
-            end: Exclusive.
-            kind: The event time's type.
-
-        Raises:
-            BadColumn: The event time is no moment.
-        """
+    def in_range(self, event_time: str, start: datetime, end: datetime) -> str:
+        """Return SQL for `start` <= event time < `end`; `event_time` is the column's name."""
 
     @abstractmethod
     def as_arrow(self, spec: ModelSpec, rows: pa.Table) -> pa.Table:
@@ -66,7 +59,9 @@ class AdbcSource(ABC):
             schema = self._read(first_rows(statement, 0)).schema
         require_columns(spec, schema.names)
         kind = schema.field(spec.columns.event_time).type
-        selected = rows_where(statement, self.in_range(spec, start, end, kind))
+        if not (self.moments_are_text or pa.types.is_timestamp(kind)):
+            raise no_moment(spec, kind)
+        selected = rows_where(statement, self.in_range(spec.columns.event_time, start, end))
         with errors_translated(self.name, spec.query):
             return self.as_arrow(spec, self._read(selected))
 

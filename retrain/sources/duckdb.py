@@ -64,7 +64,7 @@ class DuckdbSource:
             kind = str(query.types[query.columns.index(spec.columns.event_time)])
             if not kind.startswith("TIMESTAMP"):
                 raise no_moment(spec, kind)
-            if not kind.endswith("WITH TIME ZONE"):  # compared with a moment of its own kind
+            if not kind.endswith("WITH TIME ZONE"):  # a cast would keep DuckDB from skipping files
                 start, end = (moment.replace(tzinfo=None) for moment in (start, end))
             column = spec.columns.event_time
             selected = rows_where(statement, f'"{column}" >= $1 AND "{column}" < $2')

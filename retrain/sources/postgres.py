@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import adbc_driver_postgresql.dbapi
@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from retrain.errors import UnknownSource
 from retrain.sources.adbc import AdbcSource, errors_translated
-from retrain.sources.statement import no_moment
 from retrain.spec.model_file import ModelSpec
 
 _SESSION = "-c TimeZone=UTC -c default_transaction_read_only=on"
@@ -27,13 +26,10 @@ class PostgresSource(AdbcSource):
 
     dialect = "postgres"
 
-    def in_range(self, spec: ModelSpec, start: datetime, end: datetime, kind: pa.DataType) -> str:
-        """Return SQL that compares moments of the event time's own kind."""
-        if not pa.types.is_timestamp(kind):
-            raise no_moment(spec, kind)
-        lower, upper = (_literal(moment, aware=bool(kind.tz)) for moment in (start, end))
-        column = spec.columns.event_time
-        return f'"{column}" >= {lower} AND "{column}" < {upper}'
+    def in_range(self, event_time: str, start: datetime, end: datetime) -> str:
+        """Return SQL with moments of UTC. The session reads a naive event time as UTC too."""
+        lower, upper = (f"TIMESTAMPTZ '{moment.isoformat()}'" for moment in (start, end))
+        return f'"{event_time}" >= {lower} AND "{event_time}" < {upper}'
 
     def as_arrow(self, spec: ModelSpec, rows: pa.Table) -> pa.Table:  # noqa: ARG002 - SQLite needs it
         """Read `numeric`, which the driver gives as text, as a number."""
@@ -43,11 +39,6 @@ class PostgresSource(AdbcSource):
                 numbers = pa.chunked_array(storage, pa.string()).cast(pa.float64())
                 rows = rows.set_column(index, field.name, numbers)
         return rows
-
-
-def _literal(moment: datetime, *, aware: bool) -> str:
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
-    return f"TIMESTAMPTZ '{text}+00'" if aware else f"TIMESTAMP '{text}'"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
@@ -24,8 +24,6 @@ from retrain.sources.statement import no_moment
 from retrain.spec.model_file import ModelSpec
 
 _MOMENT = pa.timestamp("us", tz="UTC")
-_ROUNDING = timedelta(milliseconds=1)
-"""SQLite's own moments have milliseconds. The exact range is cut out afterwards."""
 _TYPES: dict[FeatureType, pa.DataType] = {
     "boolean": pa.bool_(),
     "integer": pa.int64(),
@@ -42,26 +40,14 @@ class SqliteSource(AdbcSource):
     # The driver takes a column's type from a batch's rows. One batch: the type fits every row.
     options: ClassVar = {"adbc.sqlite.query.batch_rows": "2000000000"}
 
-    def in_range(  # the type is text
-        self,
-        spec: ModelSpec,
-        start: datetime,
-        end: datetime,
-        kind: pa.DataType,  # noqa: ARG002 - always text
-    ) -> str:
-        """Return SQL that also selects event times which SQLite cannot read; they are refused."""
-        column = f'"{spec.columns.event_time}"'
-        moment = f"julianday({column})"
-        lower, upper = (_julian_day(start - _ROUNDING), _julian_day(end + _ROUNDING))
-        is_unreadable = f"{column} IS NOT NULL AND {moment} IS NULL"
-        return f"({is_unreadable} OR {moment} >= {lower} AND {moment} < {upper})"
+    moments_are_text = True
 
-    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
-        """Return all columns of the query's rows with `start` <= event time < `end`."""
-        rows = super().rows(spec, start, end)
-        moments = rows.column(spec.columns.event_time)
-        after = pc.greater_equal(moments, pa.scalar(start, _MOMENT))
-        return rows.filter(pc.and_(after, pc.less(moments, pa.scalar(end, _MOMENT))))
+    def in_range(self, event_time: str, start: datetime, end: datetime) -> str:
+        """Return SQL that also selects event times which SQLite cannot read; they are refused."""
+        moment = f'julianday("{event_time}")'
+        is_unreadable = f'"{event_time}" IS NOT NULL AND {moment} IS NULL'
+        is_within = f"{moment} >= {_julian_day(start)} AND {moment} < {_julian_day(end)}"
+        return f"({is_unreadable} OR {is_within})"
 
     def as_arrow(self, spec: ModelSpec, rows: pa.Table) -> pa.Table:
         """Return the rows in the types of the model file."""
@@ -78,6 +64,7 @@ class SqliteSource(AdbcSource):
 
 
 def _julian_day(moment: datetime) -> str:
+    """Return SQLite's number for a moment. SQLite cuts moments to milliseconds, never rounds up."""
     text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="milliseconds")
     return f"julianday('{text}')"
 
