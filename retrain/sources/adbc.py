@@ -19,7 +19,8 @@ from retrain.sources.statement import (
     first_rows,
     no_moment,
     only_statement,
-    require_columns,
+    require_distinct,
+    require_event_time,
     rows_where,
 )
 from retrain.spec.model_file import ModelSpec
@@ -57,7 +58,8 @@ class AdbcSource(ABC):
         statement = only_statement(spec, self.dialect)
         with errors_translated(self.name, spec.query):
             schema = self._read(first_rows(statement, 0)).schema
-        require_columns(spec, schema.names)
+        require_distinct(spec, schema.names)
+        require_event_time(spec, schema.names)
         kind = schema.field(spec.columns.event_time).type
         if not (self.moments_are_text or pa.types.is_timestamp(kind)):
             raise no_moment(spec, kind)
@@ -70,7 +72,7 @@ class AdbcSource(ABC):
         statement = only_statement(spec, self.dialect)
         with errors_translated(self.name, spec.query):
             found = self._read(first_rows(statement, rows))
-        require_columns(spec, found.column_names)
+        require_distinct(spec, found.column_names)
         return self.as_arrow(spec, found)
 
     def _read(self, sql: str) -> pa.Table:

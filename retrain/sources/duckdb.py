@@ -29,7 +29,8 @@ from retrain.sources.statement import (
     first_rows,
     no_moment,
     only_statement,
-    require_columns,
+    require_distinct,
+    require_event_time,
     rows_where,
 )
 from retrain.spec.model_file import ModelSpec
@@ -60,7 +61,8 @@ class DuckdbSource:
         statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
             query = self._relation(statement)
-            require_columns(spec, query.columns)
+            require_distinct(spec, query.columns)
+            require_event_time(spec, query.columns)
             kind = str(query.types[query.columns.index(spec.columns.event_time)])
             if not kind.startswith("TIMESTAMP"):
                 raise no_moment(spec, kind)
@@ -74,7 +76,7 @@ class DuckdbSource:
         """Return at most `rows` rows of the query."""
         statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
-            require_columns(spec, self._relation(statement).columns)
+            require_distinct(spec, self._relation(statement).columns)
             return self._read(first_rows(statement, rows))
 
     def _relation(self, statement: str) -> duckdb.DuckDBPyRelation:

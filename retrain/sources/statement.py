@@ -59,17 +59,17 @@ def first_rows(statement: str, rows: int) -> str:
     return f"{_as_table(statement)} LIMIT {rows}"
 
 
-def require_columns(spec: ModelSpec, columns: Sequence[str]) -> None:
-    """Raise unless the query returns the event time, and no column twice.
-
-    Raises:
-        MissingColumn, BadColumn: With the column's name.
-    """
+def require_event_time(spec: ModelSpec, columns: Sequence[str]) -> None:
+    """Raise MissingColumn unless the query returns the event time."""
     if spec.columns.event_time not in columns:
         raise MissingColumn(
             f"{spec.query} does not return `{spec.columns.event_time}`, the event time;"
             f" it returns {', '.join(columns)}"
         )
+
+
+def require_distinct(spec: ModelSpec, columns: Sequence[str]) -> None:
+    """Raise BadColumn when the query returns a column twice."""
     if twice := sorted({name for name in columns if columns.count(name) > 1}):
         raise BadColumn(
             f"{spec.query} returns the column `{twice[0]}` twice; give each column its own name"

@@ -92,7 +92,7 @@ def test_check_with_data_runs_the_query(models: Path) -> None:
     (models / "small.sql").write_text("SELECT id, day, late, size, colour FROM things")
     done = runner.invoke(app, ["check", "--data"])
     assert done.exit_code == 1
-    assert "small.sql does not return `at`, the event time; it returns id" in done.stderr
+    assert "small.sql does not return `at`, which the YAML names" in done.stderr
 
 
 def test_check_with_data_finds_a_slice_by_a_column_that_the_query_lacks(models: Path) -> None:
