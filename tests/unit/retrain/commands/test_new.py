@@ -75,7 +75,8 @@ def test_the_parts_and_features_are_those_of_the_rows(folder: Path) -> None:
 def test_numbers_that_are_never_negative_get_a_limit_and_others_none(folder: Path) -> None:
     ask(
         folder,
-        'SELECT id, "at", day, late, abs(least(coalesce(size, 1), 9)) AS up, 0 - 1 AS same FROM things',
+        'SELECT id, "at", day, late, abs(least(coalesce(size, 1), 9)) AS up, -1 AS same'
+        " FROM things",
     )
     new()
     answered(folder)
