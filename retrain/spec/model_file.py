@@ -14,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
@@ -156,17 +155,14 @@ def _model_name(written: str) -> str:
     return written
 
 
-MODEL_NAME_SCHEMA: dict[str, JsonValue] = {
-    "pattern": f"^{MODEL_NAME}$",
-    "title": "Name",
-    "type": "string",
-}
-
-
 class ModelFields(Section):
     """What a YAML and a spec have in common."""
 
-    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
+    name: Annotated[
+        str,
+        AfterValidator(_model_name),
+        WithJsonSchema({"pattern": f"^{MODEL_NAME}$", "title": "Name", "type": "string"}),
+    ]
     title: str = ""
     owner: Annotated[str, StringConstraints(min_length=1)]
     task: Annotated[Task, BeforeValidator(_known_task)]
