@@ -22,7 +22,7 @@ from retrain.outcome import RunOutcome
 from retrain.plan import plan_run
 from retrain.runs.port import NOTE
 from retrain.settings import Settings
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from retrain.wiring import open_source
 from retrain.workflow import SEED, run_window
 from tests.fakes.runs import FakeRuns, Killed
