@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import github
 import requests
-from github.InputGitTreeElement import InputGitTreeElement
 
 from promote.errors import ForgeRefused, ForgeUnavailable, PromoteError
 from promote.forge.mirror import Mirror
@@ -23,10 +22,11 @@ from promote.forge.port import Difference, FileVersion, NewBranch, PullRequest, 
 from promote.forge.pull_list import PullList, pull_request
 from promote.settings import PromoteSettings
 
-_AUTHOR = ("ratchet", "ratchet@users.noreply.github.com")
 _DESCRIPTION_LENGTH = 140
 _LONGEST_WAIT_SECONDS = 60.0
 _TRIES = 5
+_WRITES_OF_A_PROPOSAL = 2
+"""The pull request and its status. A push is none of REST's writes."""
 _SHARE_OF_PROPOSALS = 0.85
 """Of the writes of an hour: new branches leave some for statuses, comments and ways back."""
 _Answer = TypeVar("_Answer")
@@ -169,29 +169,31 @@ class GitHubForge:
             self._is_mirror_new = True
 
     @contextmanager
-    def _writing(self, what: str, *, count: int = 1, share: float = 1.0) -> Iterator[None]:
-        """Ask for some writes. What was read before is old afterwards, also when a write fails."""
-        self._count_writes(what, count, share)
+    def _writing(self, what: str) -> Iterator[None]:
+        """Ask for a write. What was read before is old afterwards, also when the write fails."""
+        self._count_write(what)
         try:
             with self._asking(what):
                 yield
         finally:
             self.refresh()
 
-    def _count_writes(self, what: str, count: int = 1, share: float = 1.0) -> None:
-        if not self._writes_per_hour:
-            return
+    def _count_write(self, what: str) -> None:
+        self._check_writes(what, 1, self._writes_per_hour)
+        self._write_times.append(self._clock())
+
+    def _check_writes(self, what: str, count: int, limit: float) -> None:
+        """Refuse what would bring the writes of the last hour above a limit."""
         hour_ago = self._clock() - 3600
         while self._write_times and self._write_times[0] <= hour_ago:
             self._write_times.popleft()
-        if len(self._write_times) + count > share * self._writes_per_hour:
+        if self._writes_per_hour and len(self._write_times) + count > limit:
             raise ForgeUnavailable(
                 f"Did not ask {self._url} {what}: promote wrote {len(self._write_times)} times in "
                 f"the last hour, and may write {self._writes_per_hour} times. "
                 "Promote tries again in "
                 f"{self._write_times[0] - hour_ago:.0f} s."
             )
-        self._write_times.extend([self._clock()] * count)
 
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
@@ -223,46 +225,28 @@ class GitHubForge:
         ):
             return
         what = f"to set the status {context} of commit {commit[:12]}"
-        self._count_writes(what)
+        self._count_write(what)
         with self._asking(what):
             found = self._repository.get_commit(commit)
             found.create_status(state, description=text, context=context)
 
     def create_branch(self, branch: NewBranch) -> str:
-        """Write tree and commit, then the ref: the commit point. Return the commit."""
+        """Push one commit as a new branch: the commit point. Return the commit."""
         existing = self.branch_commit(branch.name)
         if existing is not None:
             return existing
-        what = f"to create the branch {branch.name}"
-        with self._writing(what, count=3, share=_SHARE_OF_PROPOSALS):
-            commit = self._write_commit(branch)
-            try:
-                self._repository.create_git_ref(f"refs/heads/{branch.name}", commit)
-            except github.GithubException as error:
-                if error.status != 422:
-                    raise
-                return self._visible(lambda: self._branch_on_forge(branch.name), error)
-        return commit
-
-    def _branch_on_forge(self, name: str) -> str | None:
+        limit = _SHARE_OF_PROPOSALS * self._writes_per_hour
+        self._check_writes(f"to create the branch {branch.name}", _WRITES_OF_A_PROPOSAL, limit)
         try:
-            return str(self._repository.get_git_ref(f"heads/{name}").object.sha)
-        except github.UnknownObjectException:
-            return None
-
-    def _write_commit(self, branch: NewBranch) -> str:
-        parent = self._repository.get_git_commit(branch.parent)
-        elements = [
-            InputGitTreeElement(path, "100644", "blob", content=content.decode())
-            for path, content in sorted(branch.files.items())
-        ]
-        tree = self._repository.create_git_tree(elements, parent.tree)
-        author = github.InputGitAuthor(
-            *_AUTHOR, date=parent.committer.date.strftime("%Y-%m-%dT%H:%M:%SZ")
-        )
-        return str(
-            self._repository.create_git_commit(branch.message, tree, [parent], author, author).sha
-        )
+            commit = self._mirror.push(branch)
+        except (ForgeRefused, ForgeUnavailable):
+            self.refresh()
+            existing = self.branch_commit(branch.name)
+            if existing is None:
+                raise
+            return existing
+        self.refresh()
+        return commit
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         """Open one from `branch` to main; the one that is open already is returned as it is."""
