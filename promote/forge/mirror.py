@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pygit2
 from pygit2.enums import DeltaStatus, FetchPrune, FileMode, ObjectType, Option
@@ -24,7 +24,7 @@ from promote.errors import CommitNotFound, ForgeRefused, ForgeUnavailable
 from promote.forge.main_line import MainLine
 from promote.forge.port import Difference, FileVersion, NewBranch
 
-_Answer = TypeVar("_Answer")
+Answer = TypeVar("Answer")
 _LARGEST_CACHED_TREE_BYTES = 1 << 20
 """libgit2 caches trees of up to 4 KiB by default; a folder of 1,000 models has 37 KB."""
 _AUTHOR = ("ratchet", "ratchet@users.noreply.github.com")
@@ -35,6 +35,14 @@ _FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, _LARGEST_CACHED_TREE_BYTES)
 # The fetch has verified each object's hash. Another check at each reading takes a second.
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
+
+
+class Opened(NamedTuple):
+    """The local repository as the last fetch left it."""
+
+    repository: pygit2.Repository
+    line: MainLine
+    head: str
 
 
 class Mirror:
@@ -54,7 +62,7 @@ class Mirror:
         """
         self._folder, self._url, self._token, self._branch = folder, url, token, branch
         self._lock = threading.RLock()
-        self._opened: tuple[pygit2.Repository, MainLine, str] | None = None
+        self._opened: Opened | None = None
         # libgit2 has one timeout for the whole process, in milliseconds.
         pygit2.settings.server_timeout = round(timeout_seconds * 1000)
         pygit2.settings.server_connect_timeout = round(timeout_seconds * 1000)
@@ -86,7 +94,7 @@ class Mirror:
             ForgeUnavailable: The forge did not answer. The branch may be there.
         """
         with self._lock, self._only_writer(f"to create the branch {branch.name}"):
-            repository, *_ = self._open()
+            repository = self._open().repository
             commit = _commit(repository, branch)
             repository.remotes.create_anonymous(self._url).push(
                 [f"{commit}:refs/heads/{branch.name}"],
@@ -97,17 +105,18 @@ class Mirror:
 
     def head(self) -> str:
         """Return the commit that main points at."""
-        return str(self._read("main", lambda *opened: opened[2]))
+        return self._read("main", lambda opened: opened.head)
 
     def branch_commit(self, name: str) -> str | None:
         """Return the commit that a branch points at; None when there is no such branch."""
-        return self._read(f"the branch {name}", lambda it, *_: branch_target(it, name))
+        what = f"the branch {name}"
+        return self._read(what, lambda opened: branch_target(opened.repository, name))
 
     def read_file(self, path: str, commit: str) -> bytes | None:
         """Return a file's bytes; None when there is no such file, or a folder or a link."""
 
-        def read(repository: pygit2.Repository, *_: object) -> bytes | None:
-            entry = _entry(repository, path, commit)
+        def read(opened: Opened) -> bytes | None:
+            entry = _entry(opened.repository, path, commit)
             is_file = entry is not None and entry.filemode in _FILES
             return entry.data if is_file and isinstance(entry, pygit2.Blob) else None
 
@@ -116,8 +125,8 @@ class Mirror:
     def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
         """Return the paths of the files directly in a folder, sorted."""
 
-        def read(repository: pygit2.Repository, *_: object) -> tuple[str, ...]:
-            folder = _entry(repository, path, commit)
+        def read(opened: Opened) -> tuple[str, ...]:
+            folder = _entry(opened.repository, path, commit)
             if not isinstance(folder, pygit2.Tree):
                 return ()
             return tuple(sorted(f"{path}/{one.name}" for one in folder if one.filemode in _FILES))
@@ -127,12 +136,13 @@ class Mirror:
     def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
         """Return the first-parent commits, from `head` back, that changed a file."""
         what = f"the commits of {self._branch} up to {head[:12]}"
-        return self._read(what, lambda _, line, __: line.history(path, head), head)
+        return self._read(what, lambda opened: opened.line.history(path, head), head)
 
     def difference(self, base: str, head: str) -> Difference:
         """Return what merging commit `head` into commit `base` changes."""
 
-        def compare(repository: pygit2.Repository, *_: object) -> Difference:
+        def compare(opened: Opened) -> Difference:
+            repository = opened.repository
             start = repository.merge_base(base, head)
             if start is None:
                 raise ForgeRefused(f"Commits {base[:12]} and {head[:12]} have no common commit.")
@@ -148,17 +158,17 @@ class Mirror:
     def _read(
         self,
         what: str,
-        read: Callable[[pygit2.Repository, MainLine, str], _Answer],
+        read: Callable[[Opened], Answer],
         *commits: str,
-    ) -> _Answer:
+    ) -> Answer:
         with self._lock:
             if self._opened is None:
                 self.fetch()
-            repository, line, head = self._open()
+            opened = self._open()
             for commit in commits:
-                _check_commit(repository, commit)
+                _check_commit(opened.repository, commit)
             try:
-                return read(repository, line, head)
+                return read(opened)
             except (pygit2.GitError, KeyError, ValueError) as error:
                 self._throw_away()
                 raise ForgeUnavailable(
@@ -166,7 +176,7 @@ class Mirror:
                     "Promote fetches it again."
                 ) from error
 
-    def _open(self) -> tuple[pygit2.Repository, MainLine, str]:
+    def _open(self) -> Opened:
         if self._opened is None:
             raise ForgeUnavailable(f"{self._url} has no branch {self._branch}.")
         return self._opened
@@ -195,7 +205,7 @@ class Mirror:
 
     def _fetch_and_follow(self) -> None:
         names = (self._branch, "ratchet/*")
-        repository = self._opened[0] if self._opened else self._repository()
+        repository = self._opened.repository if self._opened else self._local_repository()
         repository.remotes.create_anonymous(self._url).fetch(
             [f"+refs/heads/{name}:refs/heads/{name}" for name in names],
             callbacks=pygit2.RemoteCallbacks(credentials=_login(self._token)),
@@ -205,12 +215,12 @@ class Mirror:
         head = branch_target(repository, self._branch)
         if head is None:
             raise ForgeUnavailable(f"{self._url} has no branch {self._branch}. Push the branch.")
-        line = self._opened[1] if self._opened else None
+        line = self._opened.line if self._opened else None
         if line is None or not line.follow(head):  # main was moved: begin anew
             line = MainLine(repository, head)
-        self._opened = repository, line, head
+        self._opened = Opened(repository, line, head)
 
-    def _repository(self) -> pygit2.Repository:
+    def _local_repository(self) -> pygit2.Repository:
         """Return the local repository; a folder that holds none is thrown away."""
         try:
             return pygit2.Repository(str(self._folder))
