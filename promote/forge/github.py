@@ -117,7 +117,7 @@ class GitHubForge(Mirror):
         self._once("git", self.fetch)
         return super()._read(what, read, *commits)
 
-    def _once(self, part: str, read: Callable[[], None]) -> None:
+    def _once(self, part: str, read: Callable[[], object]) -> None:
         """Read what is not new. A failure lasts until the next `refresh`: it is not asked again."""
         if self._problem is not None:
             raise self._problem

@@ -67,8 +67,8 @@ class Mirror:
         pygit2.settings.server_timeout = round(timeout_seconds * 1000)
         pygit2.settings.server_connect_timeout = round(timeout_seconds * 1000)
 
-    def fetch(self) -> None:
-        """Bring main and `ratchet/*` to where they are on the forge.
+    def fetch(self) -> Opened:
+        """Bring main and `ratchet/*` to where they are on the forge, and return them.
 
         Raises:
             ForgeUnavailable: The fetch failed, or the folder cannot be used.
@@ -76,15 +76,14 @@ class Mirror:
         """
         with self._lock, self._only_writer(f"for {self._branch} and ratchet/*, to mirror them"):
             try:
-                self._fetch_and_follow()
-                return
+                return self._fetch_and_follow()
             except (pygit2.GitError, KeyError, ValueError):
                 self._opened = None
                 if self._is_readable():
                     raise  # the forge is at fault, not the folder
             # After the except block: its traceback keeps the damaged files open.
             self._throw_away()
-            self._fetch_and_follow()
+            return self._fetch_and_follow()
 
     def push(self, branch: NewBranch) -> str:
         """Commit on top of the branch's parent, and push the commit as a new branch.
@@ -94,7 +93,7 @@ class Mirror:
             ForgeUnavailable: The forge did not answer. The branch may be there.
         """
         with self._lock, self._only_writer(f"to create the branch {branch.name}"):
-            repository = self._open().repository
+            repository = (self._opened or self._fetch_and_follow()).repository
             commit = _commit(repository, branch)
             repository.remotes.create_anonymous(self._url).push(
                 [f"{commit}:refs/heads/{branch.name}"],
@@ -162,9 +161,7 @@ class Mirror:
         *commits: str,
     ) -> Answer:
         with self._lock:
-            if self._opened is None:
-                self.fetch()
-            opened = self._open()
+            opened = self._opened or self.fetch()
             for commit in commits:
                 _check_commit(opened.repository, commit)
             try:
@@ -175,11 +172,6 @@ class Mirror:
                     f"Asked the mirror {self._folder} for {what}: it cannot be read ({error!r}). "
                     "Promote fetches it again."
                 ) from error
-
-    def _open(self) -> Opened:
-        if self._opened is None:
-            raise ForgeUnavailable(f"{self._url} has no branch {self._branch}.")
-        return self._opened
 
     @contextmanager
     def _only_writer(self, what: str) -> Iterator[None]:
@@ -203,7 +195,7 @@ class Mirror:
                 "Set PROMOTE_MIRROR to a folder that promote may write."
             ) from error
 
-    def _fetch_and_follow(self) -> None:
+    def _fetch_and_follow(self) -> Opened:
         names = (self._branch, "ratchet/*")
         repository = self._opened.repository if self._opened else self._local_repository()
         repository.remotes.create_anonymous(self._url).fetch(
@@ -219,6 +211,7 @@ class Mirror:
         if line is None or not line.follow(head):  # main was moved: begin anew
             line = MainLine(repository, head)
         self._opened = Opened(repository, line, head)
+        return self._opened
 
     def _local_repository(self) -> pygit2.Repository:
         """Return the local repository; a folder that holds none is thrown away."""
