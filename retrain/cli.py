@@ -126,6 +126,29 @@ def plan(model: ModelName, end: WindowEnd, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def new(  # noqa: PLR0917 - Typer passes by keyword
+    name: Annotated[str, typer.Argument(help="The new model's name, e.g. hotel-booking.")],
+    query: Annotated[Path, typer.Option(help="The SQL file that returns all rows.")],
+    source: Annotated[str, typer.Option(help="A name of RETRAIN_SOURCES.")] = "warehouse",
+    owner: Annotated[str, typer.Option(help="Who reviews the model.")] = "@your-team",
+    key: Annotated[str | None, typer.Option(help="The column that names each row.")] = None,
+    event_time: Annotated[str | None, typer.Option(help="The column with each row's time.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column that the model answers.")] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="The column whose rows share luck, such as the day.")
+    ] = None,
+) -> None:
+    """Look at the rows of a query and write a first model file to RETRAIN_MODELS.
+
+    A column that the rows do not show for certain is asked for by its option.
+    """
+    from retrain.commands.new import Named, write_first_file
+
+    named = Named(key=key, event_time=event_time, label=label, groups=groups)
+    write_first_file(name, query, source=source, owner=owner, named=named)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a model's YAML. Editors complete and check the YAML with it."""
     from retrain.commands.schema import print_schema

@@ -1,140 +1,141 @@
-"""Rows of a time range from a DuckDB file, through Ibis.
+"""Rows from DuckDB: its own file, or Parquet and CSV files in folders and buckets.
 
-The file is open read-only and only while rows are read, because others write between runs.
+A DuckDB file is open read-only and only while rows are read, because others write between runs.
+`duckdb:///:memory:` opens no file: the query names its files by `read_parquet` or `read_csv`.
+`s3://…` in a query is read by pyarrow, so DuckDB downloads no extension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
-import ibis
 import pyarrow as pa
-from ibis.expr.operations import SQLQueryResult
 
 from retrain.errors import (
-    MissingColumn,
     QueryFailed,
     SourceError,
     SourceRefused,
     SourceUnavailable,
     UnknownSource,
 )
+from retrain.sources.buckets import S3_ERROR, S3_REFUSALS, bucket_files
+from retrain.sources.statement import (
+    first_rows,
+    no_moment,
+    only_statement,
+    require_distinct,
+    require_event_time,
+    rows_where,
+)
 from retrain.spec.model_file import ModelSpec
 
+_NO_FILE = "/:memory:"
 _OUTAGES = (
     duckdb.ConnectionException,
     duckdb.IOException,
     duckdb.ResourceInUseException,
     duckdb.TransactionException,
 )
-_PASSING_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)}
 _DUCKDB_MAGIC = slice(8, 12), b"DUCK"
+_NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 
 
 @dataclass(frozen=True)
 class DuckdbSource:
-    """An open DuckDB file; a `retrain.sources.port.Source`."""
+    """An open DuckDB; a `retrain.sources.port.Source`."""
 
     name: str
-    connection: Any
-    """An Ibis backend."""
+    connection: duckdb.DuckDBPyConnection
 
     def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
         """Return all columns of the query's rows with `start` <= event time < `end`."""
+        statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
-            query = self._query(spec)
-            if spec.columns.event_time not in query.columns:
-                raise MissingColumn(
-                    f"{spec.query} does not return `{spec.columns.event_time}`, the event time;"
-                    f" it returns {', '.join(query.columns)}"
-                )
-            moment = query[spec.columns.event_time]
-            return query.filter(
-                moment >= _literal(moment, start), moment < _literal(moment, end)
-            ).to_pyarrow()
+            query = self._relation(statement)
+            require_distinct(spec, query.columns)
+            require_event_time(spec, query.columns)
+            kind = str(query.types[query.columns.index(spec.columns.event_time)])
+            if not kind.startswith("TIMESTAMP"):
+                raise no_moment(spec, kind)
+            if not kind.endswith("WITH TIME ZONE"):  # a cast would keep DuckDB from skipping files
+                start, end = (moment.replace(tzinfo=None) for moment in (start, end))
+            column = spec.columns.event_time
+            selected = rows_where(statement, f'"{column}" >= $1 AND "{column}" < $2')
+            return self._read(selected, [start, end])
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
         """Return at most `rows` rows of the query."""
+        statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
-            return self._query(spec).limit(rows).to_pyarrow()
+            require_distinct(spec, self._relation(statement).columns)
+            return self._read(first_rows(statement, rows))
 
-    def _query(self, spec: ModelSpec) -> Any:
-        """Return the query as an Ibis table.
+    def _relation(self, statement: str) -> duckdb.DuckDBPyRelation:
+        """Return the query, not run yet."""
+        if "s3://" in statement and not self.connection.filesystem_is_registered("s3"):
+            self.connection.register_filesystem(bucket_files())
+        return self.connection.sql(statement)
 
-        `connection.sql` of Ibis 12 cannot: it finds a query's columns by a method that DuckDB 2.0
-        lacks. A query for no rows tells the columns.
-        """
-        text = spec.query_text.rstrip().removesuffix(";")
-        columns = ibis.Schema.from_pyarrow(
-            self.connection.con.sql(text).limit(0).to_arrow_table().schema
-        )
-        return SQLQueryResult(text, columns, self.connection).to_expr()
+    def _read(self, sql: str, parameters: list[datetime] | None = None) -> pa.Table:
+        return self.connection.sql(sql, params=parameters).to_arrow_reader().read_all()
 
     @contextmanager
     def _errors_translated(self, spec: ModelSpec) -> Iterator[None]:
         try:
             yield
-        except (duckdb.Error, ibis.IbisError) as error:
+        except duckdb.Error as error:
             raise _query_error(f"the source `{self.name}`", spec, error) from error
 
 
-def _query_error(source: str, spec: ModelSpec, error: Exception) -> SourceError:
-    """Return an error of DuckDB as an outage, a refusal, or a query that fails.
-
-    An HTTP answer for a bucket's file is an IOException too. Without a status nobody answered.
-    """
-    status = getattr(error, "status_code", 0)
-    if isinstance(error, duckdb.HTTPException) and status and status not in _PASSING_STATUSES:
-        return SourceRefused(
-            f"{source} is refused a file of {spec.query}, with HTTP status {status}: {error}"
-        )
-    if isinstance(error, _OUTAGES):
-        return SourceUnavailable(f"{source} cannot read a file of {spec.query} now: {error}")
-    return QueryFailed(f"{source} refuses {spec.query}: {error}")
+def _query_error(source: str, spec: ModelSpec, error: duckdb.Error) -> SourceError:
+    """Return an error of DuckDB as an outage, a refusal, or a query that fails."""
+    text = str(error).strip()
+    if S3_REFUSALS.search(text):
+        return SourceRefused(f"{source} is refused a file of {spec.query}: {text.splitlines()[-1]}")
+    if isinstance(error, _OUTAGES) or S3_ERROR.search(text):
+        text = text.splitlines()[-1]
+        return SourceUnavailable(f"{source} cannot read a file of {spec.query} now: {text}")
+    return QueryFailed(f"{source} refuses {spec.query}: {text}")
 
 
 @contextmanager
-def open_source(sources: Mapping[str, str], name: str) -> Iterator[DuckdbSource]:
+def open_source(name: str, address: str) -> Iterator[DuckdbSource]:
     """Give the warehouse called `name`; it is closed at the end.
 
     Raises:
-        UnknownSource: RETRAIN_SOURCES lacks the name, or has an address that cannot be used.
+        UnknownSource: The address is no absolute path.
         SourceUnavailable: The file is not there yet, or another process writes to it.
         SourceRefused: This user may not read the file, or it is no DuckDB database.
     """
-    if name not in sources:
-        raise UnknownSource(
-            f"the YAML reads from `{name}`, but RETRAIN_SOURCES names"
-            f" {', '.join(sorted(sources)) or 'nothing'}; add it there with its address"
-        )
-    connection = _connect(name, sources[name])
-    try:
+    with _connect(name, address) as connection:
         yield DuckdbSource(name, connection)
-    finally:
-        connection.disconnect()
 
 
-def _connect(name: str, address: str) -> Any:
+def _connect(name: str, address: str) -> duckdb.DuckDBPyConnection:
     parts = urlsplit(address)
     # The address may hold a password, also where its kind should be: it is never shown.
-    if parts.scheme != "duckdb" or not parts.path or "@" in parts.netloc:
+    if not parts.path or parts.netloc:
         raise UnknownSource(
             f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot open;"
-            " it must be duckdb:///absolute/path.duckdb"
+            " it must be duckdb:///absolute/path.duckdb, or duckdb:///:memory: for files that"
+            " the query names"
         )
-    path = Path(parts.netloc + parts.path)
-    _prove_database(name, path)
+    in_memory = parts.path == _NO_FILE
+    path = ":memory:" if in_memory else parts.path
+    if not in_memory:
+        _prove_database(name, Path(path))
     try:
-        connection = ibis.duckdb.connect(path, read_only=True)
-        connection.raw_sql("SET TimeZone='UTC'")
+        connection = duckdb.connect(path, read_only=not in_memory, config=_NO_DOWNLOADS)
+        connection.execute("SET TimeZone='UTC'")
     except duckdb.Error as error:
         raise SourceUnavailable(
             f"the source `{name}` at {path} cannot be opened now,"
@@ -171,10 +172,3 @@ def _prove_database(name: str, path: Path) -> None:
         raise SourceRefused(
             f"the source `{name}` at {path} is no DuckDB database; correct RETRAIN_SOURCES"
         )
-
-
-def _literal(moment: Any, value: Any) -> Any:
-    """Return a moment in the type of a column. A timestamp without a time zone is UTC."""
-    return ibis.literal(
-        value if moment.type().timezone else value.replace(tzinfo=None), moment.type()
-    )

@@ -42,15 +42,21 @@ def why_no_postgres() -> str:
 
 @contextmanager
 def postgres(
-    host: str, password: str, databases: Sequence[str], *, within: Sequence[str]
+    host: str,
+    password: str,
+    databases: Sequence[str],
+    *,
+    within: Sequence[str] = (),
+    port: int = 5432,
 ) -> Iterator[None]:
-    """Serve databases of MASTER's at port 5432 of an address.
+    """Serve databases of MASTER's at an address.
 
     Args:
         host: The address.
         password: MASTER's.
         databases: Their names.
         within: What runs the server, such as `nsenter` into the network that has this address.
+        port: Where the server listens.
     """
     with tempfile.TemporaryDirectory(
         prefix="ratchet-postgres-"
@@ -72,22 +78,26 @@ def postgres(
             str(data),
             "-h",
             host,
+            "-p",
+            str(port),
             "-k",
             name,
             *options,
         ]
         program = start("postgres", server, log=folder / "postgres.log", cwd=folder)
         try:
-            wait_for("Postgres", lambda: _is_ready(program, name), timeout_seconds=30)
+            wait_for("Postgres", lambda: _is_ready(program, name, port), timeout_seconds=30)
             assert _run(
                 "psql",
                 "--host",
                 name,
+                "--port",
+                str(port),
                 "--command",
                 f"CREATE ROLE {MASTER} LOGIN CREATEROLE CREATEDB PASSWORD '{password}'",
             )
             assert all(
-                _run("createdb", "--host", name, "--owner", MASTER, database)
+                _run("createdb", "--host", name, "--port", str(port), "--owner", MASTER, database)
                 for database in databases
             )
             yield
@@ -96,10 +106,10 @@ def postgres(
             program.stop(grace_seconds=20)
 
 
-def _is_ready(program: Program, folder: str) -> bool | None:
+def _is_ready(program: Program, folder: str, port: int) -> bool | None:
     if not program.is_running:
         raise DidNotStart(f"Postgres ended:\n{program.log_tail()}")
-    return True if _run("pg_isready", "--host", folder) else None
+    return True if _run("pg_isready", "--host", folder, "--port", str(port)) else None
 
 
 def _programs() -> Path:

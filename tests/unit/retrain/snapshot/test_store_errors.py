@@ -10,6 +10,7 @@ import botocore.exceptions as boto
 import duckdb
 import pytest
 
+from retrain import wiring
 from retrain.errors import (
     QueryFailed,
     RetrainError,
@@ -19,6 +20,7 @@ from retrain.errors import (
     StoreUnavailable,
     UnknownSource,
 )
+from retrain.settings import Settings
 from retrain.snapshot.files import FolderFiles, folder_error
 from retrain.snapshot.files_s3 import S3Files
 from retrain.sources.duckdb import DuckdbSource, open_source
@@ -26,13 +28,6 @@ from tests.fakes.broken import Broken
 from tests.fakes.row_source import small_spec
 
 URI = "s3://acme-snapshots/weekly/partitions/2013-W27/ab.parquet"
-
-
-def http_error(status: int) -> duckdb.HTTPException:
-    """Return what DuckDB raises when a file of a bucket is answered with this status."""
-    error = duckdb.HTTPException("HTTP Error")
-    error.status_code = status
-    return error
 
 
 AT = {"endpoint_url": "https://s3.example", "error": "as scripted"}
@@ -105,10 +100,10 @@ def test_a_file_where_a_folder_should_be_is_refused_by_every_call(tmp_path: Path
         (duckdb.IOException("cannot read from file"), SourceUnavailable),
         (duckdb.ConnectionException("connection lost"), SourceUnavailable),
         (duckdb.TransactionException("conflict"), SourceUnavailable),
-        (http_error(503), SourceUnavailable),
-        (http_error(429), SourceUnavailable),
-        (http_error(403), SourceRefused),
-        (http_error(404), SourceRefused),
+        (duckdb.Error("AWS Error SLOW_DOWN during GetObject"), SourceUnavailable),
+        (duckdb.Error("AWS Error NETWORK_CONNECTION during HeadObject"), SourceUnavailable),
+        (duckdb.Error("AWS Error ACCESS_DENIED during HeadObject"), SourceRefused),
+        (duckdb.Error("AWS Error NO_SUCH_BUCKET during ListObjectsV2"), SourceRefused),
         (duckdb.PermissionException("not allowed"), QueryFailed),
         (duckdb.BinderException("no such column"), QueryFailed),
         (duckdb.ConversionException("no number"), QueryFailed),
@@ -128,7 +123,7 @@ def test_a_file_that_is_no_duckdb_database_is_refused(tmp_path: Path) -> None:
     path.write_text("flight,carrier\n1,UA\n" * 1000)
     with (
         pytest.raises(SourceRefused, match=r"warehouse\.duckdb is no DuckDB database"),
-        open_source({"warehouse": f"duckdb://{path}"}, "warehouse"),
+        open_source("warehouse", f"duckdb://{path}"),
     ):
         pass
 
@@ -136,7 +131,7 @@ def test_a_file_that_is_no_duckdb_database_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_a_database_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(SourceRefused, match="is a folder"),
-        open_source({"warehouse": f"duckdb://{tmp_path}"}, "warehouse"),
+        open_source("warehouse", f"duckdb://{tmp_path}"),
     ):
         pass
 
@@ -149,7 +144,7 @@ def test_an_address_that_cannot_be_used_is_not_repeated_for_it_may_hold_a_passwo
     ):
         with (
             pytest.raises(UnknownSource) as raised,
-            open_source({"warehouse": address}, "warehouse"),
+            wiring.open_source(Settings(sources={"warehouse": address}), "warehouse"),
         ):
             pass
         assert "hunter2" not in str(raised.value)
