@@ -127,10 +127,8 @@ class Snapshot(Contract):
     @property
     def snapshot_id(self) -> str:
         """The digest of the content; where the partitions lie does not count."""
-        content = self.model_dump(mode="json")
-        for partition in content["partitions"]:
-            del partition["uri"]
-        return digest_of_json(content)
+        without_places = {"partitions": {"__all__": {"uri"}}}
+        return digest_of_json(self.model_dump(mode="json", exclude=without_places))
 
 
 class ModelCard(Contract):

@@ -117,8 +117,8 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
     """
     path = url.partition("://")[2].partition("/")[2]  # without the host, which may hold a password
     asked, why = f"{method} {path}", ""
-    for attempt in range(TRIES):
-        if attempt:
+    for attempt in range(1, TRIES + 1):
+        if attempt > 1:
             time.sleep(PAUSE_SECONDS)  # bounded by TRIES
         request = urllib.request.Request(url, method=method)  # noqa: S310 - the owner's setting
         try:
@@ -143,13 +143,7 @@ def _answer(method: str, url: str) -> dict[str, Any] | None:
             ) from error
         else:
             return answer if isinstance(answer, dict) else {}
-        log.warning(
-            "the promotion service does not answer %s (%s); try %s of %s",
-            asked,
-            why,
-            attempt + 1,
-            TRIES,
-        )
+        log.warning("no answer to %s (%s), try %s of %s", asked, why, attempt, TRIES)
     raise AirflowFailException(
         f"the promotion service did not answer {asked} in {TRIES} tries ({why})."
         " Start it, then clear this task"

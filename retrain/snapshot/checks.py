@@ -30,13 +30,7 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         BadColumn: A type, or a missing value where none may be.
     """
     columns = spec.columns
-    needed = [
-        columns.key,
-        columns.event_time,
-        columns.label,
-        columns.groups,
-        *(feature.name for feature in spec.features),
-    ]
+    needed = [*columns.model_dump().values(), *(feature.name for feature in spec.features)]
     if missing := [name for name in needed if name not in table.column_names]:
         quoted = ", ".join(f"`{name}`" for name in missing)
         raise MissingColumn(
