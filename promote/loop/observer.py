@@ -157,7 +157,8 @@ class Observer:
         self.forge = ForgeObserver(parts.forge, parts.environment, parts.memory)
         self.verdicts = KeptVerdicts(parts.registry)
         self._direct = Direct(parts.registry, parts.rollout, parts.images)
-        self._sources, self._image_memory = self._direct, ImageMemory()
+        self._sources = self._direct
+        self._image_memory: ImageMemory = {}
         self._lists: tuple[Lists, datetime] | None = None
         self._unseen: set[str] = set()
 
