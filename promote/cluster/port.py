@@ -104,7 +104,7 @@ def why_pods_wait(pods: Iterable[Json]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for pod in sorted(pods, key=_created_at):
         if problem := _problem(pod):
-            images = (container.get("image") for container in _list(pod, "spec", "containers"))
+            images = (str(container.get("image")) for container in _list(pod, "spec", "containers"))
             reason = f"Pod {pod.get('metadata', {}).get('name')}: {problem}"
             reasons |= dict.fromkeys(images, reason)
     return reasons
