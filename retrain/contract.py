@@ -19,7 +19,6 @@ MODEL_NAME = "[a-z]([a-z0-9-]{0,38}[a-z0-9])?"
 Kubernetes allows 63 characters, MLflow, git and image registries more: 40 leave 23 for what is put
 before or after, such as `retrain-` and `server-`, an environment or a variant.
 """
-MODEL_NAME_RULE = "1 to 40 lower-case letters, digits and dashes, a letter first, no dash last"
 RESERVED_MODEL_NAMES = frozenset(
     {"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"}
 )
@@ -35,6 +34,10 @@ class Contract(BaseModel):
     """A frozen value that crosses a boundary; an unknown field is an error, never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def to_bytes(self) -> bytes:
+        """Return the value as canonical JSON: the bytes of its file, and what a digest is of."""
+        return canonical_json(self.model_dump(mode="json"))
 
 
 class Feature(Contract):
@@ -124,10 +127,8 @@ class Snapshot(Contract):
     @property
     def snapshot_id(self) -> str:
         """The digest of the content; where the partitions lie does not count."""
-        content = self.model_dump(mode="json")
-        for partition in content["partitions"]:
-            del partition["uri"]
-        return digest_of_json(content)
+        without_places = {"partitions": {"__all__": {"uri"}}}
+        return digest_of_json(self.model_dump(mode="json", exclude=without_places))
 
 
 class ModelCard(Contract):
@@ -150,13 +151,9 @@ class ModelCard(Contract):
             raise ValueError("in format 2, and only there, every output has a `network_output`")
         return self
 
-    def to_bytes(self) -> bytes:
-        """The bytes of `model.json`; their sha256 is the model digest."""
-        return canonical_json(self.model_dump(mode="json"))
-
     @property
     def model_digest(self) -> str:
-        """The one name of this model's content, wherever it lies."""
+        """The sha256 of `model.json`: the one name of this model's content, wherever it lies."""
         return digest_of_bytes(self.to_bytes())
 
 
@@ -167,10 +164,6 @@ class ModelAbout(Contract):
     """The question that the model answers."""
     example: dict[str, bool | int | float | str] = {}
     """One recorded row, as a caller sends it; missing values are left out."""
-
-    def to_bytes(self) -> bytes:
-        """The bytes of `about.json`."""
-        return canonical_json(self.model_dump(mode="json"))
 
 
 class Interval(Contract):
@@ -208,10 +201,15 @@ def problem_with_model_name(name: str) -> str:
     'is taken: gitops/ or the image folder has a file or folder of that name. Choose another name'
     """
     if not re.fullmatch(MODEL_NAME, name):
-        return f"is no model's name. Use {MODEL_NAME_RULE}"
+        return (
+            "is no model's name. Use 1 to 40 lower-case letters, digits and dashes,"
+            " a letter first, no dash last"
+        )
     if name in RESERVED_MODEL_NAMES:
-        taken = "gitops/ or the image folder has a file or folder of that name"
-        return f"is taken: {taken}. Choose another name"
+        return (
+            "is taken: gitops/ or the image folder has a file or folder of that name."
+            " Choose another name"
+        )
     return ""
 
 

@@ -1,39 +1,35 @@
-"""The forge port on GitHub: files and history from a local mirror, all else by REST (PyGithub).
-
-PyGithub's errors become promote's here, in one place.
-"""
+"""The forge port on GitHub: git by a local mirror, all else by REST (PyGithub)."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import github
-import requests
-from github.InputGitTreeElement import InputGitTreeElement
 
 from promote.errors import ForgeRefused, ForgeUnavailable, PromoteError
-from promote.forge.mirror import Mirror
-from promote.forge.port import Difference, FileVersion, NewBranch, PullRequest, Status, StatusState
+from promote.forge.github_errors import translated_errors
+from promote.forge.mirror import Answer, Mirror, Opened
+from promote.forge.port import NewBranch, PullRequest, Status, StatusState
 from promote.forge.pull_list import PullList, pull_request
+from promote.forge.write_budget import WriteBudget
 from promote.settings import PromoteSettings
 
-_AUTHOR = ("ratchet", "ratchet@users.noreply.github.com")
 _DESCRIPTION_LENGTH = 140
 _LONGEST_WAIT_SECONDS = 60.0
 _TRIES = 5
+_WRITES_OF_A_PROPOSAL = 2
+"""The pull request and its status. A push is none of REST's writes."""
 _SHARE_OF_PROPOSALS = 0.85
 """Of the writes of an hour: new branches leave some for statuses, comments and ways back."""
-_Answer = TypeVar("_Answer")
 
 
-class GitHubForge:
-    """One repository.
+class GitHubForge(Mirror):
+    """One repository: its mirror for all questions about git, and REST for the rest.
 
     Answers about git and pull requests are those of the last `refresh` or of the first question.
     A write makes the next question read both again.
@@ -68,20 +64,15 @@ class GitHubForge:
             seconds_between_writes=seconds_between_writes,
             lazy=True,
         )
-        self._url, self._name, self._branch = url, repository, branch
+        address = git_url(url, repository)
+        super().__init__(mirror, address, token, branch=branch, timeout_seconds=timeout_seconds)
+        self._api, self._name = url, repository
         self._repository = client.get_repo(repository)
-        self._mirror = Mirror(
-            mirror,
-            git_url(url, repository),
-            token,
-            branch=branch,
-            timeout_seconds=timeout_seconds,
-        )
         self._pulls = PullList(self._list_pulls, repository)
-        self._is_pulls_new = self._is_mirror_new = False
+        self._budget = WriteBudget(writes_per_hour, clock)
+        self._new: set[str] = set()
+        """The parts that were read since the last `refresh`."""
         self._problem: PromoteError | None = None
-        self._write_times: deque[float] = deque()
-        self._clock, self._writes_per_hour = clock, writes_per_hour
 
     @classmethod
     def from_settings(cls, settings: PromoteSettings) -> GitHubForge:
@@ -100,39 +91,14 @@ class GitHubForge:
 
     def refresh(self) -> None:
         """Read pull requests, main and branches again when somebody asks next."""
-        self._is_pulls_new = self._is_mirror_new = False
+        self._new.clear()
         self._problem = None
-
-    def head(self) -> str:
-        """The commit that main points at."""
-        return self._fetched().head()
-
-    def read_file(self, path: str, commit: str) -> bytes | None:
-        """A file's bytes at a commit; None when there is no such file, or a folder or a link."""
-        return self._fetched().read_file(path, commit)
-
-    def list_folder(self, path: str, commit: str) -> tuple[str, ...]:
-        """Paths of the files directly in a folder, sorted; empty without such a folder."""
-        return self._fetched().list_folder(path, commit)
-
-    def history(self, path: str, head: str) -> tuple[FileVersion, ...]:
-        """First-parent commits, from `head` back, that changed the file; newest first."""
-        return self._fetched().history(path, head)
-
-    def difference(self, base: str, head: str) -> Difference:
-        """What merging commit `head` into commit `base` changes."""
-        return self._fetched().difference(base, head)
-
-    def branch_commit(self, name: str) -> str | None:
-        """The commit that a branch points at; None when there is no such branch."""
-        return self._fetched().branch_commit(name)
 
     def pull_requests(self, prefix: str) -> tuple[PullRequest, ...]:
         """Every pull request to main from a branch that begins with `prefix`; newest first."""
-        self._once(self._read_pulls)
-        mirror = self._fetched()
+        self._once("pull requests", self._read_pulls)
         return tuple(
-            replace(pull, head=mirror.branch_commit(pull.branch) or pull.head)
+            replace(pull, head=self.branch_commit(pull.branch) or pull.head)
             if pull.state == "open"
             else pull
             for pull in self._pulls.from_branches(prefix)
@@ -143,59 +109,40 @@ class GitHubForge:
             state="all", sort="updated", direction="desc", base=self._branch
         )
 
-    def _fetched(self) -> Mirror:
-        self._once(self._fetch)
-        return self._mirror
+    def _read_pulls(self) -> None:
+        with self._asking("for its pull requests"):
+            self._pulls.read()
 
-    def _once(self, read: Callable[[], None]) -> None:
+    def _read(self, what: str, read: Callable[[Opened], Answer], *commits: str) -> Answer:
+        self._once("git", self.fetch)
+        return super()._read(what, read, *commits)
+
+    def _once(self, part: str, read: Callable[[], object]) -> None:
         """Read what is not new. A failure lasts until the next `refresh`: it is not asked again."""
         if self._problem is not None:
             raise self._problem
+        if part in self._new:
+            return
         try:
             read()
         except PromoteError as error:
             self._problem = error
             raise
-
-    def _read_pulls(self) -> None:
-        if not self._is_pulls_new:
-            with self._asking("its pull requests"):
-                self._pulls.read()
-            self._is_pulls_new = True
-
-    def _fetch(self) -> None:
-        if not self._is_mirror_new:
-            self._mirror.fetch()
-            self._is_mirror_new = True
+        self._new.add(part)
 
     @contextmanager
-    def _writing(self, what: str, *, count: int = 1, share: float = 1.0) -> Iterator[None]:
-        """Ask for some writes. What was read before is old afterwards, also when a write fails."""
-        self._count_writes(what, count, share)
+    def _writing(self, what: str) -> Iterator[None]:
+        """Ask for a write. What was read before is old afterwards, also when the write fails."""
+        self._budget.spend(what)
         try:
             with self._asking(what):
                 yield
         finally:
             self.refresh()
 
-    def _count_writes(self, what: str, count: int = 1, share: float = 1.0) -> None:
-        if not self._writes_per_hour:
-            return
-        hour_ago = self._clock() - 3600
-        while self._write_times and self._write_times[0] <= hour_ago:
-            self._write_times.popleft()
-        if len(self._write_times) + count > share * self._writes_per_hour:
-            raise ForgeUnavailable(
-                f"Did not ask {self._url} {what}: promote wrote {len(self._write_times)} times in "
-                f"the last hour, and may write {self._writes_per_hour} times. "
-                "Promote tries again in "
-                f"{self._write_times[0] - hour_ago:.0f} s."
-            )
-        self._write_times.extend([self._clock()] * count)
-
     def statuses(self, commit: str) -> tuple[Status, ...]:
         """The newest status of each context, sorted by context."""
-        with self._asking(f"the statuses of commit {commit[:12]}"):
+        with self._asking(f"for the statuses of commit {commit[:12]}"):
             newest: dict[str, Status] = {}
             # newest first; GitHub's combined status would stop at 30 contexts
             for found in self._repository.get_commit(commit).get_statuses():
@@ -223,46 +170,28 @@ class GitHubForge:
         ):
             return
         what = f"to set the status {context} of commit {commit[:12]}"
-        self._count_writes(what)
+        self._budget.spend(what)
         with self._asking(what):
             found = self._repository.get_commit(commit)
             found.create_status(state, description=text, context=context)
 
     def create_branch(self, branch: NewBranch) -> str:
-        """Write tree and commit, then the ref: the commit point. Return the commit."""
+        """Push one commit as a new branch: the commit point. Return the commit."""
         existing = self.branch_commit(branch.name)
         if existing is not None:
             return existing
         what = f"to create the branch {branch.name}"
-        with self._writing(what, count=3, share=_SHARE_OF_PROPOSALS):
-            commit = self._write_commit(branch)
-            try:
-                self._repository.create_git_ref(f"refs/heads/{branch.name}", commit)
-            except github.GithubException as error:
-                if error.status != 422:
-                    raise
-                return self._visible(lambda: self._branch_on_forge(branch.name), error)
-        return commit
-
-    def _branch_on_forge(self, name: str) -> str | None:
+        self._budget.check(what, count=_WRITES_OF_A_PROPOSAL, share=_SHARE_OF_PROPOSALS)
         try:
-            return str(self._repository.get_git_ref(f"heads/{name}").object.sha)
-        except github.UnknownObjectException:
-            return None
-
-    def _write_commit(self, branch: NewBranch) -> str:
-        parent = self._repository.get_git_commit(branch.parent)
-        elements = [
-            InputGitTreeElement(path, "100644", "blob", content=content.decode())
-            for path, content in sorted(branch.files.items())
-        ]
-        tree = self._repository.create_git_tree(elements, parent.tree)
-        author = github.InputGitAuthor(
-            *_AUTHOR, date=parent.committer.date.strftime("%Y-%m-%dT%H:%M:%SZ")
-        )
-        return str(
-            self._repository.create_git_commit(branch.message, tree, [parent], author, author).sha
-        )
+            commit = self.push(branch)
+        except (ForgeRefused, ForgeUnavailable):
+            self.refresh()
+            existing = self.branch_commit(branch.name)
+            if existing is None:
+                raise
+            return existing
+        self.refresh()
+        return commit
 
     def open_pull_request(self, branch: str, title: str, body: str) -> PullRequest:
         """Open one from `branch` to main; the one that is open already is returned as it is."""
@@ -277,7 +206,12 @@ class GitHubForge:
             except github.GithubException as error:
                 if error.status != 422:
                     raise
-                return self._visible(lambda: self._open_from(branch), error)
+                for attempt in range(_TRIES):  # GitHub shows a pull request a moment later
+                    existing = self._open_from(branch)
+                    if existing is not None:
+                        return existing
+                    time.sleep(0.1 * 2**attempt)
+                raise
 
     def _open_from(self, branch: str) -> PullRequest | None:
         owner = self._name.partition("/")[0]
@@ -304,66 +238,10 @@ class GitHubForge:
         with self._writing(f"to close pull request {number}"):
             self._repository.get_pull(number).edit(state="closed")
 
-    def _visible(
-        self, look: Callable[[], _Answer | None], error: github.GithubException
-    ) -> _Answer:
-        """Return what a write left that was answered "already exists".
-
-        GitHub shows a write a moment later.
-        """
-        for attempt in range(_TRIES):
-            answer = look()
-            if answer is not None:
-                return answer
-            time.sleep(0.1 * 2**attempt)
-        raise error
-
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        asked = (
-            f"asked {self._url} for {what} of {self._name}"
-            if not what.startswith("to ")
-            else f"asked {self._url} {what} of {self._name}"
-        )
-        try:
+        with translated_errors(f"asked {self._api} {what} of {self._name}"):
             yield
-        except PromoteError:
-            raise
-        except github.RateLimitExceededException as error:
-            raise ForgeUnavailable(
-                f"{asked}: the rate limit is used up. Promote asks again later."
-            ) from error
-        except github.GithubException as error:
-            raise _translated(asked, error) from error
-        except requests.exceptions.RequestException as error:
-            raise ForgeUnavailable(
-                f"{asked}: no answer ({error}). Is it running, and is PROMOTE_FORGE_URL right?"
-            ) from error
-        except Exception as error:  # PyGithub raises anything on an answer of another shape
-            raise ForgeUnavailable(
-                f"{asked}: the answer is not one of GitHub's ({type(error).__name__}). "
-                "Promote asks again later. "
-                "Is PROMOTE_FORGE_URL the REST root, and does a proxy answer in its place?"
-            ) from error
-
-
-def _translated(asked: str, error: github.GithubException) -> ForgeRefused | ForgeUnavailable:
-    said = error.data.get("message", "") if isinstance(error.data, dict) else str(error.data)
-    details = error.data.get("errors") if isinstance(error.data, dict) else None
-    found = f"{asked}: it answered {error.status} {said}{f' {details}' if details else ''}"
-    if error.status >= 500 or error.status == 429:
-        return ForgeUnavailable(f"{found}. Promote asks again later.")
-    if error.status in {401, 403}:
-        return ForgeRefused(
-            f"{found}. Give PROMOTE_FORGE_TOKEN a token that may read and write contents, "
-            "pull requests, issues and commit statuses."
-        )
-    if error.status == 404:
-        return ForgeRefused(
-            f"{found}. Either it does not exist, or the token may not see it: "
-            "check PROMOTE_REPOSITORY, PROMOTE_BRANCH and PROMOTE_FORGE_TOKEN."
-        )
-    return ForgeRefused(f"{found}.")
 
 
 def git_url(url: str, repository: str) -> str:

@@ -1,11 +1,10 @@
 """What promote asks of a forge (GitHub), as a port, and the frozen values of the answers.
 
-The implementation is `github.py`. It reads git from a local mirror. Its operations of GitHub's REST
-API, all under `/repos/{owner}/{repo}`:
-GET git/ref/heads/X, git/commits/{sha}, statuses/{sha}, pulls/{n}, issues/{n}/comments,
-pulls (state, base, head, sort=updated, direction);
-POST git/trees (base_tree), git/commits (author and committer with dates), git/refs, pulls,
-issues/{n}/comments, issues/{n}/labels, statuses/{sha}; PATCH pulls/{n} (state closed).
+The implementation is `github.py`. It reads git from a local mirror, and creates branches by a push.
+Its operations of GitHub's REST API, all under `/repos/{owner}/{repo}`:
+GET statuses/{sha}, pulls/{n}, issues/{n}/comments, pulls (state, base, head, sort=updated,
+direction); POST pulls, issues/{n}/comments, issues/{n}/labels, statuses/{sha};
+PATCH pulls/{n} (state closed).
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ class Forge(Protocol):
         """The commit that a branch points at; None when there is no such branch."""
 
     def create_branch(self, branch: NewBranch) -> str:
-        """Write blobs, tree and commit, then the ref: the commit point. Return the commit.
+        """Write one commit, then the branch: the commit point. Return the commit.
 
         An existing branch stays as it is, and its commit is returned: branches are written once.
         """

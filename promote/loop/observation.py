@@ -20,11 +20,30 @@ SUPERSEDED = "ratchet/superseded"
 
 
 @dataclass(frozen=True)
+class DatedVerdict:
+    """A verdict, and when it was reached."""
+
+    verdict: Verdict
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Challenger:
-    """The version that alias `challenger` names."""
+    """The version that alias `challenger` names, and what promote made for it so far."""
 
     version: int
     registered_at: datetime | None = None
+    judged: DatedVerdict | None = None
+    """Against main's release by main's policy."""
+    image: str | None = None
+    """As a release names it; None when it is not built."""
+    branch: str | None = None
+    """The commit of its branch; None when the branch is not written."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The verdict's outcome; None without a verdict."""
+        return self.judged.verdict.outcome if self.judged else None
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,8 @@ class Blind:
     """None when the forge did not answer; then no other part was asked."""
     rollout: RolloutStatus | None = None
     """Of the release that main names; None when the cluster did not answer."""
+    challenger: Challenger | None = None
+    """None when MLflow or the image registry did not answer, or when there is no challenger."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +162,11 @@ class Observation(ForgeView):
     """How long a rollout may take."""
     champion: int | None = None
     challenger: Challenger | None = None
-    verdict: Verdict | None = None
-    judged_at: datetime | None = None
-    image: str | None = None
-    """The challenger's, as a release names it; None when it is not built."""
-    branch: str | None = None
-    """The commit of the challenger's branch; None when the branch is not written."""
 
     @property
     def version(self) -> int | None:
         """The challenger's version."""
         return self.challenger.version if self.challenger else None
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The verdict's outcome; None without a verdict."""
-        return self.verdict.outcome if self.verdict else None
 
     @property
     def deadline_at(self) -> datetime | None:

@@ -6,7 +6,7 @@ cluster follow. A part that did not answer makes the look blind: nothing is take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -23,13 +23,15 @@ from promote.evidence.verdict_tag import (
     tag_name,
     verdict_tags,
 )
-from promote.forge.port import Forge, PullRequest, Status, blob_id
+from promote.forge.port import Forge
 from promote.forge.status_memory import StatusMemory
 from promote.images.names import image_tag
 from promote.images.port import ImageRegistry
+from promote.loop.forge_observer import ForgeObserver
 from promote.loop.observation import (
     Blind,
     Challenger,
+    DatedVerdict,
     ForgeView,
     Look,
     Observation,
@@ -38,13 +40,11 @@ from promote.loop.observation import (
 from promote.loop.policy import models_on_main, read_policy
 from promote.loop.sources import Direct, ImageMemory, Lists
 from promote.registry.port import ModelRegistry, ModelVersion
-from promote.release.history import History, ReleaseCommit
-from promote.release.history_reader import HistoryReader, read_release
+from promote.release.history import ReleaseCommit
+from promote.release.history_reader import read_release
 from promote.release.manifest import first_files
-from promote.release.slot import BranchName, branch_prefix, parse_branch, release_path, short_policy
+from promote.release.slot import BranchName, release_path, short_policy
 from retrain.spec.model_file import ModelSpec
-
-GATE_CONTEXT = "ratchet/gate"
 
 
 @dataclass(frozen=True)
@@ -66,89 +66,6 @@ class Parts:
         return f"{self.image_prefix}/{model}"
 
 
-class ForgeObserver:
-    """Looks at the forge alone; remembers only what cannot change."""
-
-    def __init__(
-        self, forge: Forge, environment: str, memory: MutableMapping[str, Status] | None = None
-    ) -> None:
-        """Keep what to ask, and where final statuses are kept by `context commit`."""
-        self._forge, self._environment = forge, environment
-        self._memory = {} if memory is None else memory
-        self._history = HistoryReader(forge, environment, self._memory)
-
-    def look(self, model: str, *, is_complete: bool = False) -> ForgeView:
-        """Return what the forge says of a model: main, history, pull requests.
-
-        `is_complete` reads all statuses of the history, for a person's way back.
-
-        Ways back are examined. Only `Observer` can tell whether a promotion is as proposed.
-
-        Raises:
-            PromoteError: The forge did not answer, or refused.
-        """
-        # Pull requests before main: one merged in between then appears as open and as released.
-        pulls = self._forge.pull_requests(branch_prefix(Slot(model, self._environment)))
-        main = self._forge.head()
-        is_complete = is_complete or any(self._is_open_return(model, pull) for pull in pulls)
-        history = self._history.read(model, main, is_complete=is_complete)
-        proposed = (self._pull(model, pull, main, history) for pull in pulls)
-        ours = tuple(one for one in proposed if one is not None)
-        return ForgeView(model, self._environment, main, history, ours)
-
-    def gate(self, pull: PullRequest) -> str | None:
-        """Return the state of a head's status `ratchet/gate`."""
-        key = f"{GATE_CONTEXT} {pull.head}"
-        if pull.state == "merged" and key in self._memory:
-            return self._memory[key].state
-        statuses = {status.context: status for status in self._forge.statuses(pull.head)}
-        gate = statuses.get(GATE_CONTEXT)
-        if gate and pull.state == "merged":
-            self._memory[key] = gate
-        return gate.state if gate else None
-
-    def _is_open_return(self, model: str, pull: PullRequest) -> bool:
-        branch = parse_branch(pull.branch, Slot(model, self._environment))
-        return branch is not None and ProposedPull(pull, branch).is_return and pull.state == "open"
-
-    def changes_exactly(self, head: str, main: str, files: Mapping[str, bytes]) -> bool:
-        """Return whether merging a commit changes exactly these files to these bytes."""
-        difference = self._forge.difference(main, head)
-        proposed = {path: blob_id(content) for path, content in files.items()}
-        return dict(difference.files) == proposed
-
-    def _pull(
-        self, model: str, pull: PullRequest, main: str, history: History
-    ) -> ProposedPull | None:
-        branch = parse_branch(pull.branch, Slot(model, self._environment))
-        if branch is None:
-            return None  # a person's branch under our prefix: not ours to touch
-        proposed = ProposedPull(pull, branch)
-        if not proposed.is_open:
-            return proposed
-        gate = self.gate(pull)
-        if not proposed.is_return:
-            return replace(proposed, gate=gate)
-        return replace(
-            proposed, gate=gate, as_proposed=self._goes_back(model, proposed, main, history)
-        )
-
-    def _goes_back(self, model: str, proposed: ProposedPull, main: str, history: History) -> bool:
-        """True when the head has the bytes that served as the version of its branch."""
-        path = release_path(Slot(model, self._environment))
-        content = self._forge.read_file(path, proposed.pull.head)
-        served = any(
-            one.served
-            and one.content == content
-            and one.release is not None
-            and one.release.version == proposed.branch.version
-            for one in history
-        )
-        if content is None or not served:
-            return False
-        return self.changes_exactly(proposed.pull.head, main, {path: content})
-
-
 class Observer:
     """Looks at everything; remembers only what cannot change: final statuses and verdicts."""
 
@@ -157,7 +74,8 @@ class Observer:
         self.forge = ForgeObserver(parts.forge, parts.environment, parts.memory)
         self.verdicts = KeptVerdicts(parts.registry)
         self._direct = Direct(parts.registry, parts.rollout, parts.images)
-        self._sources, self._image_memory = self._direct, ImageMemory()
+        self._sources = self._direct
+        self._image_memory: ImageMemory = {}
         self._lists: tuple[Lists, datetime] | None = None
         self._unseen: set[str] = set()
 
@@ -221,8 +139,10 @@ class Observer:
             observation = self._observation(view, at, rollout)
         except PromoteError as error:
             failures.append(error)
-        if failures:
             return Blind(model, view.environment, at, tuple(failures), view, rollout)
+        if failures:
+            challenger = observation.challenger
+            return Blind(model, view.environment, at, tuple(failures), view, None, challenger)
         return observation
 
     def _rollout(self, view: ForgeView) -> RolloutStatus | None:
@@ -234,10 +154,9 @@ class Observer:
     ) -> Observation:
         """Ask MLflow and the image registry."""
         model, sources = view.model, self._sources
-        challenger, champion = sources.challenger(model), sources.champion(model)
+        version, champion = sources.challenger(model), sources.champion(model)
         spec = self._spec(model, view.main)
-        release = view.release
-        observation = Observation(
+        return Observation(
             **{
                 **vars(view),
                 "pulls": tuple(self._examined(pull, view, spec) for pull in view.pulls),
@@ -248,22 +167,24 @@ class Observer:
             deadline=self._parts.deadline,
             is_recognised=self._is_recognised(view),
             champion=champion,
-            challenger=Challenger(challenger.version, challenger.created_at)
-            if challenger
-            else None,
+            challenger=self._challenger(version, view, spec) if version else None,
         )
-        if challenger is None or (release is not None and release.version == challenger.version):
-            return observation
-        if isinstance(spec, NoPolicy):
-            return observation  # nothing is judged, built or proposed without a policy
+
+    def _challenger(
+        self, version: ModelVersion, view: ForgeView, spec: ModelSpec | NoPolicy
+    ) -> Challenger:
+        """Return what was made for a version. Without a policy nothing is made."""
+        challenger, release = Challenger(version.version, version.created_at), view.release
+        is_released = release is not None and release.version == version.version
+        if is_released or isinstance(spec, NoPolicy):
+            return challenger
         digest = spec.gate.policy_digest
-        tag = verdict_tags(challenger).get(tag_name(challenger, release, digest))
-        name = BranchName("promotion", challenger.version, view.base_commit, short_policy(digest))
+        tag = verdict_tags(version).get(tag_name(version, release, digest))
+        name = BranchName("promotion", version.version, view.base_commit, short_policy(digest))
         return replace(
-            observation,
-            verdict=self.verdicts.read(challenger, tag) if tag else None,
-            judged_at=tag.at if tag else None,
-            image=self.image_of(challenger),
+            challenger,
+            judged=DatedVerdict(self.verdicts.read(version, tag), tag.at) if tag else None,
+            image=self.image_of(version),
             branch=self._parts.forge.branch_commit(name.text(view.slot)),
         )
 

@@ -20,9 +20,10 @@ from promote.evidence.verdict_tag import tag_name
 from promote.forge.port import StatusState
 from promote.images.image import build_image
 from promote.images.names import image_tag
+from promote.loop.forge_observer import GATE_CONTEXT
 from promote.loop.lifecycle import decide
 from promote.loop.observation import SUPERSEDED, Blind, ForgeView, Look, Observation
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts
+from promote.loop.observer import Observer, Parts
 from promote.loop.policy import read_policy
 from promote.loop.proposal import Proposal, going_back, promotion
 from promote.loop.standing import promotion_of
@@ -296,14 +297,15 @@ class Reconciler:
 
     def _promotion(self, observation: Observation) -> Proposal:
         challenger = self._parts.registry.version(observation.model, _number(observation))
-        if observation.verdict is None or observation.image is None:
+        seen = observation.challenger
+        if seen is None or seen.judged is None or seen.image is None:
             raise ActNotSeen("the verdict or the image is gone since it was seen")
         spec = read_policy(self._parts.forge, observation.model, observation.main)
         return promotion(
             observation,
             challenger,
-            observation.verdict,
-            observation.image,
+            seen.judged.verdict,
+            seen.image,
             registry=self._parts.registry,
             spec=spec,
         )

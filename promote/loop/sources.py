@@ -7,7 +7,7 @@ After an act, the model is looked at directly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
@@ -17,8 +17,10 @@ from promote.images.port import ImageRegistry
 from promote.registry.port import ModelRegistry, ModelVersion, RegisteredModel
 
 _Value = TypeVar("_Value")
+ImageMemory = dict[tuple[str, str], str]
+"""Digests of images that were there, by repository and tag; oldest check first."""
 _MOST_IMAGES_CHECKED = 5
-"""Of the images that were there before, in one pass: all are checked again in turn."""
+"""Of the images that were there, in one pass: images rarely go away. All get their turn."""
 
 
 class Direct:
@@ -49,23 +51,6 @@ class Direct:
         return self.images.find(repository, tag)
 
 
-class ImageMemory:
-    """Digests of images that were there, oldest check first. Images rarely go away."""
-
-    def __init__(self) -> None:
-        self.digests: dict[tuple[str, str], str] = {}
-
-    def due(self) -> frozenset[tuple[str, str]]:
-        """Return the images that this pass checks again."""
-        return frozenset(islice(self.digests, _MOST_IMAGES_CHECKED))
-
-    def put(self, key: tuple[str, str], digest: str | None) -> None:
-        """Keep the answer of a check."""
-        self.digests.pop(key, None)
-        if digest is not None:
-            self.digests[key] = digest
-
-
 class Lists(Direct):
     """What the lists of one pass say. A list that failed fails for each model, without a call."""
 
@@ -78,17 +63,10 @@ class Lists(Direct):
             memory: Outlives the pass.
         """
         super().__init__(direct.registry, direct.rollout, direct.images)
-        self._images, self._memory, self._due = dict(images), memory, memory.due()
-        self._models: Mapping[str, RegisteredModel] | PromoteError
-        self._statuses: Mapping[str, RolloutStatus] | PromoteError
-        try:
-            self._models = self.registry.registered_models()
-        except PromoteError as error:
-            self._models = error
-        try:
-            self._statuses = self.rollout.statuses(images) if images else {}
-        except PromoteError as error:
-            self._statuses = error
+        self._images, self._memory = dict(images), memory
+        self._due = frozenset(islice(memory, _MOST_IMAGES_CHECKED))
+        self._models = _answer_or_error(self.registry.registered_models)
+        self._statuses = _answer_or_error(lambda: self.rollout.statuses(images) if images else {})
 
     def challenger(self, model: str) -> ModelVersion | None:
         """Return the version with alias `challenger`."""
@@ -117,15 +95,26 @@ class Lists(Direct):
     def image(self, repository: str, tag: str) -> str | None:
         """Return the digest of an image: from memory, unless its check is due."""
         key = (repository, tag)
-        if key in self._memory.digests and key not in self._due:
-            return self._memory.digests[key]
+        if key in self._memory and key not in self._due:
+            return self._memory[key]
         digest = super().image(repository, tag)
-        self._memory.put(key, digest)
+        self._memory.pop(key, None)
+        if digest is not None:
+            self._memory[key] = digest
         return digest
 
     def _listed(self, model: str) -> RegisteredModel | None:
         """Return the model's entry; None when the list lacks it: we may not see the model."""
         return _answered(self._models).get(model)
+
+
+def _answer_or_error(
+    ask: Callable[[], Mapping[str, _Value]],
+) -> Mapping[str, _Value] | PromoteError:
+    try:
+        return ask()
+    except PromoteError as error:
+        return error
 
 
 def _answered(answer: Mapping[str, _Value] | PromoteError) -> Mapping[str, _Value]:

@@ -16,14 +16,14 @@ def promotion_of(look: Look, step: Step, *, since: datetime | None) -> Promotion
     """Return where a model stands.
 
     Args:
-        look: What the step was decided on. Of a blind look only the forge's part is used.
+        look: What the step was decided on.
         step: The state, and who is waited for.
         since: When the state began.
     """
     view = look.forge if isinstance(look, Blind) else look
     history, pulls = (view.history, view.pulls) if view else ((), ())
-    version, outcome = (None, None) if isinstance(look, Blind) else (look.version, look.outcome)
-    version = version or _newest_version(history)
+    challenger = look.challenger
+    version = challenger.version if challenger else _newest_version(history)
     return Promotion(
         model=look.model,
         environment=look.environment,
@@ -33,7 +33,7 @@ def promotion_of(look: Look, step: Step, *, since: datetime | None) -> Promotion
         reason=step.reason,
         since=since,
         pull_request=_number(pulls, version),
-        verdict=outcome or _outcome(history, version),
+        verdict=(challenger and challenger.outcome) or _outcome(history, version),
         serving=_serving(history, pulls, look.at),
         open=tuple(_open(one) for one in pulls if one.is_open),
     )

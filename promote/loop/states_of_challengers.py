@@ -67,7 +67,7 @@ def rejected(observation: Observation) -> Step | None:
 
 def unjudged(observation: Observation) -> Step | None:
     """No verdict of the challenger against main's release by main's policy exists."""
-    if observation.verdict is not None:
+    if observation.challenger is not None and observation.challenger.judged is not None:
         return None
     since = _registered_at(observation)
     if isinstance(observation.policy, NoPolicy):
@@ -78,21 +78,22 @@ def unjudged(observation: Observation) -> Step | None:
 
 def not_promoted(observation: Observation) -> Step | None:
     """The verdict keeps the champion, or the evidence does not decide."""
-    verdict = observation.verdict
-    if verdict is None or verdict.outcome == "promote":
+    judged = observation.challenger.judged if observation.challenger else None
+    if judged is None or judged.verdict.outcome == "promote":
         return None
-    state: State = "kept" if verdict.outcome == "keep" else "inconclusive"
-    reason = next((one.sentence for one in verdict.reasons), "The gate did not support it.")
-    return Step(state, "wait", None, reason, observation.judged_at)
+    state: State = "kept" if judged.verdict.outcome == "keep" else "inconclusive"
+    reasons = (one.sentence for one in judged.verdict.reasons)
+    return Step(state, "wait", None, next(reasons, "The gate did not support it."), judged.at)
 
 
 def unproposed(observation: Observation) -> Step:
     """The verdict is `promote`. The image, the branch or the pull request is missing."""
-    version, since = f"version {observation.version}", observation.judged_at
-    if observation.image is None:
+    challenger, version = observation.challenger, f"version {observation.version}"
+    since = challenger.judged.at if challenger and challenger.judged else None
+    if challenger is None or challenger.image is None:
         reason = f"Promote builds the image of {version} next."
         return Step("unbuilt", "build", "promote", reason, since)
-    if observation.branch is None:
+    if challenger.branch is None:
         reason = f"Promote writes the branch of {version} next."
         return Step("unbranched", "branch", "promote", reason, since)
     reason = f"Promote opens the pull request of {version} next."

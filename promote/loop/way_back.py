@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from promote.contract import check_model
 from promote.errors import ForgeRefused, NothingToReturnTo
 from promote.forge.port import Forge, PullRequest
+from promote.loop.forge_observer import ForgeObserver
 from promote.loop.observation import SUPERSEDED, ForgeView, ProposedPull
-from promote.loop.observer import ForgeObserver
 from promote.loop.proposal import Proposal, going_back
 from promote.release.history import ReleaseCommit, return_target
 from retrain.contract import digest_of_bytes

@@ -112,17 +112,17 @@ class Loop:
     def _pass(self, *, is_for_all: bool) -> None:
         """Look at the nudged models first, and then at all others if it is time."""
         nudged, self._nudged = self._nudged, set()
-        others = {*self._known, *self.promotions}
+        models = {*self._known, *self.promotions, *nudged}
         try:
-            self._known, self.problem = self._start_pass({*others, *nudged}), None
+            self._known, self.problem = self._start_pass(models), None
         except PromoteError as error:
             self.problem = str(error)
             log.warning("state='blind' error=%s", error)
         except Exception as error:  # the edge: a defect must not end the loop's thread
             self.problem = f"the list of models: {type(error).__name__}: {error}"
             log.exception("state='defect'")
-        others |= set(self._known) - nudged
-        for model in [*sorted(nudged), *(sorted(others - nudged) if is_for_all else ())]:
+        others = {*models, *self._known} - nudged if is_for_all else set()
+        for model in [*sorted(nudged), *sorted(others)]:
             if self._stop.is_set():
                 break
             try:
@@ -137,14 +137,14 @@ class Loop:
     def _keep(self, promotion: Promotion) -> None:
         before = self.promotions.get(promotion.model)
         if before is None or (before.state, before.version) != (promotion.state, promotion.version):
-            said = (
+            log.info(
+                "model=%s state=%r version=%s waits_for=%s reason=%r",
                 promotion.model,
                 promotion.state,
                 promotion.version,
                 promotion.waits_for,
                 promotion.reason,
             )
-            log.info("model=%s state=%r version=%s waits_for=%s reason=%r", *said)
         self.promotions[promotion.model] = promotion
 
 
@@ -163,10 +163,17 @@ def create_app(loop: Loop, *, webhook_secret: str = "") -> FastAPI:
         loop.stop()
 
     # FastAPI's pages load their scripts from other hosts; /openapi.json stays.
-    app = FastAPI(title="Ratchet promotions", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_exception_handler(HTTPException, _problem)
-    app.add_exception_handler(RequestValidationError, _problem)
-    app.add_exception_handler(PromoteError, _problem)
+    app = FastAPI(
+        title="Ratchet promotions",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={
+            HTTPException: _problem,
+            RequestValidationError: _problem,
+            PromoteError: _problem,
+        },
+    )
 
     @app.post("/nudge/{model}", status_code=202)
     def nudge(model: str) -> dict[str, str]:

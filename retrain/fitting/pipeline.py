@@ -19,7 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from retrain.contract import Feature
 from retrain.errors import TrainingError
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 
 UNKNOWN_CODE, MISSING_CODE = -1, -2
 """Codes of a category that training lacks, and of a null. The encoder's own null exports wrong."""

@@ -23,7 +23,7 @@ import pyarrow as pa
 from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame, usable_features
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from retrain.tasks.binary import BINARY, Labels
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,6 @@ from retrain.fitting.window_run import WindowRun
 from retrain.model.arrow import columns_of_rows
 from retrain.model.columns import Columns
 from retrain.model.folder import write_folder
-from retrain.snapshot.snapshot import snapshot_to_bytes
 
 IMPORTANCE_ROWS = 2_000
 """Test rows on which importance is measured: about a second for 13 features."""
@@ -22,7 +21,7 @@ IMPORTANCE_ROWS = 2_000
 
 def write_artifacts(folder: Path, window: WindowRun, trained: Trained) -> None:
     """Write all files of the run into `folder`, which exists."""
-    (folder / "snapshot.json").write_bytes(snapshot_to_bytes(window.snapshot))
+    (folder / "snapshot.json").write_bytes(window.snapshot.to_bytes())
     write_folder(folder / "model", trained.card, trained.winner.network, trained.about)
     _describe(folder / "model", window, trained)
     _draw(folder / "pictures", window, trained)

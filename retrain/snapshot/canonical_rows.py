@@ -21,7 +21,7 @@ Each column has its own digest, so a reader of three columns can prove those thr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -95,12 +95,11 @@ def in_key_order(table: pa.Table, key: str) -> pa.Table:
     return table
 
 
-def column_digests(table: pa.Table, columns: Sequence[str] | None = None) -> ColumnDigests:
-    """Return the digest of each column, or of `columns`; the table is canonical."""
-    chosen = sorted(table.column_names if columns is None else columns)
+def column_digests(table: pa.Table) -> ColumnDigests:
+    """Return the digest of each column; the table is canonical."""
     return tuple(
         (name, TYPE_NAMES[table.schema.field(name).type], _column_digest(table.column(name)))
-        for name in chosen
+        for name in sorted(table.column_names)
     )
 
 

@@ -6,20 +6,19 @@ They have the columns that the YAML names, keys that each name one row, and grou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from retrain.errors import BadColumn, DuplicateKeys, MissingColumn
 from retrain.snapshot.canonical_rows import MOMENT, in_canonical_types
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.store import GroupSpan, ReadWeek
-from retrain.snapshot.window import GroupTimes
+from retrain.snapshot.window import GroupTimes, moment64
 from retrain.spec.model_file import Columns, ModelSpec
 
 
@@ -31,13 +30,7 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
         BadColumn: A type, or a missing value where none may be.
     """
     columns = spec.columns
-    needed = [
-        columns.key,
-        columns.event_time,
-        columns.label,
-        columns.groups,
-        *(feature.name for feature in spec.features),
-    ]
+    needed = [*columns.model_dump().values(), *(feature.name for feature in spec.features)]
     if missing := [name for name in needed if name not in table.column_names]:
         quoted = ", ".join(f"`{name}`" for name in missing)
         raise MissingColumn(
@@ -73,17 +66,15 @@ def group_spans(rows: pa.Table, columns: Columns) -> tuple[GroupSpan, ...]:
     spans = rows.group_by(columns.groups).aggregate(
         [(moment, "min"), (moment, "max"), (moment, "count")]
     )
-    parts = (
-        spans.column(columns.groups).cast(pa.string()),
-        spans.column(f"{moment}_min"),
-        spans.column(f"{moment}_max"),
-        spans.column(f"{moment}_count"),
+    by_field = pa.table(
+        {
+            "name": spans.column(columns.groups).cast(pa.string()),
+            "first": spans.column(f"{moment}_min"),
+            "last": spans.column(f"{moment}_max"),
+            "rows": spans.column(f"{moment}_count"),
+        }
     )
-    groups = [
-        GroupSpan(name=name, first=first, last=last, rows=count)
-        for name, first, last, count in zip(*(part.to_pylist() for part in parts), strict=True)
-    ]
-    return tuple(sorted(groups, key=lambda span: span.name))
+    return tuple(GroupSpan(**span) for span in by_field.sort_by("name").to_pylist())
 
 
 def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:
@@ -93,16 +84,14 @@ def group_times(weeks: Iterable[ReadWeek]) -> GroupTimes:
         first, last, rows = joined.get(span.name, (span.first, span.last, 0))
         joined[span.name] = (min(first, span.first), max(last, span.last), rows + span.rows)
     return GroupTimes(
-        names=np.asarray(list(joined), dtype=np.str_),
-        first=_moments64(first for first, _, _ in joined.values()),
-        last=_moments64(last for _, last, _ in joined.values()),
-        rows=np.asarray([rows for _, _, rows in joined.values()], dtype=np.int64),
-    )
-
-
-def _moments64(moments: Iterable[datetime]) -> NDArray[np.datetime64]:
-    return np.asarray(
-        [moment.astimezone(UTC).replace(tzinfo=None) for moment in moments], dtype="datetime64[us]"
+        names=np.asarray(list(joined), np.str_),
+        first=np.asarray(
+            [moment64(first) for first, _, _ in joined.values()], np.dtype("datetime64[us]")
+        ),
+        last=np.asarray(
+            [moment64(last) for _, last, _ in joined.values()], np.dtype("datetime64[us]")
+        ),
+        rows=np.asarray([rows for _, _, rows in joined.values()], np.int64),
     )
 
 

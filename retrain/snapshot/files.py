@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -106,12 +106,10 @@ class FolderFiles:
 
     def exists(self, uri: str) -> bool:
         """Say whether there is a file."""
-        with _read_errors(uri):
-            try:
-                _path_of(uri).stat()
-            except FileNotFoundError:
-                return False
+        with suppress(FileNotFoundError), _read_errors(uri):
+            _path_of(uri).stat()
             return True
+        return False
 
     def write(self, uri: str, content: bytes) -> None:
         """Write a file and rename it when all of it is on disk. The later of two writers stays."""
@@ -130,7 +128,8 @@ class FolderFiles:
                 f"{path} cannot be written", error, f"; nothing was left under that name. {advice}"
             ) from error
         finally:
-            _remove(writing)
+            with suppress(OSError):  # a failure here would hide the error that matters
+                writing.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -157,11 +156,3 @@ def folder_error(what: str, error: OSError, advice: str = "") -> SnapshotError:
 
 def _path_of(uri: str) -> Path:
     return Path(url2pathname(urlsplit(uri).path))
-
-
-def _remove(path: Path) -> None:
-    """Remove a temporary file. A failure here would hide the error that matters."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass

@@ -8,7 +8,7 @@ rows. boto3 finds credentials, region and address: `AWS_…` variables, a profil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
@@ -122,12 +122,9 @@ class S3Files:
         """Write an object in one conditional PUT. The object of a faster writer stays."""
         etag = self._etag(uri)
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        try:
-            with _translated(uri):
-                name = _name(uri)
-                self._client.put_object(**name, Body=content, **condition)  # type: ignore[arg-type]  # one keyword
-        except _AnotherWasFaster:
-            pass
+        with suppress(FileExistsError), _translated(uri):
+            name = _name(uri)
+            self._client.put_object(**name, Body=content, **condition)  # type: ignore[arg-type]  # one keyword
 
     def _etag(self, uri: str) -> str | None:
         try:
@@ -135,10 +132,6 @@ class S3Files:
                 return self._client.head_object(**_name(uri))["ETag"]
         except FileNotFoundError:
             return None
-
-
-class _AnotherWasFaster(Exception):
-    """The object has changed since the writing began."""
 
 
 class _Name(TypedDict):
@@ -172,14 +165,14 @@ def _translated(uri: str) -> Iterator[None]:
         raise StoreRefused(f"{uri}: S3 cannot be asked with these AWS settings: {error}") from error
 
 
-def _refusal(uri: str, error: ClientError) -> SnapshotError | FileNotFoundError | _AnotherWasFaster:
+def _refusal(uri: str, error: ClientError) -> SnapshotError | FileNotFoundError | FileExistsError:
     """The answer to a HEAD has no body, so its code is the HTTP status."""
     code = error.response["Error"]["Code"]
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in {"NoSuchKey", "404"}:
         return FileNotFoundError(uri)
     if code in {"PreconditionFailed", "412"}:
-        return _AnotherWasFaster(uri)
+        return FileExistsError(uri)  # of a faster writer
     if code in _PASSING or status >= 500:
         return StoreUnavailable(f"{uri} cannot be had now: {error}")
     advice = _ADVICE.get("AccessDenied" if code == "403" else code, "S3 refuses")

@@ -13,7 +13,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrain.contract import Digest, Partition, Snapshot, Split, canonical_json, digest_of_json
+from retrain.contract import Digest, Partition, Snapshot, Split, digest_of_json
 from retrain.errors import MissingColumn, WindowTooEmpty
 from retrain.snapshot.canonical_rows import MOMENT, in_key_order
 from retrain.snapshot.checks import checked_rows, group_spans, group_times, prove_keys_distinct
@@ -165,16 +165,6 @@ def is_unchanged(snapshot: Snapshot, last: Snapshot) -> bool:
         for one in (snapshot, last)
     )
     return snapshot.query_digest == last.query_digest and ours <= theirs
-
-
-def snapshot_to_bytes(snapshot: Snapshot) -> bytes:
-    """Return the bytes of `snapshot.json`."""
-    return canonical_json(snapshot.model_dump(mode="json"))
-
-
-def snapshot_from_bytes(content: bytes) -> Snapshot:
-    """Return the snapshot that `snapshot.json` says."""
-    return Snapshot.model_validate_json(content)
 
 
 def _looked_at(window: Window) -> Window:

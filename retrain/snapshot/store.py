@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import AwareDatetime, ConfigDict, ValidationError
 
-from retrain.contract import Contract, Digest, Partition, canonical_json, digest_of_bytes
+from retrain.contract import Contract, Digest, Partition, digest_of_bytes
 from retrain.snapshot.files import files_of, root_uri
 from retrain.snapshot.partitions import write_partition
 
@@ -59,7 +59,7 @@ class PartitionStore:
         Raises:
             StoreUnavailable, StoreRefused: The place cannot be written.
         """
-        content = canonical_json(read_week.model_dump(mode="json"))
+        content = read_week.to_bytes()
         uri = self._entry(reading, read_week.partition.week)
         files_of(uri).write(uri, digest_of_bytes(content).encode() + b"\n" + content)
 

@@ -176,7 +176,7 @@ def cut(
         WindowTooEmpty: A split would have no group.
     """
     ripe_end = window.end - label_delay
-    usable = (groups.first >= _moment64(window.start)) & (groups.last < _moment64(ripe_end))
+    usable = (groups.first >= moment64(window.start)) & (groups.last < moment64(ripe_end))
     if not usable.any():
         raise WindowTooEmpty(
             f"no group lies whole in {window} with labels ripe {label_delay} before its end;"
@@ -208,7 +208,7 @@ def _split(
     window: Window,
 ) -> Split:
     """Return the groups that begin in `[start, until)`. The split ends behind their last row."""
-    chosen = usable & (groups.first >= _moment64(start)) & (groups.first < _moment64(until))
+    chosen = usable & (groups.first >= moment64(start)) & (groups.first < moment64(until))
     if not chosen.any():
         raise WindowTooEmpty(
             f"{name} would have no group: none begins in [{utc_text(start)}, {utc_text(until)})"
@@ -224,5 +224,6 @@ def _split(
     )
 
 
-def _moment64(moment: datetime) -> np.datetime64:
+def moment64(moment: datetime) -> np.datetime64:
+    """Return an aware moment as numpy's microseconds of UTC."""
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")

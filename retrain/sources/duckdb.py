@@ -42,7 +42,6 @@ _OUTAGES = (
     duckdb.ResourceInUseException,
     duckdb.TransactionException,
 )
-_DUCKDB_MAGIC = slice(8, 12), b"DUCK"
 _NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -167,8 +166,7 @@ def _prove_database(name: str, path: Path) -> None:
             f"the source `{name}` at {path} cannot be read: {error.strerror};"
             " let this user read it, or correct RETRAIN_SOURCES"
         ) from error
-    where, magic = _DUCKDB_MAGIC
-    if head and head[where] != magic:
+    if head and head[8:12] != b"DUCK":
         raise SourceRefused(
             f"the source `{name}` at {path} is no DuckDB database; correct RETRAIN_SOURCES"
         )

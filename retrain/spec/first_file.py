@@ -42,7 +42,7 @@ def schedule_of(name: str) -> str:
     Models that all start at one moment would wait for each other.
 
     >>> schedule_of("flight-delay")
-    '32 3 * * MON'
+    '58 6 * * MON'
     """
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     hour, minute = divmod(number % (_HOURS * 60), 60)

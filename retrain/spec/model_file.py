@@ -12,20 +12,16 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
 from retrain.comparison.metrics import MetricName
 from retrain.contract import (
     MODEL_NAME,
-    Contract,
     Digest,
     Feature,
     FeatureType,
@@ -35,20 +31,12 @@ from retrain.contract import (
     problem_with_model_name,
 )
 from retrain.errors import InvalidSpec, Mistake
-from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
-from retrain.spec.mistakes import mistakes_of, nearest
+from retrain.spec.mistakes import mistakes_of
+from retrain.spec.section import ColumnName, Section
+from retrain.spec.technique import DEFAULT_TECHNIQUES, Technique
 from retrain.spec.units import Duration, Months, Share
 from retrain.spec.yaml_lines import LocatedYaml, Place, read_yaml
 from retrain.tasks.binary import BINARY
-
-ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-"""A plain SQL name: it is also a field in JSON and an input in ONNX."""
-
-
-class Section(Contract):
-    """A part of the YAML: no text where a number belongs, no NaN, no infinity."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -58,42 +46,6 @@ class Columns(Section):
     event_time: ColumnName
     label: ColumnName
     groups: ColumnName
-
-
-class Technique(Section):
-    """An estimator's import path and parameters."""
-
-    estimator: str
-    params: dict[str, bool | int | float | str | None] = {}
-
-    @field_validator("estimator")
-    @classmethod
-    def _is_allowed(cls, estimator: str) -> str:
-        if estimator not in ESTIMATORS:
-            raise ValueError(
-                f"must be an estimator that exports exactly, is `{estimator}`;"
-                f" {nearest(estimator, list(ESTIMATORS))}"
-            )
-        return estimator
-
-    @model_validator(mode="after")
-    def _parameters_are_known(self) -> Technique:
-        parameters = ESTIMATORS[self.estimator]
-        if ours := sorted(set(self.params) & CHOSEN_BY_RATCHET):
-            raise ValueError(
-                f"leaves {', '.join(ours)} to Ratchet: a run must be repeatable and export exactly"
-            )
-        if unknown := sorted(set(self.params) - parameters):
-            raise ValueError(
-                f"has no parameter `{unknown[0]}`; {nearest(unknown[0], list(parameters))}"
-            )
-        return self
-
-
-DEFAULT_TECHNIQUES = {
-    name: Technique(estimator=estimator, params=params)
-    for name, (estimator, params) in BINARY.default_techniques.items()
-}
 
 
 class RefreshRule(Section):
@@ -156,17 +108,14 @@ def _model_name(written: str) -> str:
     return written
 
 
-MODEL_NAME_SCHEMA: dict[str, JsonValue] = {
-    "pattern": f"^{MODEL_NAME}$",
-    "title": "Name",
-    "type": "string",
-}
-
-
 class ModelFields(Section):
     """What a YAML and a spec have in common."""
 
-    name: Annotated[str, AfterValidator(_model_name), WithJsonSchema(MODEL_NAME_SCHEMA)]
+    name: Annotated[
+        str,
+        AfterValidator(_model_name),
+        WithJsonSchema({"pattern": f"^{MODEL_NAME}$", "title": "Name", "type": "string"}),
+    ]
     title: str = ""
     owner: Annotated[str, StringConstraints(min_length=1)]
     task: Annotated[Task, BeforeValidator(_known_task)]
@@ -175,6 +124,7 @@ class ModelFields(Section):
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
     """The SQL's file name, beside the YAML."""
     columns: Columns
+    window_months: Months = Field(default=3, alias="window")
     label_delay: Duration
     late_rows: Duration = Field(default=timedelta(days=14))
     validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
@@ -189,7 +139,6 @@ class ModelSpec(ModelFields):
 
     query_text: str
     features: tuple[Feature, ...]
-    window_months: int = Field(default=3, ge=1)
 
     @property
     def query_digest(self) -> Digest:
@@ -260,16 +209,14 @@ class ModelFile(ModelFields):
         dict[ColumnName, Annotated[FeatureForm, BeforeValidator(_feature_form)]],
         Field(min_length=1),
     ]
-    window: Months = 3
 
     def to_spec(self, query_text: str) -> ModelSpec:
         """Return the spec that the rest of Ratchet works with."""
         features = tuple(
             Feature(name=name, **form.model_dump()) for name, form in self.features.items()
         )
-        others = {name: getattr(self, name) for name in ModelFields.model_fields}
-        return ModelSpec(
-            features=features, window_months=self.window, query_text=query_text, **others
+        return ModelSpec.model_construct(
+            **{**dict(self), "features": features, "query_text": query_text}
         )
 
 

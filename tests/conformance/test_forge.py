@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -435,13 +436,54 @@ def client_of(liar: LyingForge, folder: Path, *, timeout_seconds: float = 15) ->
     )
 
 
-@pytest.mark.parametrize("path", ["/git/refs$", "/git/commits$", "/git/trees$"])
 def test_a_branch_whose_answer_was_lost_is_there_once(
-    liar: LyingForge, client: GitHubForge, path: str
+    liar: LyingForge, client: GitHubForge
 ) -> None:
-    liar.lie("lost_answer", "POST", path)
+    liar.lie("lost_answer", "POST", "/git-receive-pack$")
     branch = NewBranch("ratchet/v8", client.head(), {RELEASE: b"version: '8'\n"}, "Release v8")
-    assert client.create_branch(branch) == client.branch_commit("ratchet/v8")
+    assert client.create_branch(branch) == client.branch_commit("ratchet/v8") is not None
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_branch_that_the_forge_was_not_asked_for_is_not_there(
+    liar: LyingForge, client: GitHubForge, method: str
+) -> None:
+    client.head()
+    liar.lie("outage", method, "/(info/refs|git-receive-pack)$")
+    with pytest.raises(ForgeUnavailable, match="502"):
+        propose(client, "ratchet/v8")
+    assert client.branch_commit("ratchet/v8") is None
+    assert propose(client, "ratchet/v8")
+
+
+def test_a_branch_that_another_made_meanwhile_stays_as_it_is(
+    liar: LyingForge, client: GitHubForge, tmp_path: Path
+) -> None:
+    branch = NewBranch("ratchet/v8", client.head(), {RELEASE: b"version: '8'\n"}, "Release v8")
+    other = replace(branch, files={RELEASE: b"version: '9'\n"})
+    made = client_of(liar, tmp_path / "other").create_branch(other)
+    assert client.branch_commit("ratchet/v8") is None, "this client did not fetch since"
+    assert client.create_branch(branch) == made
+    assert client.branch_commit("ratchet/v8") == made
+
+
+def test_a_branch_at_mains_commit_that_a_person_made_meanwhile_does_not_move(
+    liar: LyingForge, client: GitHubForge, tmp_path: Path
+) -> None:
+    branch = NewBranch("ratchet/v8", client.head(), {RELEASE: b"version: '8'\n"}, "Release v8")
+    Repository(tmp_path / "ratchet.git").set_ref("refs/heads/ratchet/v8", branch.parent, ABSENT)
+    assert client.create_branch(branch) == branch.parent
+
+
+def test_a_branch_that_a_rule_of_the_forge_forbids_is_a_refusal(
+    client: GitHubForge, tmp_path: Path
+) -> None:
+    hook = tmp_path / "ratchet.git" / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    with pytest.raises(ForgeRefused, match="hook declined"):
+        propose(client)
 
 
 def test_a_pull_request_whose_answer_was_lost_is_opened_once(
@@ -505,9 +547,12 @@ def test_a_wrong_token_and_a_forbidden_write_are_refusals(
         GitHubForge(
             liar.url, "wrong", REPOSITORY, mirror=tmp_path / "other.git", seconds_between_writes=0
         ).pull_requests("ratchet/")
-    liar.lie("forbidden", "POST", "/git/trees")
-    with pytest.raises(ForgeRefused, match="403"):
+    liar.lie("forbidden", "POST", "/git-receive-pack$")
+    with pytest.raises(ForgeRefused, match=r"403.*PROMOTE_FORGE_TOKEN"):
         propose(client)
+    liar.lie("forbidden", "POST", "/statuses/")
+    with pytest.raises(ForgeRefused, match=r"403.*PROMOTE_FORGE_TOKEN"):
+        client.set_status(client.head(), "ratchet/gate", "success", "fine")
 
 
 def test_no_forge_at_all_is_unavailable(tmp_path: Path) -> None:
@@ -554,13 +599,17 @@ def test_promote_stops_writing_before_github_refuses(liar: LyingForge, tmp_path:
         REPOSITORY,
         mirror=tmp_path / "mirror.git",
         seconds_between_writes=0,
-        writes_per_hour=5,
+        writes_per_hour=4,
         clock=lambda: hour[0],
     )
-    propose(client, "ratchet/v1")
+    client.open_pull_request(propose(client, "ratchet/v1").name, "v1", "one write")
+    client.set_status(client.head(), "ratchet/gate", "success", "another write")
     with pytest.raises(ForgeUnavailable, match="3600 s"):
         propose(client, "ratchet/v2")
-    client.set_status(client.head(), "ratchet/gate", "success", "other writes go on")
+    client.set_status(client.head(), "ratchet/gate", "failure", "other writes go on")
+    client.set_status(client.head(), "ratchet/gate", "success", "until the limit")
+    with pytest.raises(ForgeUnavailable, match="3600 s"):
+        client.set_status(client.head(), "ratchet/gate", "failure", "above the limit")
     hour[0] = 3601
     propose(client, "ratchet/v2")
 

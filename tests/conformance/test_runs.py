@@ -11,7 +11,6 @@ import pytest
 
 from retrain.runs.mlflow import MlflowRuns
 from retrain.runs.port import NOTE, VERSION_TAGS, Record, RegisteredVersion, Rows, Runs
-from retrain.snapshot.snapshot import snapshot_to_bytes
 from tests.fakes.runs import FakeRuns, Killed
 from tests.grounds.learnable_rows import make_window
 
@@ -30,7 +29,7 @@ def runs(request: pytest.FixtureRequest) -> Runs:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "snapshot.json").write_bytes(snapshot_to_bytes(SNAPSHOT))
+    (tmp_path / "snapshot.json").write_bytes(SNAPSHOT.to_bytes())
     return tmp_path
 
 

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from retrain.contract import Snapshot
 from retrain.errors import TrackingUnavailable
 from retrain.runs.port import REQUIRED_TAGS, FinishedRun, Record, RegisteredVersion, Rows
-from retrain.snapshot.snapshot import snapshot_from_bytes
 
 
 class Killed(BaseException):
@@ -103,6 +102,6 @@ def _with_snapshot(
     if content is None:
         return None
     try:
-        return version, snapshot_from_bytes(content)
+        return version, Snapshot.model_validate_json(content)
     except ValidationError:
         return None

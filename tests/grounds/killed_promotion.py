@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import pygit2
 import requests.adapters
 
 from promote.loop.reconciler import Reconciler
@@ -35,21 +38,27 @@ class Run:
 
 def run(told: Run) -> None:
     """Reconcile once, or roll back; in a fresh process."""
-    send, count = requests.adapters.HTTPAdapter.send, 0
+    send, push, count = requests.adapters.HTTPAdapter.send, pygit2.remotes.Remote.push, 0
 
-    def counted(self: Any, request: Any, *arguments: Any, **named: Any) -> Any:
+    def write(do: Callable[[], Any]) -> Any:
         nonlocal count
-        writes = request.method in WRITES
-        count += writes
-        dies = writes and count == told.dies_at
-        if dies and not told.answer_lost:
+        count += 1
+        if count == told.dies_at and not told.answer_lost:
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = send(self, request, *arguments, **named)
-        if dies:
+        answer = do()
+        if count == told.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    requests.adapters.HTTPAdapter.send = counted  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
+    def counted_send(self: Any, request: Any, *arguments: Any, **named: Any) -> Any:
+        do = partial(send, self, request, *arguments, **named)
+        return write(do) if request.method in WRITES else do()
+
+    def counted_push(self: Any, *arguments: Any, **named: Any) -> Any:
+        return write(partial(push, self, *arguments, **named))
+
+    requests.adapters.HTTPAdapter.send = counted_send  # type: ignore[method-assign]  # both PyGithub and MLflow speak through it
+    pygit2.remotes.Remote.push = counted_push  # type: ignore[method-assign]  # branches are pushed
     parts = open_parts(PromoteSettings(**told.settings))
     if told.rollback:
         roll_back(parts.forge, parts.environment, told.model, reason="a bad day")

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from retrain.contract import Feature, Partition, Snapshot, Split, digest_of_bytes
 from retrain.fitting.window_run import WindowRun
-from retrain.spec.model_file import Columns, ModelSpec, Technique
+from retrain.spec.model_file import Columns, ModelSpec
+from retrain.spec.technique import Technique
 
 FEATURES = (
     Feature(name="carrier", type="category"),

@@ -11,7 +11,6 @@ from promote.contract import Release, Slot
 from promote.release.manifest import parse
 from promote.release.slot import release_path
 from retrain.contract import Snapshot, digest_of_bytes
-from retrain.snapshot.snapshot import snapshot_from_bytes
 from retrain.spec.model_file import ModelSpec, parse_spec
 
 RELEASES = Path(__file__).parent / "releases"
@@ -73,7 +72,7 @@ class OldRelease:
     @property
     def snapshot(self) -> Snapshot:
         """The same as a value."""
-        return snapshot_from_bytes(self.snapshot_json)
+        return Snapshot.model_validate_json(self.snapshot_json)
 
     def copy_store(self, place: Path) -> Path:
         """Copy the store of partitions, as if it had always been at `place`; return `place`."""

@@ -40,7 +40,7 @@ LOADED_ONCE = [
 # Otherwise each of some seventy processes loads the clients again.
 PROCESSES.set_forkserver_preload(LOADED_ONCE)
 MODEL = "flight-delay-killed"
-WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 16, 8, 5
+WRITES_OF_A_PROPOSAL, WRITES_OF_A_RECORD, WRITES_OF_A_ROLLBACK = 14, 8, 3
 
 
 class Cluster(ThreadingHTTPServer):

@@ -18,8 +18,7 @@ import yaml
 
 from infra.local.flights import load_flights
 from infra.local.processes import free_port
-from retrain.contract import ModelCard, digest_of_bytes
-from retrain.snapshot.snapshot import snapshot_from_bytes
+from retrain.contract import ModelCard, Snapshot, digest_of_bytes
 
 ROOT = Path(__file__).parents[2]
 END = "2013-03-11"
@@ -161,7 +160,7 @@ def test_the_same_week_twice_is_one_run_and_one_version_that_people_and_promote_
     assert card.model_digest == version.tags["model_digest"]
     assert digest_of_bytes((folder / "model/model.onnx").read_bytes()) == card.files["model.onnx"]
     assert (
-        snapshot_from_bytes((folder / "snapshot.json").read_bytes()).snapshot_id
+        Snapshot.model_validate_json((folder / "snapshot.json").read_bytes()).snapshot_id
         == version.tags["snapshot_id"]
     )
     session = onnxruntime.InferenceSession(folder / "model/model.onnx")

@@ -17,7 +17,7 @@ PARSE = """
 import json, sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import BundleDagBag
 
 RUN = SimpleNamespace(run_after=datetime(2013, 7, 8, 6, tzinfo=UTC))
 
@@ -54,17 +54,19 @@ def describe(dag):
         "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
     }
 
-bag = DagBag(sys.argv[1])
+bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1])
 dags = {name: describe(dag) for name, dag in bag.dags.items()}
-print(json.dumps({"errors": bag.import_errors, "dags": dags}))
+files = sorted(stat.file for stat in bag.dagbag_stats)
+print(json.dumps({"errors": bag.import_errors, "dags": dags, "files": files}))
 """
 
 
 EXECUTE = """
 import json, sys
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import BundleDagBag
 
-task = DagBag(sys.argv[1]).dags["retrain-minimal"].get_task("retrain")
+bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1])
+task = bag.dags["retrain-minimal"].get_task("retrain")
 try:
     ended = ["success", task.execute({})]
 except Exception as error:
@@ -88,6 +90,11 @@ def airflow_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def copy_dags(folder: Path) -> None:
+    without_models = shutil.ignore_patterns("models", "__pycache__")
+    shutil.copytree(ROOT / "dags", folder, ignore=without_models, dirs_exist_ok=True)
+
+
 def parse(folder: Path, env: dict[str, str], *, script: str = PARSE) -> dict:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, str(folder)],
@@ -104,7 +111,7 @@ def parse(folder: Path, env: dict[str, str], *, script: str = PARSE) -> dict:
 @pytest.fixture(scope="module")
 def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("dags")
-    shutil.copy(ROOT / "dags" / "retrain_dags.py", folder)
+    copy_dags(folder)
     (folder / "models").mkdir()
     for path in (ROOT / "dags" / "models").glob("*.yaml"):
         shutil.copy(path, folder / "models")
@@ -181,20 +188,38 @@ def test_a_dag_switched_on_late_starts_no_storm(parsed: dict) -> None:
     assert dag["start_date"] == "None"
 
 
+def test_airflow_parses_the_dag_file_only(parsed: dict) -> None:
+    assert [Path(file).name for file in parsed["files"]] == ["retrain_dags.py"]
+
+
 def test_parsing_imports_airflow_and_yaml_only() -> None:
-    tree = ast.parse((ROOT / "dags" / "retrain_dags.py").read_text())
+    imported = {
+        name.split(".")[0]
+        for path in (ROOT / "dags").rglob("*.py")
+        for name in imported_names(ast.parse(path.read_text()))
+    }
+    assert imported - set(sys.stdlib_module_names) == {"airflow", "ratchet_tasks", "yaml"}
+
+
+def test_only_the_file_of_the_pod_imports_the_slow_operator_of_pods() -> None:
+    slow = {
+        path.name
+        for path in (ROOT / "dags").rglob("*.py")
+        for name in imported_names(ast.parse(path.read_text()))
+        if "kubernetes" in name or name.endswith("retraining_pod")
+    }
+    assert slow == {"retraining_pod.py"}
+
+
+def imported_names(tree: ast.Module) -> set[str]:
     names = {
         alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    names |= {
+    return names | {
         node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
-    }
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {
-        "airflow",
-        "yaml",
     }
 
 
@@ -216,7 +241,7 @@ def test_parsing_imports_airflow_and_yaml_only() -> None:
 def test_the_exit_code_decides_whether_another_try_follows_and_a_file_hands_on_the_outcome(
     airflow_env: dict[str, str], tmp_path: Path, ends: str, state: str, said: object
 ) -> None:
-    shutil.copy(ROOT / "dags" / "retrain_dags.py", tmp_path)
+    copy_dags(tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
     (tmp_path / "retrain").write_text(f"#!/bin/sh\necho progress\n{ends}\n")

@@ -18,10 +18,10 @@ IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratchet/retrain@sha256:
 
 PARSE = """
 import json, sys
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import BundleDagBag
 from kubernetes.client import ApiClient
 
-bag = DagBag(sys.argv[1])
+bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1])
 found = {"errors": bag.import_errors, "docs": {name: dag.doc_md for name, dag in bag.dags.items()}}
 for dag in bag.dags.values():
     if "retrain" in dag.task_ids:
@@ -43,27 +43,28 @@ print(json.dumps(found, default=str))
 PROMOTE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import retrain_dags
+from ratchet_tasks import promotion
 
 def answer(method, url):
     asked.append(method)
     verdict = "promote" if len(asked) > 2 else None
-    promotion = {"state": "unopened", "version": 3, "waits_for": "promote", "reason": ""}
-    return {**promotion, "verdict": verdict}
+    found = {"state": "unopened", "version": 3, "waits_for": "promote", "reason": ""}
+    return {**found, "verdict": verdict}
 
-retrain_dags._answer, retrain_dags.POLL_SECONDS = answer, 0
-retrain_dags.get_current_context = dict
+promotion._answer, promotion.POLL_SECONDS = answer, 0
+promotion.get_current_context = dict
 found = []
 for retrained in ({"version": 3}, None):
     asked = []
-    found.append([retrain_dags.promote.function("minimal", retrained)["version"], asked])
+    found.append([promotion.promote.function("minimal", retrained)["version"], asked])
 print(json.dumps(found))
 """
 
 
 def parse(folder: Path, *, script: str = PARSE, **settings: str) -> Any:
-    (folder / "dags" / "models").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "dags" / "retrain_dags.py", folder / "dags")
+    without_models = shutil.ignore_patterns("models", "__pycache__")
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=without_models, dirs_exist_ok=True)
+    (folder / "dags" / "models").mkdir(exist_ok=True)
     (folder / "dags" / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RATCHET_")},
@@ -234,7 +235,7 @@ def test_a_wrong_setting_is_said_where_people_look(
 
 ENDS = """
 import json, sys
-from airflow.dag_processing.dagbag import DagBag
+from airflow.dag_processing.dagbag import BundleDagBag
 from kubernetes import client as k8s
 
 class Cluster:
@@ -264,7 +265,8 @@ def pod(code):
         status=k8s.V1PodStatus(phase="Failed", container_statuses=[base]),
     )
 
-task = DagBag(sys.argv[1]).dags["retrain-minimal"].get_task("retrain")
+bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1])
+task = bag.dags["retrain-minimal"].get_task("retrain")
 task.__dict__.update(client=Cluster(), pod_manager=Cluster(), log_events_on_failure=False)
 found = {}
 for code in (1, 2, 127, 75, 137, 99, None):

@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[3]
 
 RUN = """
 import json, logging, sys
-import retrain_dags
-retrain_dags.Variable.get = staticmethod(lambda name, default=None: sys.argv[1])
-retrain_dags.POLL_SECONDS, retrain_dags.PAUSE_SECONDS = 0.01, 0.0
-retrain_dags.PATIENCE_SECONDS = float(sys.argv[3])
-retrain_dags.get_current_context = lambda: context
+from ratchet_tasks import promotion
+promotion.Variable.get = staticmethod(lambda name, default=None: sys.argv[1])
+promotion.POLL_SECONDS, promotion.PAUSE_SECONDS = 0.01, 0.0
+promotion.PATIENCE_SECONDS = float(sys.argv[3])
+promotion.get_current_context = lambda: context
 context = {}
-found = retrain_dags.promote.function("toy", json.loads(sys.argv[2] or "null"))
+found = promotion.promote.function("toy", json.loads(sys.argv[2] or "null"))
 print(json.dumps({**found, "label": context["verdict"]}))
 """
 

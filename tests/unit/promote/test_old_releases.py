@@ -9,8 +9,9 @@ import pytest
 
 from promote.contract import Slot, Verdict
 from promote.forge.port import NewBranch, PullRequest
+from promote.loop.forge_observer import GATE_CONTEXT
 from promote.loop.observation import Observation
-from promote.loop.observer import GATE_CONTEXT, Observer, Parts
+from promote.loop.observer import Observer, Parts
 from promote.loop.reconciler import Reconciler
 from promote.loop.way_back import roll_back
 from promote.release.history import ROLLOUT_CONTEXT
@@ -129,9 +130,11 @@ def test_an_old_release_whose_rollout_nobody_recorded_is_recognised_by_its_verdi
 
 
 def test_an_old_verdict_is_found_and_not_given_again(production: Production) -> None:
-    found = production.look().verdict
+    challenger = production.look().challenger
 
-    assert found is not None
+    assert challenger is not None
+    assert challenger.judged is not None
+    found = challenger.judged.verdict
     assert (found.outcome, found.digest) == (
         "promote",
         production.old.release.verdict_digest,

@@ -10,7 +10,7 @@ import pytest
 
 from retrain.contract import ModelCard
 from retrain.snapshot.partitions import read_partition
-from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split, snapshot_to_bytes
+from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
 from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import week_bounds
 from tests.fakes.row_source import FakeSource
@@ -38,7 +38,7 @@ def test_an_old_card_keeps_its_bytes(old: OldRelease) -> None:
 
 def test_an_old_snapshot_keeps_its_bytes_and_its_rows_are_read(old: OldRelease) -> None:
     snapshot = old.snapshot
-    assert snapshot_to_bytes(snapshot) == old.snapshot_json
+    assert snapshot.to_bytes() == old.snapshot_json
     assert snapshot.snapshot_id == old.tags["snapshot_id"]
     assert read_split(snapshot, snapshot.test).num_rows == snapshot.test.rows
 

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from retrain.contract import ModelCard, digest_of_bytes
+from retrain.contract import ModelCard, Snapshot, digest_of_bytes
 from retrain.errors import (
     LockMissing,
     OneClassLabel,
@@ -22,8 +22,7 @@ from retrain.outcome import RunOutcome
 from retrain.plan import plan_run
 from retrain.runs.port import NOTE
 from retrain.settings import Settings
-from retrain.snapshot.snapshot import snapshot_from_bytes
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from retrain.wiring import open_source
 from retrain.workflow import SEED, run_window
 from tests.fakes.runs import FakeRuns, Killed
@@ -80,7 +79,7 @@ def test_a_window_is_recorded_and_registered_as_challenger(settings):
     assert card.model_digest == outcome.model_digest == parent.tags["model_digest"]
     assert digest_of_bytes(files["model/model.onnx"]) == card.files["model.onnx"]
     assert (
-        snapshot_from_bytes(files["snapshot.json"]).snapshot_id
+        Snapshot.model_validate_json(files["snapshot.json"]).snapshot_id
         == outcome.snapshot_id
         == card.snapshot_id
     )

@@ -13,7 +13,7 @@ from promote.errors import RowsNotFound
 from promote.evidence.judging import EvidenceJudge, Judged
 from promote.registry.port import ModelVersion
 from retrain.contract import Feature, ModelCard, Snapshot
-from retrain.snapshot.snapshot import build_snapshot, snapshot_to_bytes
+from retrain.snapshot.snapshot import build_snapshot
 from retrain.snapshot.store import PartitionStore
 from retrain.spec.model_file import GatePolicy
 from tests.fakes.model_registry import FakeModelRegistry
@@ -52,7 +52,7 @@ class Shelf:
             "model.json": card.to_bytes(),
             "model.onnx": (self.folder / f"made-{seed}" / "model.onnx").read_bytes(),
         }
-        kept = snapshot_to_bytes(snapshot) if keep_snapshot else None
+        kept = snapshot.to_bytes() if keep_snapshot else None
         return self.registry.register(
             "small",
             files,

@@ -18,6 +18,7 @@ from promote.loop.observation import (
     SUPERSEDED,
     Blind,
     Challenger,
+    DatedVerdict,
     ForgeView,
     Look,
     Observation,
@@ -92,12 +93,24 @@ USUAL = Observation(
     history=(release_commit(8, "b"), release_commit(7, "a", minutes_ago=600)),
     rollout=HEALTHY,
     champion=8,
-    challenger=Challenger(9),
-    verdict=verdict("promote"),
-    image=f"r/m@{DIGEST}",
-    branch="d" * 40,
+    challenger=Challenger(
+        9, judged=DatedVerdict(verdict("promote")), image=f"r/m@{DIGEST}", branch="d" * 40
+    ),
     pulls=(pull(),),
 )
+
+
+def made(**changed: Any) -> Challenger:
+    """The usual challenger, with changes."""
+    assert USUAL.challenger is not None
+    return replace(USUAL.challenger, **changed)
+
+
+def judged(outcome: str | None, *, at: datetime | None = None) -> Challenger:
+    """The usual challenger with another verdict, or without one."""
+    return made(judged=DatedVerdict(verdict(outcome), at) if outcome else None)
+
+
 LANDED = (
     release_commit(8, "b", minutes_ago=1, rollout=None),
     release_commit(7, "a", minutes_ago=600),
@@ -266,18 +279,22 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("had its turn", "wait", {"challenger": Challenger(7), "pulls": ()}),
     ("failed, held", "wait", {**BROKEN_FIRST, "challenger": Challenger(8), "pulls": ()}),
     ("failed, held", "wait", {**BROKEN_FIRST, "challenger": None, "pulls": ()}),
-    ("failed, held", "wait", {**BROKEN_FIRST, "verdict": verdict("keep"), "pulls": ()}),
+    ("failed, held", "wait", {**BROKEN_FIRST, "challenger": judged("keep"), "pulls": ()}),
     ("failed, held", "wait", {**BROKEN_FIRST, "pulls": (pull(state="closed"),)}),
     ("proposed", "wait", BROKEN_FIRST),
     ("proposed", "wait", {}),
     ("rejected", "wait", {"pulls": (pull(state="closed"),)}),
     ("rejected", "wait", {"pulls": (pull(state="closed", base_commit="e" * 12),)}),
-    ("unjudged", "judge", {"pulls": (), "verdict": None}),
-    ("unjudged", "wait", {"pulls": (), "verdict": None, "policy": NoPolicy("main has no YAML")}),
-    ("kept", "wait", {"pulls": (), "verdict": verdict("keep")}),
-    ("inconclusive", "wait", {"pulls": (), "verdict": verdict("inconclusive")}),
-    ("unbuilt", "build", {"pulls": (), "image": None, "branch": None}),
-    ("unbranched", "branch", {"pulls": (), "branch": None}),
+    ("unjudged", "judge", {"pulls": (), "challenger": judged(None)}),
+    (
+        "unjudged",
+        "wait",
+        {"pulls": (), "challenger": judged(None), "policy": NoPolicy("main has no YAML")},
+    ),
+    ("kept", "wait", {"pulls": (), "challenger": judged("keep")}),
+    ("inconclusive", "wait", {"pulls": (), "challenger": judged("inconclusive")}),
+    ("unbuilt", "build", {"pulls": (), "challenger": made(image=None, branch=None)}),
+    ("unbranched", "branch", {"pulls": (), "challenger": made(branch=None)}),
     ("unopened", "open", {"pulls": ()}),
     (
         "unopened",
@@ -285,7 +302,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         {"pulls": (pull(state="closed", labels=frozenset({SUPERSEDED}), base_commit="e" * 12),)},
     ),
     ("unopened", "open", FIRST),
-    ("unjudged", "judge", {**FIRST, "verdict": None}),
+    ("unjudged", "judge", {**FIRST, "challenger": judged(None)}),
     ("no challenger", "wait", {**FIRST, "challenger": None}),
     (
         "unopened",
@@ -390,7 +407,7 @@ def test_an_open_way_back_waits_for_a_review_whatever_became_of_the_challenger()
     back = pull(6, 7, purpose="rollback")
     for state, changed in [
         ("no challenger", {"challenger": None}),
-        ("kept", {"verdict": verdict("keep")}),
+        ("kept", {"challenger": judged("keep")}),
     ]:
         step = decide(replace(USUAL, pulls=(back,), **changed))
         assert (step.state, step.waits_for) == (state, "reviewer")
@@ -405,9 +422,7 @@ def test_since_comes_from_what_says_it() -> None:
         decide(replace(USUAL, history=ANNOUNCED, rollout=PROGRESSING, champion=7)).since
         == ANNOUNCED[0].at
     )
-    assert (
-        decide(replace(USUAL, pulls=(), verdict=verdict("keep"), judged_at=opened)).since == opened
-    )
+    assert decide(replace(USUAL, pulls=(), challenger=judged("keep", at=opened))).since == opened
     held = decide(replace(USUAL, **BROKEN_FIRST, challenger=None, pulls=()))
     assert held.since == BROKEN_FIRST["history"][0].rollout.at
 

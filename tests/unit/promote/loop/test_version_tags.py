@@ -42,7 +42,9 @@ def test_a_proposed_version_says_its_verdict_its_pull_request_and_its_image() ->
     number = world.register()
     world.reconciler().reconcile(MODEL)
     names = ("verdict", "verdict_over", "pull_request", "image")
-    image = world.look().image
+    challenger = world.look().challenger
+    assert challenger is not None
+    image = challenger.image
     url = world.open_pull().pull.url
     assert tags(world, number, *names) == {
         "verdict": "promote",

@@ -258,3 +258,17 @@ def test_a_challenger_registered_meanwhile_keeps_its_turn() -> None:
     promotion = world.reconciler().reconcile(MODEL)
 
     assert (promotion.version, promotion.state) == (3, "proposed")
+
+
+def test_while_only_the_cluster_is_away_the_challenger_and_its_verdict_are_still_shown() -> None:
+    world = shipped(1)
+    number = world.register()
+    before = world.reconciler().reconcile(MODEL)
+    error = ClusterUnavailable("the cluster does not answer")
+    world.around = lambda name, part: Away(error) if name == "rollout" else part
+
+    promotion = world.reconciler().reconcile(MODEL)
+
+    assert (promotion.state, promotion.waits_for) == ("blind", "outage")
+    assert (promotion.version, promotion.verdict) == (number, "promote")
+    assert (promotion.version, promotion.verdict) == (before.version, before.verdict)

@@ -40,7 +40,7 @@ from retrain.fitting.training import labels_of
 from retrain.model.arrow import columns_of_rows
 from retrain.model.folder import write_folder
 from retrain.model.program import Program
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows, make_spec
 
 IO = ModelSchema(features=FEATURES, outputs=(PROBABILITY,))

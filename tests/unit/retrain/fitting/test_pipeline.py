@@ -10,7 +10,7 @@ from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame
 from retrain.fitting.pipeline import make_estimator, make_pipeline
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
 

@@ -16,7 +16,7 @@ import pytest
 from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
 from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, labels_of, warm_up
-from retrain.spec.model_file import Technique
+from retrain.spec.technique import Technique
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
 ROOT = Path(__file__).parents[4]

@@ -29,8 +29,6 @@ from retrain.snapshot.snapshot import (
     build_snapshot,
     is_unchanged,
     read_split,
-    snapshot_from_bytes,
-    snapshot_to_bytes,
 )
 from retrain.snapshot.store import PartitionStore
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, table_of, things
@@ -261,7 +259,7 @@ def test_where_the_partitions_lie_is_no_part_of_the_name(tmp_path: Path) -> None
 
 def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     snapshot = built(tmp_path)
-    assert snapshot_from_bytes(snapshot_to_bytes(snapshot)) == snapshot
+    assert Snapshot.model_validate_json(snapshot.to_bytes()) == snapshot
 
 
 def test_columns_come_in_the_order_asked_for_and_an_unknown_one_is_named(tmp_path: Path) -> None:

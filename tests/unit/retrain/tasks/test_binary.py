@@ -6,7 +6,8 @@ import pytest
 from retrain.comparison.metrics import METRICS, MetricName
 from retrain.contract import Task
 from retrain.errors import OneClassLabel, TrainingError
-from retrain.spec.model_file import DEFAULT_TECHNIQUES, GatePolicy
+from retrain.spec.model_file import GatePolicy
+from retrain.spec.technique import DEFAULT_TECHNIQUES
 from retrain.tasks.binary import BINARY
 
 NAN = float("nan")
