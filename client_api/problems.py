@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
@@ -151,12 +150,3 @@ def problem_of(error: GatewayError, *, request_id: str) -> Reply:
         detail = f"{title}; {ASK_OPERATOR}"
     body = problem(status, title, detail, request_id=request_id, **more)
     return Reply(status, tuple(headers), body)
-
-
-def phrase(status: int) -> str:
-    """Return a status in words.
-
-    >>> phrase(405)
-    'method not allowed'
-    """
-    return HTTPStatus(status).phrase.lower()

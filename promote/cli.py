@@ -28,22 +28,14 @@ Models = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        print(f"ratchet {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def promote(
-    _: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Typer calls this before each command."""
+    if version:
+        print(f"ratchet {__version__}")
+        raise typer.Exit
 
 
 @app.command()

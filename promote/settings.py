@@ -120,7 +120,7 @@ class PromoteSettings(BaseSettings):
     means the temporary folder for `promote serve`, and the person's cache folder for commands."""
     webhook_secret: SecretStr = SecretStr("")
     """The secret with which the forge signs webhooks. Empty means that promote takes none."""
-    url: Annotated[str, AfterValidator(_tracking_address)] = ""
+    url: TrackingAddress = ""
     """Root of the running service that `promote status` asks. Empty means that the command asks
     forge, MLflow, image registry and cluster itself."""
     host: str = "127.0.0.1"
@@ -132,11 +132,6 @@ class PromoteSettings(BaseSettings):
         folder = Path(self.mirror) if self.mirror else _cache_folder()
         name = f"{self.forge_url} {self.repository} {self.branch}"
         return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.git"
-
-    @property
-    def links(self) -> str:
-        """MLflow's root for links that people follow."""
-        return (self.public_tracking_url or self.tracking_url).rstrip("/")
 
 
 def _temporary_folder() -> Path:

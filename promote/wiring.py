@@ -34,7 +34,11 @@ def open_parts(settings: PromoteSettings) -> Parts:
     registry = import_module("promote.registry.mlflow")
     return Parts(
         forge=open_forge(settings),
-        rollout=cluster.KubernetesRollout.from_settings(settings),
+        rollout=cluster.KubernetesRollout(
+            settings.cluster_url,
+            namespace=settings.namespace,
+            timeout_seconds=settings.request_timeout_seconds,
+        ),
         registry=registry.open_model_registry(
             settings.tracking_url, public_url=settings.public_tracking_url
         ),

@@ -1,6 +1,7 @@
-"""The command that builds images; `python -m infra.images build --help` has its options.
+"""The command that builds images and names them in gitops/; `--help` has its options.
 
 python -m infra.images build serving client_api --push 127.0.0.1:5000/ratchet
+python -m infra.images release retrain REGISTRY/ratchet/retrain@sha256:… gitops/platform/training
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from infra.images.programs import ProgramFailed
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build the wanted images; return 1 with the reason after a failure."""
+    """Build the wanted images, or name one; return 1 with the reason after a failure."""
     asked = _parser().parse_args(arguments)
     try:
+        if asked.command == "release":
+            _release(asked.image, asked.reference, asked.folder)
+            return 0
         for name in asked.images or NAMES:
             _build(
                 name,
                 base=asked.base,
                 registry=asked.push,
                 plain=asked.plain_http,
-                folder=asked.release,
+                folders=asked.release,
             )
     except ProgramFailed as problem:
         sys.stderr.write(f"{problem}\n")
@@ -33,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build(
-    name: str, *, base: str | None, registry: str | None, plain: bool, folder: Path | None
+    name: str, *, base: str | None, registry: str | None, plain: bool, folders: list[Path]
 ) -> None:
     began = time.monotonic()
     image = build(name, base=base)
@@ -47,8 +51,14 @@ def _build(
         return
     reference = push(image, registry, plain=plain)
     sys.stdout.write(f"  {reference}\n")
-    if folder is not None and names(text := (folder / "kustomization.yaml").read_text(), name):
-        (folder / "kustomization.yaml").write_text(with_digest(text, name, reference))
+    for folder in folders:
+        if names((folder / "kustomization.yaml").read_text(), name):
+            _release(name, reference, folder)
+
+
+def _release(name: str, reference: str, folder: Path) -> None:
+    path = folder / "kustomization.yaml"
+    path.write_text(with_digest(path.read_text(), name, reference))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,9 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m infra.images",
         description="Build the services' images with buildah. No daemon is needed.",
     )
-    command = parser.add_subparsers(required=True).add_parser(
-        "build", help="build images and print their sizes"
-    )
+    commands = parser.add_subparsers(required=True, dest="command")
+    command = commands.add_parser("build", help="build images and print their sizes")
     command.add_argument(
         "images",
         nargs="*",
@@ -81,8 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         "--release",
         metavar="FOLDER",
         type=Path,
-        help="write the pushed digests into the kustomization of this folder",
+        action="append",
+        default=[],
+        help="write the pushed digests into this folder's kustomization; may be given twice",
     )
+    release = commands.add_parser("release", help="write a pushed image into a kustomization")
+    release.add_argument("image", metavar="NAME", type=_known, help="which image of ours it is")
+    release.add_argument("reference", metavar="REFERENCE", help="REGISTRY/NAME@sha256:…")
+    release.add_argument("folder", metavar="FOLDER", type=Path, help="the kustomization's")
     return parser
 
 

@@ -21,7 +21,7 @@ if [ -x "$(git --exec-path 2>/dev/null)/git-http-backend" ]; then say "ok: git h
 if command -v skopeo >/dev/null; then say "ok: skopeo"; else say "optional: skopeo, reads our images back in one test: apt-get install skopeo"; fi
 if command -v docker-registry >/dev/null; then say "ok: docker-registry"; else say "optional: docker-registry, for the tests that push images over HTTP: apt-get install docker-registry"; fi
 if command -v buildah >/dev/null && command -v mmdebstrap >/dev/null; then say "ok: buildah and mmdebstrap"; else say "optional: buildah and mmdebstrap, for \`make images\`: apt-get install buildah mmdebstrap"; fi
-if command -v psql >/dev/null && command -v envsubst >/dev/null; then say "ok: postgresql and envsubst"; else say "optional: postgresql and envsubst, for the test of docs/production.md: apt-get install postgresql gettext-base"; fi
+if [ -n "$(ls /usr/lib/postgresql 2>/dev/null)" ]; then say "ok: postgresql"; else say "optional: postgresql, for the tests of docs/production.md and of rows from Postgres: apt-get install postgresql"; fi
 if command -v chromium >/dev/null; then say "ok: chromium"; else say "optional: chromium, for the test that opens the demo's pages: apt-get install chromium"; fi
 if command -v ip >/dev/null && command -v unshare >/dev/null; then say "ok: ip and unshare"; else say "optional: ip and unshare, for the test that runs the demo without internet: apt-get install iproute2 util-linux"; fi
 free_gib=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 # The client has no types.
@@ -20,7 +21,6 @@ from yaml import YAMLError
 
 from promote.cluster.port import RolloutStatus, deployment_name, rollout_of, why_pods_wait
 from promote.errors import ClusterRefused, ClusterUnavailable
-from promote.settings import PromoteSettings
 
 Ask = Callable[..., Any]
 
@@ -51,15 +51,6 @@ class KubernetesRollout:
         self._client = client.ApiClient(settings)
         self._apps, self._core = client.AppsV1Api(self._client), client.CoreV1Api(self._client)
 
-    @classmethod
-    def from_settings(cls, settings: PromoteSettings) -> KubernetesRollout:
-        """Return the cluster that the settings name."""
-        return cls(
-            settings.cluster_url,
-            namespace=settings.namespace,
-            timeout_seconds=settings.request_timeout_seconds,
-        )
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -76,9 +67,9 @@ class KubernetesRollout:
         }
         if all(status.state in {"healthy", "absent"} for status in statuses.values()):
             return statuses
-        pods = self._pods()
+        reasons = self._reasons()
         return {
-            model: _with_reason(status, why_pods_wait(pods.get(images[model], ()), images[model]))
+            model: _with_reason(status, reasons.get(images[model]))
             for model, status in statuses.items()
         }
 
@@ -86,17 +77,12 @@ class KubernetesRollout:
         """Return the status of one model's image; see the port."""
         return self.statuses({model: image})[model]
 
-    def _pods(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the pods by image; nothing on a failure, since the state stands without them."""
-        by_image: dict[str, list[dict[str, Any]]] = {}
+    def _reasons(self) -> dict[str, str]:
+        """Return each image's reason; nothing on a failure, since the state stands without them."""
         try:
-            pods = self._list("PodList", self._core.list_namespaced_pod)
+            return why_pods_wait(self._list("PodList", self._core.list_namespaced_pod))
         except (ClusterRefused, ClusterUnavailable):
             return {}
-        for pod in pods:
-            for container in pod.get("spec", {}).get("containers", ()):
-                by_image.setdefault(container.get("image"), []).append(pod)
-        return by_image
 
     def _list(self, kind: str, ask: Ask) -> list[dict[str, Any]]:
         """Return all objects of a list, page by page.
@@ -157,8 +143,8 @@ def _status(deployment: dict[str, Any] | None, model: str, image: str) -> Rollou
     return rollout_of(deployment, image)
 
 
-def _with_reason(status: RolloutStatus, why: str) -> RolloutStatus:
-    if status.state == "healthy" or not why:
+def _with_reason(status: RolloutStatus, why: str | None) -> RolloutStatus:
+    if status.state == "healthy" or why is None:
         return status
     return RolloutStatus(status.state, f"{status.reason}. {why}")
 
@@ -181,12 +167,10 @@ def _configuration(url: str) -> Any:
 
 
 def _refusal(refusal: ApiException, question: str) -> Exception:
-    try:
-        body = json.loads(refusal.body or "{}")
-    except ValueError:
-        body = {}
     if refusal.status in {401, 403, 404}:
-        message = body.get("message", "no such page") if isinstance(body, dict) else "no such page"
+        message = "no such page"
+        with suppress(ValueError, TypeError, KeyError):  # the body is no Status of Kubernetes
+            message = json.loads(refusal.body)["message"]
         return ClusterRefused(
             f"{question}: the cluster answered {refusal.status}, {message}. "
             "Check PROMOTE_CLUSTER_URL and its credentials."

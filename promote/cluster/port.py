@@ -95,21 +95,19 @@ def rollout_of(deployment: Json, image: str) -> RolloutStatus:
     )
 
 
-def why_pods_wait(pods: Iterable[Json], image: str) -> str:
-    """Return why the newest pod of an image that has a problem does not serve; empty without one.
+def why_pods_wait(pods: Iterable[Json]) -> dict[str, str]:
+    """Return for each image why the newest of its pods that has a problem does not serve.
 
     After a crash the reason is the last line of the log. The kubelet keeps this line in the pod's
     status (terminationMessagePolicy: FallbackToLogsOnError).
     """
-    own = [pod for pod in pods if _runs(pod, image)]
-    for pod in sorted(own, key=_created_at, reverse=True):
-        if why := _problem(pod):
-            return f"Pod {pod.get('metadata', {}).get('name')}: {why}"
-    return ""
-
-
-def _runs(pod: Json, image: str) -> bool:
-    return any(container.get("image") == image for container in _list(pod, "spec", "containers"))
+    reasons: dict[str, str] = {}
+    for pod in sorted(pods, key=_created_at):
+        if problem := _problem(pod):
+            images = (str(container.get("image")) for container in _list(pod, "spec", "containers"))
+            reason = f"Pod {pod.get('metadata', {}).get('name')}: {problem}"
+            reasons |= dict.fromkeys(images, reason)
+    return reasons
 
 
 def _created_at(pod: Json) -> str:

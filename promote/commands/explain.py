@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promote import wiring
-from promote.commands.terminal import EXIT_FAILED, errors_as_exit_codes, fail, print_json
+from promote.commands.terminal import EXIT_FAILED, errors_as_exit_codes, fail, print_result
 from promote.contract import Verdict
 from promote.evidence.verdict_tag import KeptVerdicts, verdict_tags
 from promote.gate.words import explanation
@@ -28,7 +28,5 @@ def run(model: str, version: int, *, as_json: bool) -> None:
 
 def print_verdict(verdict: Verdict, *, as_json: bool) -> None:
     """Print a verdict in words or as JSON."""
-    if as_json:
-        print_json(verdict.model_dump(mode="json"))
-    else:
-        print(explanation(verdict), end="")
+    text = explanation(verdict).removesuffix("\n")
+    print_result(verdict.model_dump(mode="json"), text, as_json=as_json)

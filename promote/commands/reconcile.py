@@ -14,7 +14,7 @@ from promote.commands.terminal import (
     EXIT_TRY_AGAIN,
     errors_as_exit_codes,
     log_to_stderr,
-    print_json,
+    print_result,
 )
 from promote.contract import Promotion
 from promote.errors import Unavailable
@@ -64,10 +64,8 @@ def _pass(
 
 def _preview(reconciler: Reconciler, model: str, *, as_json: bool) -> Promotion:
     promotion, step = reconciler.preview(model)
-    if as_json:
-        print_json({"act": step.act} | promotion.model_dump(mode="json"))
-    else:
-        print(f"{line(promotion)} (next act: {step.act})")
+    facts = {"act": step.act} | promotion.model_dump(mode="json")
+    print_result(facts, f"{line(promotion)} (next act: {step.act})", as_json=as_json)
     return promotion
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promote import wiring
-from promote.commands.terminal import aware_instant, errors_as_exit_codes, print_json
+from promote.commands.terminal import aware_instant, errors_as_exit_codes, print_result
 from promote.contract import Slot
 from promote.forge.port import Forge
 from promote.release.history import ServedAt, served_at
@@ -24,29 +24,24 @@ def run(model: str, instant: str, *, as_json: bool) -> None:
     history = HistoryReader(forge, settings.environment).read(model, forge.head(), is_complete=True)
     served = served_at(history, at)
     why = served.why if served else "no release was healthy by then, or main named none"
-    facts = _NOTHING
-    if served:
-        facts = _facts(served, _pull_request(forge, model, settings.environment, served.commit))
-    if as_json:
-        print_json(facts | {"at": at.isoformat(), "model": model, "why": why})
-        return
+    facts = _facts(served, forge, Slot(model, settings.environment)) if served else _NOTHING
     what = "version {version} ({image}, pull request {pull_request})".format_map(facts)
     answer = f"last seen healthy: {what}" if served else "nothing"
-    print(f"{model} at {at.isoformat()}: {answer}: {why}.")
+    print_result(
+        facts | {"at": at.isoformat(), "model": model, "why": why},
+        f"{model} at {at.isoformat()}: {answer}: {why}.",
+        as_json=as_json,
+    )
 
 
-def _facts(served: ServedAt, pull_request: int | None) -> dict[str, object]:
-    image = served.release.image
+def _facts(served: ServedAt, forge: Forge, slot: Slot) -> dict[str, object]:
+    image, pulls = served.release.image, forge.pull_requests(branch_prefix(slot))
+    merged = (pull.number for pull in pulls if pull.merge_commit == served.commit)
     return {
         "version": served.release.version,
         "image": image,
         "image_digest": image.rpartition("@")[2],
-        "pull_request": pull_request,
+        "pull_request": next(merged, None),
         "commit": served.commit,
         "healthy_at": served.healthy_at.isoformat(),
     }
-
-
-def _pull_request(forge: Forge, model: str, environment: str, commit: str) -> int | None:
-    pulls = forge.pull_requests(branch_prefix(Slot(model, environment)))
-    return next((pull.number for pull in pulls if pull.merge_commit == commit), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promote import wiring
 from promote.commands.promotion_text import paragraph
-from promote.commands.terminal import errors_as_exit_codes, print_json
+from promote.commands.terminal import errors_as_exit_codes, print_result
 from promote.contract import Promotion, check_model
 from promote.loop.lifecycle import decide
 from promote.loop.observation import Blind
@@ -24,11 +24,9 @@ def run(models: list[str] | None, *, as_json: bool) -> None:
         if settings.url
         else _look(Observer(wiring.open_parts(settings)), asked)
     )
-    if as_json:
-        print_json([promotion.model_dump(mode="json") for promotion in promotions])
-        return
-    for promotion in promotions:
-        print(paragraph(promotion))
+    if promotions or as_json:
+        facts = [promotion.model_dump(mode="json") for promotion in promotions]
+        print_result(facts, "\n".join(map(paragraph, promotions)), as_json=as_json)
 
 
 def _look(observer: Observer, models: list[str]) -> list[Promotion]:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NoReturn
 
@@ -42,9 +42,9 @@ def fail(sentence: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def print_json(value: object) -> None:
-    """Print a value as one line of JSON."""
-    print(json.dumps(value), flush=True)
+def print_result(facts: object, text: str, *, as_json: bool) -> None:
+    """Print a result as one line of JSON for scripts, or as text for people."""
+    print(json.dumps(facts) if as_json else text, flush=True)
 
 
 def log_to_stderr() -> None:
@@ -57,13 +57,11 @@ def log_to_stderr() -> None:
 
 def aware_instant(text: str) -> datetime:
     """Return the instant that a person typed; without a time zone it is a mistake in use."""
-    try:
+    with suppress(ValueError):
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        fail(
-            f"{text!r} is no instant. Write date, time and time zone: 2026-05-04T12:00:00Z.",
-            EXIT_USAGE,
-        )
-    return at
+        if at.tzinfo is not None:
+            return at
+    fail(
+        f"{text!r} is no instant. Write date, time and time zone: 2026-05-04T12:00:00Z.",
+        EXIT_USAGE,
+    )

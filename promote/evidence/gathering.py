@@ -7,9 +7,8 @@ tries again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from promote.contract import Kind
-from promote.evidence.scoring import UnusableModel, score, verified_model
+from promote.evidence.scoring import Contender, UnusableModel, score, verified_model
 from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
 from promote.gate.schema_change import schema_problems
-from promote.gate.words import names
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
@@ -30,19 +28,6 @@ from retrain.tasks.binary import BINARY
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
 """Reads the given columns of a split; with None all columns that the query returned."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One version of the model registry, on this disk."""
-
-    version: int
-    folder: Path
-    """The model folder, downloaded."""
-    model_digest: str
-    """As registered (challenger) or released (champion)."""
-    snapshot: Snapshot
-    """As its run recorded it."""
 
 
 def gather(
@@ -75,8 +60,8 @@ def gather(
         fault = f"main has no release of {model}, but had one before. Restore that release first."
         return Faulty(subject, (fault,))
     try:
-        new = _verified(model, "challenger", challenger)
-        old = None if champion is None else _verified(model, "champion", champion)
+        new = verified_model(model, "challenger", challenger)
+        old = None if champion is None else verified_model(model, "champion", champion)
         subject = replace(subject, kind=_kind(new, old))
         rows = read(challenger.snapshot, "test", None)
         return evidence_of(
@@ -84,29 +69,13 @@ def gather(
             **_columns(challenger.snapshot, policy, rows),
             champion_scores=_training_rate(challenger.snapshot, read, rows.num_rows)
             if old is None
-            else _scores("champion", old, rows),
-            challenger_scores=_scores("challenger", new, rows),
+            else score("champion", old, rows),
+            challenger_scores=score("challenger", new, rows),
             overlap_rows=_overlap_rows(challenger, champion, rows, read),
             schema_problems=() if old is None else schema_problems(old.card.io, new.card.io),
         )
     except UnusableModel as fault:
         return Faulty(subject, (str(fault),))
-
-
-def _verified(model: str, role: str, contender: Contender) -> ModelFolder:
-    try:
-        verified = verified_model(
-            contender.folder, model=model, model_digest=contender.model_digest
-        )
-    except UnusableModel as error:
-        raise UnusableModel(f"the {role} v{contender.version}: {error}") from error
-    trained, recorded = verified.card.snapshot_id, contender.snapshot.snapshot_id
-    if trained != recorded:
-        raise UnusableModel(
-            f"the {role} v{contender.version} was trained on snapshot {trained} by its card, "
-            f"and on {recorded} by its run"
-        )
-    return verified
 
 
 def _kind(challenger: ModelFolder, champion: ModelFolder | None) -> Kind:
@@ -137,16 +106,6 @@ def _are_days(groups: Iterable[str | None]) -> bool:
         return all(group is not None and date.fromisoformat(group) for group in groups)
     except ValueError:
         return False
-
-
-def _scores(role: str, model: ModelFolder, rows: pa.Table) -> NDArray[np.float64]:
-    features = [feature.name for feature in model.card.io.features]
-    if missing := [name for name in features if name not in rows.column_names]:
-        raise UnusableModel(f"the {role} needs columns that the snapshot lacks: {names(missing)}")
-    try:
-        return score(model, rows)
-    except UnusableModel as error:
-        raise UnusableModel(f"the {role} cannot score the test rows: {error}") from error
 
 
 def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:

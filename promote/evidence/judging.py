@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,16 +13,15 @@ from promote.errors import (
     ArtifactNotFound,
     InvalidArtifact,
     InvalidName,
-    PromoteError,
     RowsNotFound,
     RowsRefused,
     RowsUnavailable,
     VersionNotFound,
 )
-from promote.evidence.gathering import Contender, SplitName, gather
+from promote.evidence.gathering import SplitName, gather
 from promote.evidence.port import Judged
 from promote.evidence.record import figures, record
-from promote.evidence.scoring import UnusableModel
+from promote.evidence.scoring import Contender, UnusableModel
 from promote.gate.evidence import Evidence, Faulty, Subject
 from promote.gate.judge import judge
 from promote.registry.port import ModelRegistry, ModelVersion
@@ -31,11 +31,11 @@ from retrain.snapshot.snapshot import read_split
 from retrain.spec.model_file import GatePolicy
 
 
+@dataclass(frozen=True)
 class EvidenceJudge:
     """The judge of `port.py` that scores both models on the challenger's test rows."""
 
-    def __init__(self, registry: ModelRegistry) -> None:
-        self._registry = registry
+    registry: ModelRegistry
 
     def __call__(
         self,
@@ -62,11 +62,11 @@ class EvidenceJudge:
         *,
         had_release: bool,
     ) -> Faulty | Evidence:
-        registry, old = self._registry, None
+        old = None
         try:
             new = self._contender(folder / "challenger", challenger, challenger.model_digest)
             if champion is not None:
-                version = registry.version(champion.model, champion.version)
+                version = self.registry.version(champion.model, champion.version)
                 old = self._contender(folder / "champion", version, champion.model_digest)
         except (ArtifactNotFound, InvalidArtifact, InvalidName, VersionNotFound) as fault:
             return Faulty(_subject(challenger, champion), (str(fault),))
@@ -74,8 +74,8 @@ class EvidenceJudge:
 
     def _contender(self, folder: Path, version: ModelVersion, model_digest: str) -> Contender:
         folder.mkdir()
-        snapshot = self._registry.snapshot(version)
-        self._registry.download_model_folder(version, folder)
+        snapshot = self.registry.snapshot(version)
+        self.registry.download_model_folder(version, folder)
         return Contender(version.version, folder, model_digest, snapshot)
 
 
@@ -90,20 +90,16 @@ def _subject(challenger: ModelVersion, champion: Release | None) -> Subject:
 
 
 def _read(snapshot: Snapshot, split: SplitName, columns: tuple[str, ...] | None) -> pa.Table:
+    which = f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}"
     try:
         return read_split(snapshot, getattr(snapshot, split), columns)
     except (PartitionCorrupt, MissingColumn) as error:  # a retry would read the same bytes
-        which = f"the {split} rows of snapshot {snapshot.snapshot_id[:19]}"
         raise UnusableModel(f"{which}: {error}") from error
+    except PartitionMissing as error:
+        raise RowsNotFound(f"asked for {which}: {error}") from error
     except (RetrainError, OSError) as error:
-        raise _unreadable(snapshot.snapshot_id, split, error) from error
-
-
-def _unreadable(snapshot_id: str, split: str, error: RetrainError | OSError) -> PromoteError:
-    """Return an outage, or the refusal that a person has to mend first."""
-    asked = f"asked for the {split} rows of snapshot {snapshot_id[:19]}"
-    if isinstance(error, PartitionMissing):
-        return RowsNotFound(f"{asked}: {error}")
-    if isinstance(error, OSError) or error.is_transient:
-        return RowsUnavailable(f"{asked}, which cannot be read now: {error}")
-    return RowsRefused(f"{asked}: {error}")
+        if isinstance(error, OSError) or error.is_transient:
+            raise RowsUnavailable(
+                f"asked for {which}, which cannot be read now: {error}"
+            ) from error
+        raise RowsRefused(f"asked for {which}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from promote.contract import Verdict
@@ -45,13 +46,7 @@ def record(evidence: Faulty | Evidence, verdict: Verdict) -> dict[str, bytes]:
 
 def summary(evidence: Faulty | Evidence) -> dict[str, Any]:
     """Return the evidence without its rows: the faults, or both models' figures in each group."""
-    subject = {
-        "model": evidence.subject.model,
-        "kind": evidence.subject.kind,
-        "challenger": evidence.subject.challenger,
-        "champion": evidence.subject.champion,
-        "snapshot_id": evidence.subject.snapshot_id,
-    }
+    subject = asdict(evidence.subject)
     if isinstance(evidence, Faulty):
         return subject | {"faults": list(evidence.faults)}
     return subject | {

@@ -31,7 +31,6 @@ class Harm:
 
     comparisons: tuple[Comparison, ...]
     reasons: tuple[Reason, ...]
-    is_blocking: bool
     unjudged: tuple[Reason, ...]
     """Why a guardrail or a column of slices could not be judged. Nothing is promoted then."""
 
@@ -74,7 +73,6 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy) -> Harm:
     return Harm(
         comparisons=tuple(item.comparison for item in limited),
         reasons=(*judged, *unjudged, *notes),
-        is_blocking=any(reason.outcome == "block" for reason in judged),
         unjudged=tuple(unjudged),
     )
 

@@ -6,16 +6,17 @@ ever `promote`. docs/design.md has the rules.
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import asdict
 
 from promote.contract import Outcome, Reason, Verdict
 from promote.gate.evidence import Evidence, Faulty, Subject
 from promote.gate.harm import Harm, judge_harm
 from promote.gate.rules import confidence_of, decide
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
-from retrain.comparison.metrics import NotComparable, says_true
+from retrain.comparison.metrics import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
+from retrain.tasks.binary import BINARY
 
 
 def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
@@ -49,9 +50,7 @@ def _churn(evidence: Evidence) -> tuple[Reason, ...]:
     """Return how many answers change, right or wrong; the first model replaces no model."""
     if evidence.subject.kind == "first":
         return ()
-    rows = evidence.rows
-    share = float(np.mean(says_true(rows.champion) != says_true(rows.challenger)))
-    sentence = f"{100 * share:.1f} % of the test rows get the opposite answer (threshold 0.5)."
+    sentence = BINARY.churn(evidence.rows.champion, evidence.rows.challenger)
     return (Reason(rule="churn", outcome="pass", sentence=sentence),)
 
 
@@ -88,8 +87,8 @@ def _combined(
     """
     if too_small:
         return "inconclusive", (*too_small, decided, *narrowings, *harm.reasons)
-    if narrowings or (harm.is_blocking and outcome != "keep"):
-        blocking = tuple(reason for reason in harm.reasons if reason.outcome == "block")
+    blocking = tuple(reason for reason in harm.reasons if reason.outcome == "block")
+    if narrowings or (blocking and outcome != "keep"):
         others = tuple(reason for reason in harm.reasons if reason.outcome != "block")
         return "keep", (*narrowings, *blocking, decided, *others)
     if harm.unjudged and outcome == "promote":
@@ -111,11 +110,7 @@ def _verdict(
 ) -> Verdict:
     return Verdict(
         outcome=outcome,
-        kind=subject.kind,
-        model=subject.model,
-        challenger=subject.challenger,
-        champion=subject.champion,
-        snapshot_id=subject.snapshot_id,
+        **asdict(subject),
         policy_digest=policy.policy_digest,
         comparisons=comparisons,
         reasons=reasons,

@@ -5,7 +5,7 @@ Plain values are texts, bytes, numbers, booleans, dates, times and UUIDs. None a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 MOST_BITS = 4096
 """Python does not write much longer integers in decimal digits."""
-_SIMPLE = {type(None), str, bool, int, float}
 _PLAIN = (str, bytes, bool, int, float, Decimal, date, time, timedelta, UUID)
 
 
@@ -36,15 +35,10 @@ def plain_column(values: ArrayLike) -> NDArray[Any]:
     column = _array(values)
     if column.ndim != 1:
         raise OddColumn(f"one value a row was expected, found the shape {column.shape}")
-    if isinstance(column, np.ma.MaskedArray):
-        column = _without(np.ma.getmaskarray(column), column.data.astype(object))
-    if column.dtype.kind in "biufUS":
+    is_masked = isinstance(column, np.ma.MaskedArray)
+    if column.dtype.kind in "biufUS" and not is_masked:
         return column
-    if column.dtype.kind in "mM":
-        return _without(np.isnat(column), column.astype(str).astype(object))
-    cells = column.astype(object).tolist()
-    is_simple = set(map(type, cells)) <= _SIMPLE
-    return _objects(cells if is_simple else map(_plain, cells), len(cells))
+    return _objects([_plain(cell) for cell in column])
 
 
 def text_of(value: Any) -> str:
@@ -59,30 +53,13 @@ def _array(values: Any) -> NDArray[Any]:
         return values
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise OddColumn(f"one value a row was expected, found a {type(values).__name__}")
-    if hasattr(values, "__array__"):  # such as a column of pandas or Arrow
-        return _as_array(values)
-    cells = list(values)
-    return _objects(cells, len(cells))
+    return _objects(list(values))
 
 
-def _as_array(values: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise OddColumn(f"found a {type(values).__name__}, which is no column") from error
-
-
-def _objects(cells: Iterable[Any], size: int) -> NDArray[Any]:
-    column = np.empty(size, dtype=object)
+def _objects(cells: Sequence[Any]) -> NDArray[Any]:
+    column = np.empty(len(cells), dtype=object)
     for place, cell in enumerate(cells):  # `column[:] = cells` would take a list in a cell apart
         column[place] = cell
-    return column
-
-
-def _without(missing: NDArray[np.bool_], cells: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy whose missing cells are None."""
-    column = cells.copy()
-    column[missing] = None
     return column
 
 
@@ -91,7 +68,7 @@ def _plain(value: Any) -> Any:
         return None if np.isnat(value) else str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, Decimal) and value.is_nan():
+    if value is np.ma.masked or (isinstance(value, Decimal) and value.is_nan()):
         return None
     if value is not None and not isinstance(value, _PLAIN):
         raise OddColumn(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,18 +77,14 @@ class EcrAccount:
             try:
                 self._client.describe_repositories(registryId=self._account, repositoryNames=[name])
             except self._client.exceptions.RepositoryNotFoundException:
-                self._create(name)
-
-    def _create(self, name: str) -> None:
-        try:
-            self._client.create_repository(
-                registryId=self._account,
-                repositoryName=name,
-                imageTagMutability="IMMUTABLE",
-                imageScanningConfiguration={"scanOnPush": True},
-            )
-        except self._client.exceptions.RepositoryAlreadyExistsException:
-            pass  # another push created the repository
+                # suppressed: another push created the repository
+                with suppress(self._client.exceptions.RepositoryAlreadyExistsException):
+                    self._client.create_repository(
+                        registryId=self._account,
+                        repositoryName=name,
+                        imageTagMutability="IMMUTABLE",
+                        imageScanningConfiguration={"scanOnPush": True},
+                    )
 
     @contextmanager
     def _request(self, what: str) -> Iterator[None]:

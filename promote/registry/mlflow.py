@@ -17,7 +17,7 @@ from promote.contract import check_model
 from promote.errors import ArtifactNotFound, ModelRegistryRefused, VersionNotFound
 from promote.images.names import check_file_name
 from promote.registry.answers import asking, check_answer, parsed, registered_model_of, version_of
-from promote.registry.pages import artifact_page, comparison_page, run_page
+from promote.registry.pages import comparison_page, run_page
 from promote.registry.port import ModelRegistry, ModelVersion, RegisteredModel, no_version
 from retrain.contract import ModelCard, Snapshot
 from retrain.runs.client import open_client, read_artifact
@@ -162,9 +162,9 @@ class MlflowModelRegistry:
 
     def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
         """The page of one file of the run."""
-        path = f"evidence/{check_file_name(name)}/{check_file_name(file_name)}"
+        path = f"artifacts/evidence/{check_file_name(name)}/{check_file_name(file_name)}"
         experiment = self._run(version).experiment_id
-        return artifact_page(self._public_url, experiment, version.run_id, path)
+        return run_page(self._public_url, experiment, f"{version.run_id}/{path}")
 
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Both runs side by side."""

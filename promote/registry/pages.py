@@ -12,18 +12,13 @@ from urllib.parse import quote
 MODEL_TRAINING = "workflowType=machine_learning"
 
 
-def run_page(root: str, experiment: str, run_id: str) -> str:
-    """Return the page of a run.
+def run_page(root: str, experiment: str, page: str) -> str:
+    """Return the page of a run, or of a file of a run: `<run>/artifacts/<path>`.
 
     >>> run_page("http://mlflow.example", "1", "abc")
     'http://mlflow.example/#/experiments/1/runs/abc?workflowType=machine_learning'
     """
-    return f"{root}/#/experiments/{experiment}/runs/{run_id}?{MODEL_TRAINING}"
-
-
-def artifact_page(root: str, experiment: str, run_id: str, path: str) -> str:
-    """Return the page of a run's file."""
-    return run_page(root, experiment, f"{run_id}/artifacts/{path}")
+    return f"{root}/#/experiments/{experiment}/runs/{page}?{MODEL_TRAINING}"
 
 
 def comparison_page(root: str, experiments: Sequence[str], run_ids: Sequence[str]) -> str:

@@ -63,18 +63,15 @@ class ModelRegistry(Protocol):
         without an error: where its absence would decide an act, ask `challenger` about this model.
         The newest version is nearly always the challenger; ask `version` for any other version.
         """
-        ...
 
     def challenger(self, model: str) -> ModelVersion | None:
         """Return the version with alias `challenger`.
 
         None when the registry answered that the model or the alias does not exist.
         """
-        ...
 
     def champion(self, model: str) -> ModelVersion | None:
         """Return the version with alias `champion`; None as for `challenger`."""
-        ...
 
     def version(self, model: str, number: int) -> ModelVersion:
         """Return a version.
@@ -83,7 +80,6 @@ class ModelRegistry(Protocol):
             VersionNotFound: The version does not exist.
             InvalidArtifact: `retrain run` did not register the version: it lacks tags.
         """
-        ...
 
     def set_champion(self, model: str, number: int) -> None:
         """Give alias `champion` to a version.
@@ -91,7 +87,6 @@ class ModelRegistry(Protocol):
         Raises:
             VersionNotFound: The version does not exist.
         """
-        ...
 
     def drop_challenger(self, model: str, number: int) -> None:
         """Take alias `challenger` from a version, and give the alias to a newer version if any.
@@ -100,7 +95,6 @@ class ModelRegistry(Protocol):
         newest version is read after the alias was removed: a version that is registered in between
         still becomes the challenger.
         """
-        ...
 
     def tag(self, model: str, number: int, name: str, value: str | None) -> None:
         """Set or replace a tag of a version; None removes the tag.
@@ -108,7 +102,6 @@ class ModelRegistry(Protocol):
         Raises:
             VersionNotFound: The version does not exist.
         """
-        ...
 
     def download_model_folder(self, version: ModelVersion, destination: Path) -> dict[str, bytes]:
         """Write `model.json` and the files that it lists to a folder; return their bytes by name.
@@ -122,7 +115,6 @@ class ModelRegistry(Protocol):
             InvalidArtifact: `model.json` is no model card.
             InvalidName: `model.json` lists a file outside the folder.
         """
-        ...
 
     def snapshot(self, version: ModelVersion) -> Snapshot:
         """Return the snapshot that the version was trained on.
@@ -131,11 +123,9 @@ class ModelRegistry(Protocol):
             ArtifactNotFound: The run has no snapshot.json.
             InvalidArtifact: The run's snapshot.json is no snapshot.
         """
-        ...
 
     def log_evidence(self, version: ModelVersion, name: str, files: Mapping[str, bytes]) -> None:
         """Write or replace files in `evidence/<name>/` of the version's run."""
-        ...
 
     def read_evidence(self, version: ModelVersion, name: str, file_name: str) -> bytes:
         """Return a file of `evidence/<name>/` of the version's run.
@@ -143,23 +133,18 @@ class ModelRegistry(Protocol):
         Raises:
             ArtifactNotFound: The file does not exist.
         """
-        ...
 
     def log_metrics(self, version: ModelVersion, metrics: Mapping[str, float]) -> None:
         """Add figures to the version's run; to add the same figures again changes nothing."""
-        ...
 
     def run_url(self, version: ModelVersion) -> str:
         """Return the page of the version's run, for people."""
-        ...
 
     def evidence_url(self, version: ModelVersion, name: str, file_name: str) -> str:
         """Return the page of a file in `evidence/<name>/` of the version's run, for people."""
-        ...
 
     def comparison_url(self, first: ModelVersion, second: ModelVersion) -> str:
         """Return the page that compares the runs of two versions, for people."""
-        ...
 
 
 def model_version(

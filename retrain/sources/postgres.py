@@ -1,4 +1,4 @@
-"""Rows from PostgreSQL: `postgresql://user:password@host:5432/database?sslmode=verify-full`.
+"""Rows from PostgreSQL: `postgresql://user:password@host:5432/database?sslmode=require`.
 
 Moments stand in the statement as literals, because the driver streams (COPY) only without
 parameters. The session's time zone is UTC, and the session may only read.

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retrain.comparison.metrics import MetricName
+from retrain.comparison.metrics import MetricName, says_true
 from retrain.contract import Output
 from retrain.errors import OneClassLabel, TrainingError
 
@@ -78,6 +78,15 @@ class BinaryClassification:
                 f" a classifier needs both: look at the query, or make the {split} split longer"
             )
         return values.astype(np.int64)
+
+    def churn(self, champion: Floats, challenger: Floats) -> str:
+        """Return in a sentence how many rows get another label from the challenger.
+
+        >>> BINARY.churn(np.array([0.4, 0.6]), np.array([0.6, 0.7]))
+        '50.0 % of the test rows get the opposite answer (threshold 0.5).'
+        """
+        share = float(np.mean(says_true(champion) != says_true(challenger)))
+        return f"{100 * share:.1f} % of the test rows get the opposite answer (threshold 0.5)."
 
     def constant(self, labels: Floats) -> float:
         """Return the answer without a model: the share of true labels, NaN when there is no label.

@@ -45,6 +45,8 @@ class Told:
     attempts: list[str]
     """Connections to other hosts and look-ups of names."""
     pages: dict[str, Page]
+    asked: dict[str, subprocess.CompletedProcess[str]]
+    """The README's commands of "Ask Ratchet", each as it is written there."""
 
 
 PAGES = {
@@ -135,6 +137,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         assert "Ctrl-C ends it" in output, output[-6000:]
         enter = beside(running.pid, []) if can_hide else []
         pages = {} if why_no_browser() else open_pages(output, place, enter)
+        asked = {words: ask(words, folder, enter) for words in commands_of_the_readme()}
         running.send_signal(signal.SIGINT)
         output += running.communicate(timeout=60)[0]
     finally:
@@ -147,6 +150,29 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         output,
         read_attempts(attempts) if can_hide else [],
         pages,
+        asked,
+    )
+
+
+def commands_of_the_readme() -> list[str]:
+    chapter = (ROOT / "README.md").read_text().partition("## Ask Ratchet")[2]
+    return [line for line in chapter.split("```")[1].splitlines() if line.strip()]
+
+
+def ask(words: str, folder: Path, enter: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README beside the demo; this demo has fewer weeks than the README's."""
+    weeks = loads((folder / "summary.json").read_text())["weeks"]
+    ends = [week["window_end"] for week in weeks if week["verdict"] != "unchanged"]
+    script = f"source {folder}/env; {re.sub(r'--end [0-9-]+', f'--end {ends[-1]}', words)}"
+    env = {name: value for name, value in os.environ.items() if name not in UNSET}
+    return subprocess.run(
+        [*enter, "bash", "-c", script],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -239,6 +265,25 @@ class TestTheWholeLoop:
         assert first["version"] == last["version"]  # brought back
         assert first["image_digest"] == last["image_digest"]
         assert first["pull_request"] < last["pull_request"]
+
+    def test_every_command_of_ask_ratchet_answers(self, told: Told) -> None:
+        expected = {
+            "retrain run": (99, "unchanged"),
+            "promote status": (0, "serves"),
+            "promote explain": (0, "v1"),
+            "promote judge": (0, "v"),
+            "promote rollback": (1, ""),
+            "promote served-at": (0, "version"),
+        }
+        found = {" ".join(words.split()[:2]): done for words, done in told.asked.items()}
+        said = {
+            words: (done.returncode, done.stdout + done.stderr) for words, done in found.items()
+        }
+        assert found.keys() == expected.keys()
+        for words, (code, word) in expected.items():
+            assert said[words][0] == code, said[words]
+            assert word in said[words][1], said[words]
+            assert "Traceback" not in said[words][1]
 
     def test_the_addresses_and_a_request_to_copy_are_printed(self, told: Told) -> None:
         for word in (

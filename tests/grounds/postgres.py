@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -33,11 +34,9 @@ _SETTINGS = {
 
 def why_no_postgres() -> str:
     """Why there can be none here; empty when there can."""
-    return (
-        ""
-        if _programs().name
-        else "Postgres is missing: apt-get install --no-install-recommends postgresql"
-    )
+    if not _programs().name:
+        return "Postgres is missing: apt-get install --no-install-recommends postgresql"
+    return "" if os.geteuid() == 0 else "only root can start Postgres as its own user"
 
 
 @contextmanager

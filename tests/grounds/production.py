@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from infra.images.build import build, push, with_digest
+from infra.images.build import build, names, push, with_digest
 from infra.local.airflow import DONE, Airflow
 from infra.local.demo.kubernetes import PUBLIC_REPOSITORY
 from infra.local.demo.laptop import MODEL, REPOSITORY
@@ -40,7 +40,7 @@ DAG = f"retrain-{MODEL}"
 SNAPSHOTS, ARTIFACTS = "acme-snapshots", "acme-artifacts"
 _FORGE_PORT = 8888
 _EXPORTS = ("export ROWS=", "export IMAGE_OF_RETRAIN=$REGISTRY/ratchet/retrain@$(")
-_RUNS = ("kubectl ", "envsubst ", "for namespace ", "psql ", "buildah ", *_EXPORTS)
+_RUNS = ("kubectl ", "for namespace ", "psql ", "buildah ", *_EXPORTS)
 _DOES_NOT_RUN = (
     "aws ",
     "export ",
@@ -124,10 +124,12 @@ class Production:
             name: push(build(name), f"{self.cluster.registry}/ratchet", plain=True)
             for name in ("client_api", "dags", "mlflow", "promote", "serving")
         }
-        self.check_out(pushed, s3.env)
+        self.copy_repository()
+        pushed["retrain"] = self.image_with_rows(until)
+        self.change_repository(pushed, s3.env)
         self.start_forge()
         self.databases()
-        self.mlflow_and_airflow(pushed, s3, self.image_with_rows(until))
+        self.source_of_rows(s3)
         self.flux()
         self.tracking_url = self.forward("mlflow", "deployment/mlflow", 5000, "/health")
         self.airflow = Airflow(
@@ -135,21 +137,33 @@ class Production:
         )
         self.airflow.unpause(DAG)
 
-    def check_out(self, pushed: dict[str, str], keys: Mapping[str, str]) -> None:
-        """Write the person's checkout: the page's changes, keys instead of roles, and less CPU."""
+    def copy_repository(self) -> None:
+        """Make the person's checkout."""
         for name in ("dags", "gitops", "infra/aws"):
             shutil.copytree(
                 ROOT / name, self.checkout / name, ignore=shutil.ignore_patterns("__pycache__")
             )
         subprocess.run(["git", "init", "--quiet", str(self.checkout)], check=True)
+
+    def change_repository(self, pushed: dict[str, str], keys: Mapping[str, str]) -> None:
+        """Do what the page writes into git, with keys instead of roles, and less CPU."""
         for path in self.checkout.rglob("*.yaml"):
             self._replace(path, r"requests: {cpu: \d+m", "requests: {cpu: 20m", at_least=0)
         overlay = self.checkout / "gitops/platform/production/kustomization.yaml"
-        for name in ("client_api", "promote", "serving"):
-            overlay.write_text(
-                with_digest(overlay.read_text(encoding="utf-8"), name, pushed[name]),
-                encoding="utf-8",
-            )
+        training = self.checkout / "gitops/platform/training"
+        for name, image in pushed.items():
+            for path in (overlay, training / "kustomization.yaml"):
+                if names(text := path.read_text(encoding="utf-8"), name):
+                    path.write_text(with_digest(text, name, image), encoding="utf-8")
+        account = {
+            "retrain_role": "-",
+            "mlflow_role": "-",
+            "snapshots": f"s3://{SNAPSHOTS}/weekly",
+            "artifacts": f"s3://{ARTIFACTS}",
+            "region": keys["AWS_REGION"],
+        }
+        for name, value in account.items():
+            self._replace(training / "kustomization.yaml", rf"^( +- {name}=).*$", rf"\g<1>{value}")
         literals = {
             "PROMOTE_IMAGES": self.cluster.registry_url,
             "PROMOTE_FORGE_URL": f"{self.forge_url}/api/v3",
@@ -167,12 +181,12 @@ class Production:
             if "REGION" not in name
         )
         self._replace(
-            self.checkout / "infra/aws/cluster/mlflow.yaml",
+            training / "mlflow.yaml",
             r"^          ports:",
             f"{listed}          ports:",
         )
         self._replace(
-            self.checkout / "infra/aws/cluster/airflow.yaml",
+            training / "airflow-settings.yaml",
             r"^data:\n",
             "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n",
         )
@@ -236,25 +250,14 @@ class Production:
             *mlflow, *airflow, *rest, HOST=host, PGPASSWORD=master, PASSWORD=secrets.token_hex(24)
         )
 
-    def mlflow_and_airflow(self, pushed: dict[str, str], s3: S3Server, retrain: str) -> None:
+    def source_of_rows(self, s3: S3Server) -> None:
         """Step 6."""
         secret = "".join(f" --from-literal={name}={value}" for name, value in s3.env.items())
         commands = [
             line + secret if "create secret generic retrain" in line else line
             for line in page_commands(6)
         ]
-        images = {
-            "IMAGE_OF_RETRAIN": retrain,
-            "MLFLOW_IMAGE": pushed["mlflow"],
-            "AIRFLOW_IMAGE": pushed["dags"],
-        }
-        roles = {
-            "ROLE_OF_RETRAIN": "-",
-            "MLFLOW_ROLE": "-",
-            "SNAPSHOTS": f"s3://{SNAPSHOTS}/weekly",
-            "ARTIFACTS_BUCKET": ARTIFACTS,
-        }
-        self.follow(*commands, **images, **roles, AWS_REGION=s3.env["AWS_REGION"])
+        self.follow(*commands)
 
     def flux(self) -> None:
         """Do step 8. Only the kinds of notification-controller exist: no Go module proxy has it."""

@@ -14,9 +14,10 @@ import boto3
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from adbc_driver_postgresql import dbapi
 
-from tests.grounds.postgres import MASTER, postgres
+from tests.grounds.postgres import MASTER, postgres, why_no_postgres
 from tests.grounds.s3_servers import asked_at, make_bucket, moto_server
 
 PASSWORD = "s3cret/with odd?chars"
@@ -78,6 +79,8 @@ def parquet_on_s3(folder: Path, rows: pa.Table) -> Iterator[Warehouse]:
 
 @contextmanager
 def postgres_server(folder: Path, rows: pa.Table) -> Iterator[Warehouse]:
+    if problem := why_no_postgres():
+        pytest.skip(problem)
     port = free_port()
     with postgres("127.0.0.1", PASSWORD, ["rows"], port=port):
         address = (

@@ -199,6 +199,7 @@ def settings_of(name: str, prefix: str) -> set[str]:
         literal.partition("=")[0]
         for path in KUSTOMIZATIONS
         for made in documents(path)[0].get("configMapGenerator", [])
+        if made["name"] == name
         for literal in made["literals"]
     ]
     given = {variable["name"] for variable in container["env"]} | (

@@ -49,6 +49,17 @@ def test_there_are_workflows() -> None:
     assert {"ci.yaml", "gate.yaml"} <= {path.name for path in WORKFLOWS}
 
 
+def test_the_clusters_job_installs_what_our_own_ci_installs() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    listed = re.search(r"^packages=\(\n(.*?)^\)", script, re.MULTILINE | re.DOTALL)
+    assert listed
+    job = read(ROOT / ".github/workflows/ci.yaml")["jobs"]["kubernetes"]
+    [prepare] = [step["run"] for step in job["steps"] if "prepare.sh" in step.get("run", "")]
+    # Ubuntu needs Debian's keys, and has its Chromium as a snap only.
+    ours = {*listed[1].split(), "debian-archive-keyring"} - {"chromium"}
+    assert set(prepare.split()[1:]) == ours
+
+
 @every_workflow
 def test_the_only_action_is_githubs_checkout_by_commit(path: Path) -> None:
     assert set(parts_named("uses", read(path))) <= {CHECKOUT}

@@ -287,15 +287,22 @@ NO_IMAGE = {
         ),
         (pod({"state": {"waiting": {"reason": "ContainerCreating"}}}), ""),
         (pod({"state": {"running": {}}, "ready": True}), ""),
-        (pod(CRASHED, image="another"), ""),
         ({}, ""),
         ({"metadata": None, "spec": None, "status": None}, ""),
     ],
 )
 def test_the_reason_is_the_pods_own(found: dict[str, Any], says: str) -> None:
-    why = why_pods_wait([found], IMAGE)
-    assert says in why
-    assert bool(why) == bool(says)
+    reasons = why_pods_wait([found])
+    assert list(reasons) == ([IMAGE] if says else [])
+    assert says in reasons.get(IMAGE, "")
+
+
+def test_the_pods_of_another_image_give_no_reason() -> None:
+    assert list(why_pods_wait([pod(CRASHED, image="another")])) == ["another"]
+    waits = deployment(availableReplicas=1)
+    assert "Pod" not in status(deployments(waits), pods(pod(CRASHED, image="another"))).reason
+    no_containers = {"metadata": None, "spec": None, "status": None}
+    assert "Pod" not in status(deployments(waits), pods(no_containers)).reason
 
 
 def test_of_several_pods_the_newest_that_is_in_trouble_is_told() -> None:
@@ -304,21 +311,21 @@ def test_of_several_pods_the_newest_that_is_in_trouble_is_told() -> None:
         pod(CRASHED, name="new", created="2026-01-02T00:00:00Z"),
         pod({"state": {"running": {}}, "ready": True}, name="newest", created="2027"),
     ]
-    assert why_pods_wait(pods, IMAGE).startswith("Pod new: ")
+    assert why_pods_wait(pods)[IMAGE].startswith("Pod new: ")
 
 
 def test_a_log_line_without_end_does_not_fill_a_commit_status() -> None:
     endless = {
         "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "x" * 100_000}}
     }
-    assert len(why_pods_wait([pod(endless)], IMAGE)) < 1000
+    assert len(why_pods_wait([pod(endless)])[IMAGE]) < 1000
 
 
 def test_the_reason_of_what_is_not_healthy_is_its_pods() -> None:
     rollout, cluster = answering(deployments(deployment(availableReplicas=1)), pods(pod(CRASHED)))
     found = rollout.status("flight-delay", IMAGE)
     assert found.state == "progressing"
-    why = why_pods_wait([pod(CRASHED)], IMAGE)
+    why = why_pods_wait([pod(CRASHED)])[IMAGE]
     assert found.reason == f"2 of 2 replicas run it, 1 of 2 are available. {why}"
     assert cluster.asked == [DEPLOYMENTS, PODS]
 

@@ -9,8 +9,9 @@ import onnxruntime
 import pyarrow as pa
 import pytest
 
-from promote.evidence.gathering import Contender, gather
+from promote.evidence.gathering import gather
 from promote.evidence.record import record
+from promote.evidence.scoring import Contender
 from promote.gate.evidence import Evidence, Faulty
 from promote.gate.judge import judge
 from retrain.contract import Feature, ModelCard, Snapshot, Split, digest_of_bytes
