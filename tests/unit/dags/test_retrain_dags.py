@@ -166,6 +166,11 @@ def test_the_list_of_task_instances_shows_each_runs_window_and_verdict(parsed: d
     assert shown == ["before 2013-07-08", "before 2013-06-03", "v8 keep"]
 
 
+def test_its_page_leads_to_mlflows_pages_for_model_training(parsed: dict) -> None:
+    page = parsed["dags"]["retrain-minimal"]["doc"]
+    assert "(http://127.0.0.1:2/#/experiments?workflowType=machine_learning)" in page
+
+
 def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> None:
     assert parsed["dags"]["retrain-minimal"]["schedule"] == "0 6 * * MON"
     assert parsed["dags"]["retrain-daily"]["schedule"] == "30 4 * * *"

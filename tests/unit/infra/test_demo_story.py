@@ -220,6 +220,17 @@ def test_clients_are_counted_during_the_rollbacks_rollout_too(
     assert story.summary.requests == {"sent": 2, "failed": 0, "by_version": {"1": 1, "2": 1}}
 
 
+def test_the_printed_address_of_mlflow_opens_its_pages_for_model_training(
+    story: Story, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the parameter MLflow opens its pages for language models."""
+    monkeypatch.setattr(FakeAirflow, "url", "http://127.0.0.1:1", raising=False)
+    story.laptop.mlflow_url = "http://127.0.0.1:2"
+    story.say_addresses()
+    address = "MLflow http://127.0.0.1:2/#/experiments?workflowType=machine_learning   "
+    assert address in capsys.readouterr().out
+
+
 def test_the_env_file_gives_a_shell_the_demos_settings_and_only_to_its_owner(
     tmp_path: Path,
 ) -> None:
