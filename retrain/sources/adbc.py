@@ -113,4 +113,4 @@ def _is_refusal(text: str) -> bool:
     login = ("authentication", "does not exist", "pg_hba.conf", "certificate")
     if "FATAL:" in text or "SSL error" in text:
         return any(word in text for word in login)
-    return "file is not a database" in text
+    return "file is not a database" in text or "Failed to connect: invalid " in text

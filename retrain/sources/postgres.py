@@ -6,10 +6,11 @@ parameters. The session's time zone is UTC, and the session may only read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 import adbc_driver_postgresql.dbapi
 import pyarrow as pa
@@ -19,6 +20,7 @@ from retrain.sources.adbc import AdbcSource, errors_translated
 from retrain.spec.model_file import ModelSpec
 
 _SESSION = "-c TimeZone=UTC -c default_transaction_read_only=on"
+_NOT_ENCODED = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class PostgresSource(AdbcSource):
@@ -58,12 +60,8 @@ def open_source(name: str, address: str) -> Iterator[PostgresSource]:
 
 def _address(name: str, address: str) -> str:
     """Return the address with the session's options. It may hold a password: never show it."""
-    try:
-        parts = urlsplit(address)
-        has_host = bool(parts.hostname) and (parts.port or True)
-    except ValueError:
-        has_host = False
-    if not has_host:
+    parts = _readable(address)
+    if parts is None:
         raise UnknownSource(
             f"RETRAIN_SOURCES gives `{name}` an address that retrain cannot read; it must be"
             " postgresql://user:password@host:5432/database, with odd characters of the password"
@@ -73,3 +71,16 @@ def _address(name: str, address: str) -> str:
     options |= dict(parse_qsl(parts.query))
     options["options"] = f"{options.get('options', '')} {_SESSION}".strip()
     return parts._replace(query=urlencode(options, quote_via=quote)).geturl()
+
+
+def _readable(address: str) -> SplitResult | None:
+    """Return the parts of an address; None when libpq would show its password in an error."""
+    try:
+        parts = urlsplit(address)
+        has_host = bool(parts.hostname) and (parts.port or True)
+    except ValueError:
+        return None
+    login, _, _ = parts.netloc.rpartition("@")
+    is_plain = "@" not in f"{login}{parts.path}" and "%00" not in address
+    is_encoded = not _NOT_ENCODED.search(f"{parts.netloc}{parts.path}")
+    return parts if has_host and is_plain and is_encoded else None

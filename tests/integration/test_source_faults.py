@@ -14,7 +14,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from retrain.errors import BadColumn, QueryFailed, SourceError, SourceRefused, SourceUnavailable
+from retrain.errors import (
+    BadColumn,
+    QueryFailed,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    UnknownSource,
+)
 from retrain.settings import Settings
 from retrain.snapshot.canonical_rows import in_canonical_types
 from retrain.sources.port import Source
@@ -77,6 +84,30 @@ def test_a_server_that_is_away_is_worth_another_try() -> None:
     error = error_of(address)
     assert isinstance(error, SourceUnavailable)
     assert "Connection refused" in str(error)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:s3cret%zz@127.0.0.1:1/rows",
+        "postgresql://user:s3cret%@127.0.0.1:1/rows",
+        "postgresql://user:%00s3cret@127.0.0.1:1/rows",
+        "postgresql://user:x@s3cret@127.0.0.1:1/rows",
+        "postgresql://user:1/s3cret@127.0.0.1:1/rows",
+        "postgresql://127.0.0.1:1/rows?password=%00s3cret",
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_not_shown(address: str) -> None:
+    """libpq would show it, and call the address an outage."""
+    error = error_of(address)
+    assert isinstance(error, UnknownSource)
+    assert "percent-encoded" in str(error)
+
+
+def test_an_option_that_postgres_does_not_know_is_a_refusal() -> None:
+    error = error_of("postgresql://user:s3cret@127.0.0.1:1/rows?sslmod=require")
+    assert isinstance(error, SourceRefused)
+    assert '"sslmod"' in str(error)
 
 
 def test_a_host_without_address_is_worth_another_try() -> None:
