@@ -28,6 +28,10 @@ def environment(dag, typed):
         for name, value in dag.get_task("retrain").env.items()
     }
 
+def map_index(dag, task, typed):
+    label = dag.get_template_env().from_string(dag.get_task(task).map_index_template or "")
+    return label.render(params={"window_end": typed}, dag_run=RUN, verdict="v8 keep")
+
 def describe_task(task):
     return {
         "owner": task.owner,
@@ -49,6 +53,11 @@ def describe(dag):
         "schedule": dag.schedule,
         "environments": [
             environment(dag, typed) for typed in (None, "2013-06-03") if "retrain" in dag.task_ids
+        ],
+        "map_indexes": [
+            map_index(dag, task, typed)
+            for task, typed in (("retrain", None), ("retrain", "2013-06-03"), ("promote", None))
+            if task in dag.task_ids
         ],
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
@@ -149,6 +158,12 @@ def test_a_run_retrains_then_waits_for_the_verdict_even_when_nothing_changed(par
         task["owner"] == "@someone" and 0 < task["retries"] <= 3 and task["limited"]
         for task in tasks.values()
     )
+
+
+def test_the_list_of_task_instances_shows_each_runs_window_and_verdict(parsed: dict) -> None:
+    """In the column Map Index, as the DAG's page says."""
+    shown = parsed["dags"]["retrain-minimal"]["map_indexes"]
+    assert shown == ["before 2013-07-08", "before 2013-06-03", "v8 keep"]
 
 
 def test_it_is_due_when_the_model_file_says_else_on_mondays(parsed: dict) -> None:

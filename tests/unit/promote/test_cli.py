@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,17 @@ def test_status_as_json(world: World) -> None:
         1,
         "promote",
     )
+
+
+def test_status_as_json_says_since_when_and_not_when_it_was_asked(world: World) -> None:
+    world.register()
+    promote("reconcile", "--once")
+    opened = world.open_pull().pull.created_at
+    world.at += timedelta(days=1)
+
+    (promotion,) = json.loads(promote("status", "--json").output)
+
+    assert (promotion["state"], datetime.fromisoformat(promotion["since"])) == ("proposed", opened)
 
 
 def test_explain_tells_the_verdict_in_words_and_as_json(world: World) -> None:

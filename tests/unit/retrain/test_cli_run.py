@@ -10,7 +10,15 @@ from typer.testing import CliRunner
 
 from retrain import cli
 from retrain.contract import digest_of_bytes
-from retrain.errors import OneClassLabel, StoreUnavailable, TrackingUnavailable
+from retrain.errors import (
+    OneClassLabel,
+    PartitionMissing,
+    RetrainError,
+    StoreUnavailable,
+    TrackingRefused,
+    TrackingUnavailable,
+    WindowTooEmpty,
+)
 from retrain.outcome import RunOutcome
 from tests.fakes.runs import FakeRuns
 from tests.grounds.learnable_rows import make_spec
@@ -142,6 +150,9 @@ def test_an_unchanged_window_exits_99_and_still_answers(invoke):
         (TrackingUnavailable("MLflow does not answer"), 75),
         (StoreUnavailable("the disk is full"), 75),
         (OneClassLabel("all rows are late"), 1),
+        (WindowTooEmpty("no rows in the window"), 1),
+        (PartitionMissing("the snapshot names a file that is not there"), 1),
+        (TrackingRefused("MLflow refuses the password"), 1),
     ],
 )
 def test_an_error_is_a_sentence_and_75_only_when_another_try_may_help(invoke, error, code):
@@ -149,3 +160,11 @@ def test_an_error_is_a_sentence_and_75_only_when_another_try_may_help(invoke, er
     assert result.exit_code == code
     assert str(error) in result.stderr
     assert result.stdout == ""
+
+
+def test_only_what_did_not_answer_is_worth_another_try():
+    def below(kind: type[RetrainError]) -> set[type[RetrainError]]:
+        return {kind}.union(*(below(child) for child in kind.__subclasses__()))
+
+    transient = {error.__name__ for error in below(RetrainError) if error.is_transient}
+    assert transient == {"SourceUnavailable", "StoreUnavailable", "TrackingUnavailable"}
