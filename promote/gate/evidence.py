@@ -116,13 +116,7 @@ def evidence_of(
         "challenger scores": challenger_scores,
         **{f"values of {name}": values for name, values in slices.items()},
     }
-    plain: dict[str, NDArray[Any]] = {}
-    faults: list[str] = []
-    for name, values in columns.items():
-        try:
-            plain[name] = plain_column(values)
-        except OddColumn as fault:
-            faults.append(f"the {name} cannot be judged: {fault}.")
+    plain, faults = _plain_columns(columns)
     faults = faults or _faults_of(plain, overlap_rows)
     if faults:
         return Faulty(subject, tuple(faults))
@@ -135,6 +129,20 @@ def evidence_of(
         groups_are=groups_are,
     )
     return Evidence(subject, judged, schema_problems)
+
+
+def _plain_columns(
+    columns: Mapping[str, ArrayLike],
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return the columns that can be judged, and a fault for each of the others."""
+    plain: dict[str, NDArray[Any]] = {}
+    faults: list[str] = []
+    for name, values in columns.items():
+        try:
+            plain[name] = plain_column(values)
+        except OddColumn as fault:
+            faults.append(f"the {name} cannot be judged: {fault}.")
+    return plain, faults
 
 
 def _faults_of(columns: Mapping[str, NDArray[Any]], overlap_rows: int) -> list[str]:

@@ -106,13 +106,12 @@ def more_groups_needed(comparison: Comparison, wanted: float) -> int | None:
     """Return how many more groups would show a difference of `wanted`; None beyond a year."""
     if smallest_difference(comparison) <= wanted:
         return 0
-    enough = (
-        groups
+    more = (
+        groups - comparison.groups
         for groups in range(comparison.groups + 1, LONGEST_TEST_GROUPS + 1)
         if smallest_difference(comparison, groups=groups) <= wanted
     )
-    total = next(enough, None)
-    return None if total is None else total - comparison.groups
+    return next(more, None)
 
 
 def what_would_settle_it(comparison: Comparison, wanted: float, groups_are: str) -> str:
