@@ -68,6 +68,7 @@ PROMOTE = {
     "PROMOTE_IMAGES_USER": "somebody",
     "PROMOTE_IMAGES_PASSWORD": MARK,
     "PROMOTE_CLUSTER_URL": NOBODY,
+    "PROMOTE_WEBHOOK_SECRET": MARK,
     "PROMOTE_FORGE_SECONDS_BETWEEN_WRITES": "0",
     "PROMOTE_FORGE_WRITES_PER_HOUR": "0",
 }
@@ -165,6 +166,15 @@ WRONG_SETTINGS: list[tuple[tuple[str, ...], Environment, Environment]] = [
             )
         },
     ),
+    (
+        CHECK,
+        RETRAIN,
+        {
+            "RETRAIN_SOURCES": json.dumps(
+                {"warehouse": f"postgresql://u:{MARK}%zz@127.0.0.1:1/rows"}
+            )
+        },
+    ),
     (RUN, RETRAIN, {"RETRAIN_TRACKING_URL": LOGIN}),
     (
         RUN,
@@ -240,6 +250,11 @@ def test_a_service_with_wrong_settings_refuses_to_start_and_says_no_value(
 NEIGHBOURS_REFUSE = {
     "serving without a model": (SERVE, SERVING | {"SERVING_MODEL_FOLDER": "/nowhere"}),
     "retrain check": (CHECK, RETRAIN),
+    "retrain check on Postgres": (
+        CHECK,
+        RETRAIN
+        | {"RETRAIN_SOURCES": json.dumps({"warehouse": f"postgresql://u:{MARK}@127.0.0.1:1/rows"})},
+    ),
     "retrain run": (RUN, RETRAIN),
     "retrain run into a folder": (RUN, RETRAIN | {"RETRAIN_SNAPSHOTS": "snapshots"}),
     "promote status": (STATUS, PROMOTE),
