@@ -20,7 +20,17 @@ Kubernetes allows 63 characters, MLflow, git and image registries more: 40 leave
 before or after, such as `retrain-` and `server-`, an environment or a variant.
 """
 RESERVED_MODEL_NAMES = frozenset(
-    {"base", "blobs", "cluster", "notifications", "platform", "release", "repository", "services"}
+    {
+        "base",
+        "blobs",
+        "cluster",
+        "notifications",
+        "platform",
+        "release",
+        "repository",
+        "services",
+        "training-services",
+    }
 )
 """Files and folders of gitops/ and of an image folder. A model must not overwrite them."""
 

@@ -68,7 +68,7 @@ def test_images_are_named_by_digest_and_objects_name_their_owner(built: list[Obj
 
 
 def test_flux_applies_this_folder() -> None:
-    flux = yaml.safe_load((ROOT / "gitops/clusters/production/training.yaml").read_text())
+    flux = yaml.safe_load((ROOT / "gitops/clusters/production/training-services.yaml").read_text())
     assert flux["spec"]["path"] == "./gitops/platform/training"
     assert flux["spec"]["prune"] is True
 
