@@ -625,6 +625,27 @@ def test_the_probe_is_a_model_as_promote_writes_it() -> None:
     assert json.dumps(made["data"]["version"]) == '"8"'
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://github.com/evil/base?ref=main",
+        "github.com/evil/base",
+        "git@evil.test:base.git",
+        "evil.test/base.git",
+        "/tmp",
+        "../../../../dags",
+        "../../../platform/gateway",
+    ],
+)
+def test_a_remote_base_is_refused_before_kustomize_reads_it(base: str) -> None:
+    """kustomize, cut off from the network, would fail too; nothing else stops it from asking."""
+    exec(compile(GATE.read_text(), str(GATE), "exec"), source := {"__name__": "gate"})
+    check = source["check_kustomizations"]
+    check({OVERLAY: KUSTOMIZATION.encode()})
+    with pytest.raises(source["NoStatus"], match="nothing remote"):
+        check({OVERLAY: KUSTOMIZATION.replace("../../base", base).encode()})
+
+
 def test_a_code_owner_reviews_every_file_that_promote_writes_and_what_it_judges_by() -> None:
     lines = [
         line.split()
