@@ -271,8 +271,8 @@ class TestTheWholeLoop:
             "retrain run": (0, "Nothing was trained"),
             "promote status": (0, "flight-delay"),
             "promote explain": (0, "log loss"),
-            "promote judge": (0, "log loss"),
-            # This demo has two releases, and the story has gone back already.
+            # The story has gone back already: no challenger waits, and no other release is left.
+            "promote judge": (1, "flight-delay has no challenger"),
             "promote rollback": (1, "Asked to go back to an earlier release of flight-delay"),
             "promote served-at": (0, "version 1"),
         }
