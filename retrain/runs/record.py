@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from retrain.comparison.metrics import METRICS
-from retrain.contract import ModelCard, Snapshot, Split, digest_of_json, utc_text
+from retrain.contract import ModelCard, Split, digest_of_json, utc_text
 from retrain.fitting.training import Fitted, Ineligible
 from retrain.fitting.window_run import WindowRun, figures
 from retrain.runs.port import NOTE, Record, Rows
+from retrain.snapshot.snapshot import partitions_of
 
 
 def window_record(
@@ -128,7 +129,7 @@ def rows_read(window: WindowRun) -> Iterator[Rows]:
     snapshot = window.snapshot
     for context in ("train", "validation", "test"):
         split: Split = getattr(snapshot, context)
-        partitions = _partitions_of(snapshot, split)
+        partitions = [partition.uri for partition in partitions_of(snapshot, split)]
         profile = {
             "num_rows": split.rows,
             "groups": len(split.groups),
@@ -142,14 +143,6 @@ def rows_read(window: WindowRun) -> Iterator[Rows]:
             source=json.dumps({"snapshot_id": snapshot.snapshot_id, "partitions": partitions}),
             profile=json.dumps(profile),
         )
-
-
-def _partitions_of(snapshot: Snapshot, split: Split) -> Sequence[str]:
-    first, last = (
-        f"{moment.isocalendar().year}-W{moment.isocalendar().week:02}"
-        for moment in (split.start, split.end)
-    )
-    return [partition.uri for partition in snapshot.partitions if first <= partition.week <= last]
 
 
 def _note(window: WindowRun, technique: str, measured: Mapping[str, float], why: str) -> str:

@@ -19,7 +19,7 @@ from retrain.snapshot.canonical_rows import MOMENT, in_key_order
 from retrain.snapshot.checks import checked_rows, group_spans, group_times, prove_keys_distinct
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.store import PartitionStore, ReadWeek
-from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, week_of, weeks_within
+from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, weeks_within
 from retrain.sources.port import RowSource
 from retrain.spec.model_file import ModelSpec
 
@@ -116,6 +116,12 @@ def reading_digest(spec: ModelSpec) -> Digest:
     )
 
 
+def partitions_of(snapshot: Snapshot, split: Split) -> list[Partition]:
+    """Return the partitions whose week shares a moment with a split."""
+    weeks = weeks_within(Window(split.start, split.end))
+    return [partition for partition in snapshot.partitions if partition.week in weeks]
+
+
 def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a split's rows, by week and in key order; every column read is proven by its digest.
 
@@ -130,7 +136,6 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
             snapshot names.
     """
     needed = None if columns is None else sorted({*columns, snapshot.groups, snapshot.event_time})
-    first, last = week_of(split.start), week_of(split.end)
 
     def rows_of(partition: Partition) -> pa.Table:
         rows = read_partition(partition, needed)
@@ -147,7 +152,7 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
     rows = pa.concat_tables(
         _side_by_side(
             rows_of,
-            [partition for partition in snapshot.partitions if first <= partition.week <= last],
+            partitions_of(snapshot, split),
         )
     )
     return rows if columns is None else rows.select(list(columns))

@@ -28,9 +28,11 @@ from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.snapshot import (
     build_snapshot,
     is_unchanged,
+    partitions_of,
     read_split,
 )
 from retrain.snapshot.store import PartitionStore
+from retrain.snapshot.window import week_bounds
 from tests.fakes.row_source import JUNE, FakeSource, small_spec, table_of, things
 
 JULY_8, JULY_15, JULY_22 = (datetime(2013, 7, day, tzinfo=UTC) for day in (8, 15, 22))
@@ -468,3 +470,14 @@ def test_a_writer_killed_half_way_leaves_nothing_under_a_partitions_name(tmp_pat
     assert left
     assert all(name.startswith(".writing-") for name in left)
     assert built(tmp_path).snapshot_id == built(tmp_path / "elsewhere").snapshot_id
+
+
+def test_a_split_that_ends_on_a_monday_reads_nothing_of_the_week_that_begins_there(
+    tmp_path: Path,
+) -> None:
+    snapshot = built(tmp_path, end=JULY_8)
+    monday = week_bounds("2013-W26").end
+    split = snapshot.train.model_copy(update={"end": monday})
+    weeks = [partition.week for partition in partitions_of(snapshot, split)]
+    assert weeks[-1] == "2013-W26"
+    assert weeks == [each.week for each in snapshot.partitions if each.week <= "2013-W26"]
