@@ -14,13 +14,15 @@ each run is a pod; `ratchet_tasks/retraining_pod.py` has its settings.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
-from airflow.sdk import DAG, BaseOperator, Param, Variable, task
+from airflow.sdk import DAG, BaseOperator, Param, Variable, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from ratchet_tasks.promotion import promote
 from ratchet_tasks.retraining import RETRAIN, UNCHANGED, RetrainHere
@@ -45,20 +47,20 @@ service. Any verdict is a success of this run. A person decides about the merge 
 """
 
 
-def retrain_dag(model: dict[str, Any], file: str) -> DAG:
-    """Return the DAG of one model."""
+def retrain_dag(model: dict[str, Any], file: str, links: dict[str, str]) -> DAG:
+    """Return the DAG of one model.
+
+    Args:
+        model: What its file says.
+        file: The file's name.
+        links: Roots of MLflow and of the promotion service, as Airflow's variables name them.
+    """
     name = model["name"]
     with DAG(
         dag_id=f"retrain-{name}",
         dag_display_name=f"Retrain {name}",
         description=model.get("title", ""),
-        doc_md=DOC.format(
-            name=name,
-            title=model.get("title") or name,
-            file=file,
-            tracking_url=Variable.get("tracking_url", default="#"),
-            promote_url=Variable.get("promote_url", default="#"),
-        ),
+        doc_md=DOC.format(name=name, title=model.get("title") or name, file=file, **links),
         schedule=model.get("schedule", "0 6 * * MON"),
         # Neither catchup nor start_date: a DAG that is switched on waits for its next due time.
         catchup=False,
@@ -148,13 +150,30 @@ def broken_dag(path: Path, fault: Exception) -> DAG:
     return dag
 
 
-def _dag_of(path: Path) -> DAG:
+def dags(wanted: str | None) -> Iterator[DAG]:
+    """Yield the DAG of each model file, or only the wanted one.
+
+    A worker that starts a task wants one DAG. Of a thousand files it then parses one.
+    """
+    links = {name: Variable.get(name, default="#") for name in ("tracking_url", "promote_url")}
+    for path in sorted(MODELS.glob("*.yaml")):
+        content = path.read_bytes()
+        if wanted is None or wanted == f"broken-{path.stem}" or _is_named(content, wanted):
+            yield _dag_of(path, content, links)
+
+
+def _is_named(content: bytes, wanted: str) -> bool:
+    name = re.escape(wanted.removeprefix("retrain-"))
+    line = rf"^name:\s*[\"']?{name}[\"']?\s*(#.*)?$"
+    return re.search(line.encode(), content, re.MULTILINE) is not None
+
+
+def _dag_of(path: Path, content: bytes, links: dict[str, str]) -> DAG:
     try:
-        return retrain_dag(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+        return retrain_dag(yaml.load(content, Loader=yaml.CSafeLoader), path.name, links)
     except Exception as fault:  # noqa: BLE001 - one model's file must not hide the others
         return broken_dag(path, fault)
 
 
-for _path in sorted(MODELS.glob("*.yaml")):
-    _dag = _dag_of(_path)
+for _dag in dags(get_parsing_context().dag_id):
     globals()[_dag.dag_id] = _dag

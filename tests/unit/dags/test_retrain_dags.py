@@ -129,6 +129,7 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
         "name: daily\nowner: '@someone'\nschedule: '30 4 * * *'\n"
     )
     (folder / "models" / "torn.yaml").write_text("name: [")
+    (folder / "models" / "latin.yaml").write_bytes(b"name: latin\nowner: '@someone'\ntitle: \xe4\n")
     (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
     return parse(folder, airflow_env)
 
@@ -143,7 +144,8 @@ def test_every_model_file_has_a_dag_named_for_its_model(parsed: dict) -> None:
 
 
 def test_a_torn_or_ownerless_model_file_shows_itself_and_hides_no_other(parsed: dict) -> None:
-    assert {"broken-torn", "broken-ownerless", "retrain-minimal"} <= set(parsed["dags"])
+    broken = {"broken-torn", "broken-ownerless", "broken-latin"}
+    assert broken | {"retrain-minimal"} <= set(parsed["dags"])
     assert "torn.yaml" in parsed["dags"]["broken-torn"]["doc"]
     assert "owner" in parsed["dags"]["broken-ownerless"]["doc"]
 
@@ -206,6 +208,24 @@ def test_a_dag_switched_on_late_starts_no_storm(parsed: dict) -> None:
     assert dag["catchup"] is False
     assert dag["max_active_runs"] == 1
     assert dag["start_date"] == "None"
+
+
+def test_at_a_tasks_start_only_the_wanted_model_is_parsed(
+    parsed: dict, airflow_env: dict[str, str], tmp_path: Path
+) -> None:
+    copy_dags(tmp_path)
+    (tmp_path / "models").mkdir()
+    for name in ("a", "a-b", "minimal", "other"):
+        (tmp_path / "models" / f"file_{name}.yaml").write_text(
+            f"# a comment\nname: '{name}'  # as it is\nowner: '@someone'\n"
+        )
+    (tmp_path / "models" / "torn.yaml").write_text("name: [")
+    for wanted in ("retrain-a", "retrain-minimal", "broken-torn"):
+        env = {**airflow_env, "_AIRFLOW_PARSING_CONTEXT_DAG_ID": wanted}
+        assert list(parse(tmp_path, env)["dags"]) == [wanted]
+    minimal = parse(tmp_path, {**airflow_env, "_AIRFLOW_PARSING_CONTEXT_DAG_ID": "retrain-minimal"})
+    shown = minimal["dags"]["retrain-minimal"]
+    assert shown["tasks"] == parsed["dags"]["retrain-minimal"]["tasks"]
 
 
 def test_airflow_parses_the_dag_file_only(parsed: dict) -> None:
