@@ -1,9 +1,10 @@
-"""The mistakes that pydantic finds in a YAML's values, as sentences with a line. Pure."""
+"""Mistakes of a model file: what pydantic finds, and what two fields say together. Pure."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -79,3 +80,46 @@ def _model_within(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_within, get_args(annotation))), None)
+
+
+def impossible_lengths(
+    months: int, label_delay: timedelta, validation: timedelta, test: timedelta
+) -> Iterator[tuple[Place, str]]:
+    """Yield lengths that leave no day to train on, however long the window's months are."""
+    window = "the window of a month" if months == 1 else f"the window of {months} months"
+    longest = timedelta(days=31) * months
+    if label_delay >= longest:
+        yield ("label_delay",), f"`label_delay` is as long as {window}: no label would be known"
+    elif label_delay + validation + test >= longest:
+        sentence = f"`label_delay`, `validation` and `test` leave no day of {window} to train on"
+        yield ("test",), sentence
+
+
+def mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
+    """Yield the mistakes between two fields, or between the YAML and the SQL.
+
+    The fields themselves may have mistakes too.
+    """
+    written = located.value if isinstance(located.value, dict) else {}
+    columns, features = (
+        section if isinstance(section := written.get(name), dict) else {}
+        for name in ("columns", "features")
+    )
+    parts: dict[str, str] = {}
+    for part, column in columns.items():
+        if str(column) in parts:
+            yield (
+                ("columns", part),
+                f"`columns.{part}` names the column `{column}`,"
+                f" which is the {parts[str(column)]} already",
+            )
+        parts.setdefault(str(column), part)
+    for name in features:
+        if name in parts:
+            yield (
+                ("features", name),
+                f"`features.{name}` is the {parts[name]} of the rows"
+                " and cannot be an input of the model",
+            )
+    if query_text is None and "query" in written:
+        yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

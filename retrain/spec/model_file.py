@@ -5,7 +5,6 @@ Also the digests of plan, recipe and policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -31,11 +30,11 @@ from retrain.contract import (
     problem_with_model_name,
 )
 from retrain.errors import InvalidSpec, Mistake
-from retrain.spec.mistakes import mistakes_of
+from retrain.spec.mistakes import impossible_lengths, mistakes_between, mistakes_of
 from retrain.spec.section import ColumnName, Section
 from retrain.spec.technique import DEFAULT_TECHNIQUES, Technique
 from retrain.spec.units import Duration, Months, Share
-from retrain.spec.yaml_lines import LocatedYaml, Place, read_yaml
+from retrain.spec.yaml_lines import read_yaml
 from retrain.tasks.binary import BINARY
 
 
@@ -243,7 +242,14 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
             )
         mistakes += [
             Mistake(path, located.line_of(place), sentence)
-            for place, sentence in _mistakes_between(located, query_text)
+            for place, sentence in mistakes_between(located, query_text)
+        ]
+    if form is not None:
+        mistakes += [
+            Mistake(path, located.line_of(place), sentence)
+            for place, sentence in impossible_lengths(
+                form.window_months, form.label_delay, form.validation, form.test
+            )
         ]
     if form is None or query_text is None or mistakes:
         raise InvalidSpec(mistakes)
@@ -258,33 +264,3 @@ def published_schema() -> dict[str, Any]:
     features.update({pattern: {"anyOf": [short_form, form]} for pattern, form in features.items()})
     schema["title"] = "A model of Ratchet"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _mistakes_between(located: LocatedYaml, query_text: str | None) -> Iterator[tuple[Place, str]]:
-    """Yield the mistakes between two fields, or between the YAML and the SQL.
-
-    The fields themselves may have mistakes too.
-    """
-    written = located.value if isinstance(located.value, dict) else {}
-    columns, features = (
-        section if isinstance(section := written.get(name), dict) else {}
-        for name in ("columns", "features")
-    )
-    parts: dict[str, str] = {}
-    for part, column in columns.items():
-        if str(column) in parts:
-            yield (
-                ("columns", part),
-                f"`columns.{part}` names the column `{column}`,"
-                f" which is the {parts[str(column)]} already",
-            )
-        parts.setdefault(str(column), part)
-    for name in features:
-        if name in parts:
-            yield (
-                ("features", name),
-                f"`features.{name}` is the {parts[name]} of the rows"
-                " and cannot be an input of the model",
-            )
-    if query_text is None and "query" in written:
-        yield ("query",), f"`query` names `{written['query']}`, which is not beside the YAML"

@@ -33,15 +33,14 @@ def test_the_mark_that_some_editors_put_first_changes_nothing(folder: Path) -> N
     assert sentences(folder) == []
 
 
-@pytest.mark.parametrize(("name", "line"), [("small.yaml", 11), ("small.sql", 2)])
-def test_a_file_that_is_no_utf_8_is_named_with_its_line(folder: Path, name: str, line: int) -> None:
+@pytest.mark.parametrize("name", ["small.yaml", "small.sql"])
+def test_a_file_that_is_no_utf_8_is_named_with_its_line(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes().rstrip(b"\n") + b"\n# \xe4\n")
     lines = path.read_bytes().count(b"\n")
     assert sentences(folder) == [f"{name}:{lines}: is not UTF-8; save it as UTF-8"]
     with pytest.raises(InvalidSpec, match=f"{name}:{lines}: is not UTF-8"):
         load_model(folder, "small")
-    assert lines >= line
 
 
 def test_a_yml_file_is_not_read_and_said(folder: Path) -> None:

@@ -1,6 +1,7 @@
 import importlib
 import inspect
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
             "m.yaml:8: `window` must be calendar months, such as `3 months`, is `0 months`",
         ),
         ("test: 0 days", "m.yaml:8: `test` must be above 0 seconds, is `0:00:00`"),
+        (
+            "validation: 80 days\ntest: 13 days",
+            "m.yaml:9: `label_delay`, `validation` and `test` leave no day of the window of 3"
+            " months to train on",
+        ),
+        (
+            "window: 1 month\ntest: 20 days",
+            "m.yaml:9: `label_delay`, `validation` and `test` leave no day of the window of a"
+            " month to train on",
+        ),
         ("schedule: weekly", r"m.yaml:8: `schedule` must match ^\S+( \S+){4}$, is `weekly`"),
         ("query_text: SELECT 1", "m.yaml:8: `query_text` is not a field; did you mean `query`?"),
         (
@@ -133,6 +144,11 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
 def test_a_mistake_is_named_with_what_is_allowed(added: str, sentence: str) -> None:
     (found,) = mistakes_in(MINIMAL + added + "\n")
     assert found.startswith(sentence)
+
+
+def test_a_label_delay_as_long_as_the_window_is_refused() -> None:
+    (found,) = mistakes_in(re.sub(r"label_delay: .*", "label_delay: 93 days", MINIMAL))
+    assert "`label_delay` is as long as the window of 3 months: no label would be known" in found
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass_classification", "ranking"])
