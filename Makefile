@@ -5,7 +5,8 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONHASHSEED := 0
 
 PYTHON ?= python3
-CLUSTER ?= process
+# Not ?=: docs/production.md exports a CLUSTER of its own.
+CLUSTER := process
 UV := .uv/bin/uv
 BIN := .venv/bin
 EXTRAS := retrain promote serving client_api

@@ -172,6 +172,16 @@ def test_a_misspelled_command_does_not_parse(command: str, monkeypatch: pytest.M
         parse(command, monkeypatch)
 
 
+def test_a_cluster_of_the_shell_does_not_reach_the_demo() -> None:
+    words = ["make", "--dry-run", "--old-file=.venv/.ready", "--old-file=.uv/bin/uv", "demo"]
+    env = {**os.environ, "CLUSTER": "the-shells-own", "MAKEFLAGS": ""}
+    for given, expected in ([], "process"), (["CLUSTER=kubernetes"], "kubernetes"):
+        done = subprocess.run(
+            [*words, *given], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+        assert f"--cluster {expected}" in done.stdout
+
+
 def test_commands_are_found_in_every_kind_of_code() -> None:
     block = "```sh\nretrain check --data\nkubectl exec x -- promote status --json\n```\n"
     page = f"Say `promote status`.\n\n    make demo\n\n{block}"

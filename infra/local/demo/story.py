@@ -324,6 +324,9 @@ class Story:
         with self.summary.step(
             "A bad day: promote rollback, reviewed and merged like everything else"
         ):
+            if len({version for _, version in self.known}) < 2:
+                say("   only one release served: there is nothing to go back to")
+                return
             now = self._ask()[0]
             reason = ("--reason", "complaints about yesterday")
             say(f"   {self.laptop.command('promote', 'rollback', MODEL, *reason).strip()}")
