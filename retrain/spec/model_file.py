@@ -33,7 +33,7 @@ from retrain.errors import InvalidSpec, Mistake
 from retrain.spec.mistakes import impossible_lengths, mistakes_between, mistakes_of
 from retrain.spec.section import ColumnName, Section
 from retrain.spec.technique import DEFAULT_TECHNIQUES, Technique
-from retrain.spec.units import Duration, Months, Share
+from retrain.spec.units import Duration, Months, Share, cron_line
 from retrain.spec.yaml_lines import read_yaml
 from retrain.tasks.binary import BINARY
 
@@ -118,7 +118,9 @@ class ModelFields(Section):
     title: str = ""
     owner: Annotated[str, StringConstraints(min_length=1)]
     task: Annotated[Task, BeforeValidator(_known_task)]
-    schedule: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = "0 6 * * MON"
+    schedule: Annotated[
+        str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidator(cron_line)
+    ] = "0 6 * * MON"
     source: str = "warehouse"
     query: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\.sql$")]
     """The SQL's file name, beside the YAML."""

@@ -12,6 +12,14 @@ _DURATION = re.compile(r"(\d+) ?(day|hour|minute|week)s?")
 _MONTHS = re.compile(r"(\d+) ?months?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
+_CRON_FIELDS = (
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of the month", 1, 31),
+    ("month", 1, 12),
+    ("weekday", 0, 7),
+)
+
 
 def duration(written: Any) -> timedelta:
     """Return the length of time that a text says.
@@ -56,6 +64,22 @@ def share(written: Any) -> Any:
     """
     match = _SHARE.fullmatch(written.strip()) if isinstance(written, str) else None
     return float(match[1]) / 100 if match else written
+
+
+def cron_line(written: str) -> str:
+    """Return a cron line; names, lists and steps are left to Airflow.
+
+    Raises:
+        ValueError: A number is outside of its field's range.
+
+    >>> cron_line("*/15 6-8 * * MON")
+    '*/15 6-8 * * MON'
+    """
+    for (field, lowest, highest), part in zip(_CRON_FIELDS, written.split(" "), strict=True):
+        for number in re.findall(r"(?<![\d/#])\d+", part):
+            if not lowest <= int(number) <= highest:
+                raise ValueError(f"has the {field} {number}; it goes from {lowest} to {highest}")
+    return written
 
 
 def _text_schema(pattern: str, example: str) -> WithJsonSchema:

@@ -123,6 +123,12 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
             "m.yaml:9: `label_delay`, `validation` and `test` leave no day of the window of a"
             " month to train on",
         ),
+        ("schedule: 60 6 * * MON", "m.yaml:8: `schedule` has the minute 60; it goes from 0 to 59"),
+        (
+            "schedule: '0 6 0 * *'",
+            "m.yaml:8: `schedule` has the day of the month 0;",
+        ),
+        ("schedule: 0 6,24 * * 1", "m.yaml:8: `schedule` has the hour 24; it goes from 0 to 23"),
         ("schedule: weekly", r"m.yaml:8: `schedule` must match ^\S+( \S+){4}$, is `weekly`"),
         ("query_text: SELECT 1", "m.yaml:8: `query_text` is not a field; did you mean `query`?"),
         (
@@ -144,6 +150,13 @@ def test_three_mistakes_are_reported_at_once_each_with_its_line() -> None:
 def test_a_mistake_is_named_with_what_is_allowed(added: str, sentence: str) -> None:
     (found,) = mistakes_in(MINIMAL + added + "\n")
     assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "schedule", ["*/90 6 * * MON#2", "0-59/7 0,23 1-31 JAN-DEC 0-7", "@ 6 L ? SUN", "0 6 * * 5#3"]
+)
+def test_what_airflow_may_understand_is_left_to_airflow(schedule: str) -> None:
+    assert parsed(MINIMAL + f'schedule: "{schedule}"\n').schedule == schedule
 
 
 def test_a_label_delay_as_long_as_the_window_is_refused() -> None:
