@@ -101,7 +101,7 @@ def check(
         str | None, typer.Argument(help="A model's name; all models when left out.")
     ] = None,
     with_data: Annotated[
-        bool, typer.Option("--data", help="Also run the query, on a few rows.")
+        bool, typer.Option("--data", help="Also run the query, and compare its rows with the YAML.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

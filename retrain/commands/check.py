@@ -12,11 +12,12 @@ from retrain.errors import MissingColumn
 from retrain.settings import Settings, read_settings
 from retrain.snapshot.canonical_rows import in_key_order
 from retrain.snapshot.checks import checked_rows
+from retrain.snapshot.feature_checks import mistakes_in_rows, warnings_about_rows
 from retrain.spec.files import check_models
 from retrain.spec.model_file import ModelSpec
 from retrain.wiring import open_source
 
-SOME_ROWS = 1000
+SOME_ROWS = 100_000
 
 
 def check_and_report(model: str | None, *, with_data: bool, as_json: bool) -> None:
@@ -26,19 +27,24 @@ def check_and_report(model: str | None, *, with_data: bool, as_json: bool) -> No
         checked = check_models(settings.models, model)
         for mistake in checked.mistakes:
             say(str(mistake))
+        has_mistakes = bool(checked.mistakes)
         for spec in checked.specs:
-            rows = f", {_checked_rows(settings, spec)} rows read" if with_data else ""
-            (say if as_json else print)(f"{spec.name}: no mistakes{rows}")
+            rows, problems = _checked_rows(settings, spec) if with_data else ("", [])
+            for problem in problems:
+                say(f"{spec.name}: {problem}")
+            has_mistakes |= bool(problems)
+            if not problems:
+                (say if as_json else print)(f"{spec.name}: no mistakes{rows}")
         if as_json:
             names = [spec.name for spec in checked.specs]
             mistakes = [asdict(mistake) for mistake in checked.mistakes]
             print(json.dumps({"models": names, "mistakes": mistakes}))
-        if checked.mistakes:
+        if has_mistakes:
             raise typer.Exit(EXIT_USAGE)
 
 
-def _checked_rows(settings: Settings, spec: ModelSpec) -> int:
-    """Run the query on a few rows and return how many came.
+def _checked_rows(settings: Settings, spec: ModelSpec) -> tuple[str, list[str]]:
+    """Run the query on some rows; return how many came, and their mistakes. Warnings are said.
 
     Raises:
         SourceError: The rows cannot be a snapshot, or lack a column that the policy's slices name.
@@ -51,4 +57,6 @@ def _checked_rows(settings: Settings, spec: ModelSpec) -> int:
             f"`gate.slices.by` names `{missing[0]}`, which {spec.query} does not return;"
             f" it returns {', '.join(rows.column_names)}"
         )
-    return int(rows.num_rows)
+    for warning in warnings_about_rows(spec, rows):
+        say(f"{spec.name}: {warning}")
+    return f", {rows.num_rows} rows read", list(mistakes_in_rows(spec, rows))

@@ -14,6 +14,7 @@ from retrain.commands.terminal import EXIT_USAGE, errors_as_exit_codes, say
 from retrain.contract import FeatureType, problem_with_model_name
 from retrain.settings import read_settings
 from retrain.snapshot.canonical_rows import in_canonical_types
+from retrain.snapshot.feature_checks import MANY_CATEGORIES
 from retrain.snapshot.files import folder_error
 from retrain.snapshot.profile import ColumnProfile, profile_of
 from retrain.spec.first_file import FeatureLine, first_file
@@ -21,7 +22,6 @@ from retrain.spec.model_file import Columns, ModelSpec
 from retrain.wiring import open_source
 
 SOME_ROWS = 100_000
-MANY_CATEGORIES = 1000
 _FEATURE_TYPES: dict[str, FeatureType] = {
     "text": "category",
     "integer": "integer",
