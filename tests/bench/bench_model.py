@@ -78,9 +78,7 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     """Give the pipeline, the same as it is served, and some test rows."""
     load_flights(folder / "flights.duckdb", until=END)
     spec = load_model(Path("dags/models"), "flight-delay")
-    with open_source(
-        {"warehouse": f"duckdb:///{folder / 'flights.duckdb'}"}, spec.source
-    ) as source:
+    with open_source(spec.source, f"duckdb://{folder / 'flights.duckdb'}") as source:
         snapshot = build_snapshot(spec, END, source, PartitionStore(folder / "snapshots"))
     names = [feature.name for feature in spec.features]
     train = read_split(snapshot, snapshot.train, [*names, snapshot.label])

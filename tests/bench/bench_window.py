@@ -156,7 +156,7 @@ def pandas_window(root: Path) -> float:
 def ratchet_window(root: Path, spec: ModelSpec, store: Path, end: datetime) -> tuple[float, float]:
     """Return the seconds of building the snapshot, and of reading its three splits."""
     began = time.perf_counter()
-    with open_source({"warehouse": f"duckdb://{root}/warehouse.duckdb"}, spec.source) as source:
+    with open_source(spec.source, f"duckdb://{root}/warehouse.duckdb") as source:
         snapshot = build_snapshot(spec, end, source, PartitionStore(store))
     built = time.perf_counter()
     rows = sum(
