@@ -37,7 +37,7 @@ RESERVED_MODEL_NAMES = frozenset(
 Cell = float | str | None
 """One value of a row as a model takes it: a number, a category, or missing."""
 FeatureType = Literal["number", "integer", "boolean", "category"]
-Task = Literal["binary_classification"]
+TaskName = Literal["binary_classification", "regression"]
 
 
 class Contract(BaseModel):
@@ -64,7 +64,8 @@ class Feature(Contract):
     """The categories of the training rows, sorted. Documentation only: other values are legal."""
 
 
-def _is_unset(value: object) -> bool:
+def is_unset(value: object) -> bool:
+    """Return True for a field that is not set; such a field is not written."""
     return value is None
 
 
@@ -78,12 +79,12 @@ class Output(Contract):
     description: str = ""
     minimum: float | None = None
     maximum: float | None = None
-    unit: str | None = Field(None, exclude_if=_is_unset)
-    classes: tuple[str, ...] | None = Field(None, exclude_if=_is_unset)
+    unit: str | None = Field(None, exclude_if=is_unset)
+    classes: tuple[str, ...] | None = Field(None, exclude_if=is_unset)
     """What the whole numbers of this output stand for, in order; None when they are no classes."""
-    network_output: str | None = Field(None, exclude_if=_is_unset)
+    network_output: str | None = Field(None, exclude_if=is_unset)
     """The network's own name of the output. None in cards of format 1 and in a server's answers."""
-    column: int | None = Field(None, exclude_if=_is_unset)
+    column: int | None = Field(None, exclude_if=is_unset)
     """Which column of `network_output`, of shape [N, columns]; None when its shape is [N]."""
 
 
@@ -147,7 +148,7 @@ class ModelCard(Contract):
     format_version: Literal[1, 2] = 1
     """2: each output says where the network gives it. 1: `probabilities`, column 1."""
     model: str
-    task: Task
+    task: TaskName
     technique: str
     io: ModelSchema
     snapshot_id: Digest

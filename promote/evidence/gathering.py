@@ -20,10 +20,11 @@ from promote.contract import Kind
 from promote.evidence.scoring import Contender, UnusableModel, score, verified_model
 from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
 from promote.gate.schema_change import schema_problems
+from retrain.comparison.metrics import metric_named
 from retrain.contract import Snapshot
 from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
-from retrain.tasks.binary import BINARY
+from retrain.tasks.table import TASKS
 
 SplitName = Literal["train", "validation", "test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
@@ -66,8 +67,9 @@ def gather(
         rows = read(challenger.snapshot, "test", None)
         return evidence_of(
             subject,
+            TASKS[new.card.task],
             **_columns(challenger.snapshot, policy, rows),
-            champion_scores=_training_rate(challenger.snapshot, read, rows.num_rows)
+            champion_scores=_constant(policy.metric, challenger.snapshot, read, rows.num_rows)
             if old is None
             else score("champion", old, rows),
             challenger_scores=score("challenger", new, rows),
@@ -108,14 +110,16 @@ def _are_days(groups: Iterable[str | None]) -> bool:
         return False
 
 
-def _training_rate(snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
-    """Return the constant of the training and validation labels, once for each test row."""
+def _constant(metric: str, snapshot: Snapshot, read: ReadSplit, rows: int) -> NDArray[np.float64]:
+    """Return the metric's constant of the training and validation labels, for each test row."""
     chunks = []
     for split in ("train", "validation"):
         labels = read(snapshot, split, (snapshot.label,))
         chunks += _cast(labels, snapshot.label, pa.float64(), "label").chunks
     labels_as_numbers = pa.chunked_array(chunks, pa.float64()).to_numpy()
-    return np.full(rows, BINARY.constant(labels_as_numbers))
+    present = labels_as_numbers[~np.isnan(labels_as_numbers)]
+    answer = metric_named(metric).constant(present) if len(present) else float("nan")
+    return np.full(rows, answer)
 
 
 def _overlap_rows(

@@ -10,7 +10,8 @@ from promote.evidence.picture import interval_plot
 from promote.gate.evidence import Evidence, Faulty, JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import explanation
-from retrain.comparison.metrics import METRICS, NotComparable, metric_value
+from retrain.comparison.metrics import metric_value
+from retrain.comparison.ranking import NotComparable
 from retrain.contract import canonical_json
 
 
@@ -52,16 +53,16 @@ def summary(evidence: Faulty | Evidence) -> dict[str, Any]:
     return subject | {
         "rows": len(evidence.rows.labels),
         "schema_problems": list(evidence.schema_problems),
-        "groups": _groups(evidence.rows),
+        "groups": _groups(evidence),
     }
 
 
-def _groups(rows: JudgedRows) -> list[dict[str, Any]]:
+def _groups(evidence: Evidence) -> list[dict[str, Any]]:
     """Return each group's rows and figures. The interval of every mean follows from them."""
-    groups = []
+    rows, groups = evidence.rows, []
     for group in sorted(set(rows.groups.tolist()), key=text_of):
         chosen = rows.groups == group
-        values = {name: _values(name, rows, chosen) for name in METRICS}
+        values = {name: _values(name, rows, chosen) for name in evidence.task.metrics}
         groups.append(
             {
                 "group": text_of(group),

@@ -16,6 +16,7 @@ from promote.contract import Kind
 from promote.gate.plain_columns import OddColumn, plain_column
 from retrain.comparison.intervals import compare
 from retrain.contract import Comparison, Digest
+from retrain.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class Subject:
     """`change`, the strictest, when the models' cards cannot be read."""
     challenger: int
     champion: int | None
-    """None for the first release: a constant answer stands in for the champion."""
+    """None for the first release: the constant stands in for the champion."""
     snapshot_id: Digest
 
     @property
     def champion_name(self) -> str:
         """The champion as sentences name it."""
-        return "the training rate" if self.champion is None else f"v{self.champion}"
+        return "the constant" if self.champion is None else f"v{self.champion}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +78,14 @@ class Evidence:
 
     subject: Subject
     rows: JudgedRows
+    task: Task
     schema_problems: tuple[str, ...] = ()
     """See `schema_change.py`."""
 
 
 def evidence_of(
     subject: Subject,
+    task: Task,
     *,
     keys: ArrayLike,
     labels: ArrayLike,
@@ -98,11 +101,12 @@ def evidence_of(
 
     Args:
         subject: Which models scored the rows.
+        task: The challenger's.
         keys: One value a row, as in the other columns.
-        labels: True or false (1 or 0).
+        labels: True or false (1 or 0), or numbers, as the task has them.
         groups: Such as the day.
-        champion_scores: P(label is true), of the champion or of the constant in its place.
-        challenger_scores: P(label is true).
+        champion_scores: The answers of the champion or of the constant in its place.
+        challenger_scores: The challenger's answers.
         slices: The columns of `policy.slices.by` that the test rows have.
         groups_are: What sentences call the groups.
         overlap_rows: How many of the rows are in training or validation of either model.
@@ -128,7 +132,7 @@ def evidence_of(
         slices={name: plain[f"values of {name}"] for name in slices},
         groups_are=groups_are,
     )
-    return Evidence(subject, judged, schema_problems)
+    return Evidence(subject, judged, task, schema_problems)
 
 
 def _plain_columns(

@@ -18,7 +18,7 @@ from promote.gate.evidence import JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, p_value_of_harm
-from retrain.comparison.metrics import NotComparable
+from retrain.comparison.ranking import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 

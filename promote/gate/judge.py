@@ -12,11 +12,12 @@ from promote.contract import Outcome, Reason, Verdict
 from promote.gate.evidence import Evidence, Faulty, Subject
 from promote.gate.harm import Harm, judge_harm
 from promote.gate.rules import confidence_of, decide
+from promote.gate.words import metric_label
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
-from retrain.comparison.metrics import NotComparable
+from retrain.comparison.metrics import metric_named
+from retrain.comparison.ranking import NotComparable
 from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
-from retrain.tasks.binary import BINARY
 
 
 def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
@@ -30,6 +31,8 @@ def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
         for problem in evidence.schema_problems
     )
     rows = evidence.rows
+    if odd := _metrics_of_other_tasks(evidence, policy):
+        return _verdict(subject, policy, "inconclusive", (), odd)
     try:
         main = rows.compare(policy.metric, confidence=confidence_of(subject.kind, policy))
     except NotComparable as error:
@@ -42,15 +45,30 @@ def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
         _too_small(main, policy, rows.groups_are),
         harm,
     )
-    reasons = (*reasons, *_churn(evidence), _scope(main, rows.groups_are))
+    reasons = (*reasons, *_churn(evidence, policy), _scope(main, rows.groups_are))
     return _verdict(subject, policy, outcome, (main, *harm.comparisons), reasons)
 
 
-def _churn(evidence: Evidence) -> tuple[Reason, ...]:
+def _metrics_of_other_tasks(evidence: Evidence, policy: GatePolicy) -> tuple[Reason, ...]:
+    """Return a reason for each metric of main's policy that the challenger's task does not have."""
+    return tuple(
+        _unknown(
+            "evidence",
+            f"main's policy names {metric_label(name)}, and v{evidence.subject.challenger} was"
+            f" trained for {evidence.task.name}: retrain the model.",
+        )
+        for name in (policy.metric, *policy.guardrails)
+        if metric_named(name).takes not in evidence.task.takes
+    )
+
+
+def _churn(evidence: Evidence, policy: GatePolicy) -> tuple[Reason, ...]:
     """Return how many answers change, right or wrong; the first model replaces no model."""
     if evidence.subject.kind == "first":
         return ()
-    sentence = BINARY.churn(evidence.rows.champion, evidence.rows.challenger)
+    beyond = policy.churn[0] if policy.churn else None
+    rows = evidence.rows
+    sentence = evidence.task.churn(rows.champion, rows.challenger, beyond=beyond)
     return (Reason(rule="churn", outcome="pass", sentence=sentence),)
 
 

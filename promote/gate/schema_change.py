@@ -25,11 +25,17 @@ def schema_problems(champion: ModelSchema, challenger: ModelSchema) -> tuple[str
             problems.extend(_narrowings(before[name], feature))
         elif feature.required:
             problems.append(f"feature {name} is new and required, and callers do not send it yet")
-    answers = {output.name for output in challenger.outputs}
+    answers = {output.name: output for output in challenger.outputs}
     problems.extend(
         f"output {output.name} is gone, and callers still read it"
         for output in champion.outputs
         if output.name not in answers
+    )
+    problems.extend(
+        f"output {output.name} was in {output.unit or 'no unit'} and is in"
+        f" {answers[output.name].unit or 'no unit'}"
+        for output in champion.outputs
+        if output.name in answers and output.unit != answers[output.name].unit
     )
     return tuple(problems)
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable
 
 from promote.contract import Reason, Verdict
-from retrain.comparison.metrics import METRICS
+from retrain.comparison.metrics import metric_named
+from retrain.comparison.ranking import NotComparable
 from retrain.contract import Comparison
 
 OUTCOME_WORDS = {"promote": "promote", "keep": "keep the champion", "inconclusive": "inconclusive"}
@@ -22,7 +23,10 @@ def metric_label(name: str) -> str:
     >>> metric_label("roc_auc")
     'ROC AUC'
     """
-    return METRICS[name].label if name in METRICS else name
+    try:
+        return metric_named(name).label
+    except NotComparable:  # a metric of an old verdict
+        return name
 
 
 def difference(comparison: Comparison) -> str:
@@ -87,7 +91,7 @@ def names(values: Iterable[str], *, at_most: int = 6) -> str:
 
 def sentence(verdict: Verdict) -> str:
     """Return the outcome and the reason that decided, on one line."""
-    against = "the training rate" if verdict.champion is None else f"v{verdict.champion}"
+    against = "the constant" if verdict.champion is None else f"v{verdict.champion}"
     subject = f"{verdict.model} v{verdict.challenger} against {against} ({verdict.kind})"
     why = verdict.reasons[0].sentence if verdict.reasons else "The verdict has no reasons."
     return f"{subject}: {OUTCOME_WORDS[verdict.outcome]}. {why[:1].upper()}{why[1:]}"
@@ -103,7 +107,7 @@ def table(verdict: Verdict) -> str:
     whole = [comparison for comparison in verdict.comparisons if comparison.where == "all rows"]
     slices = [comparison for comparison in verdict.comparisons if comparison.where != "all rows"]
     slices.sort(key=lambda comparison: comparison.improvement.estimate)
-    champion = "training rate" if verdict.champion is None else f"v{verdict.champion}"
+    champion = "constant" if verdict.champion is None else f"v{verdict.champion}"
     models = f"{champion} | v{verdict.challenger}"
     head = f"| rows | metric | {models} | improvement | interval | confidence | n | groups |"
     rows = (_table_row(comparison) for comparison in [*whole, *slices])

@@ -7,7 +7,7 @@ Bell & McCaffrey 2002; MacKinnon, Nielsen & Webb 2023 (CV3).
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,13 @@ from scipy.special import stdtr, stdtrit
 
 from retrain.comparison.metrics import (
     Metric,
-    NotComparable,
     checked_labels,
     checked_scores,
     metric_named,
-    require_both_classes,
+    row_values,
+    unchanged,
 )
-from retrain.comparison.pair_counts import Codes, Counts, Flags, Floats, PairCounts
+from retrain.comparison.ranking import Codes, Counts, Floats, NotComparable, Ranking
 from retrain.contract import Comparison, Interval
 
 MIN_EFFECTIVE_GROUPS = 5
@@ -49,17 +49,17 @@ def compare(
     The interval is the jackknife's, which leaves out one group at a time.
 
     Args:
-        metric: A name from `METRICS`.
-        labels: True or false (1 or 0) a row.
-        champion: The champion's P(label is true) a row.
-        challenger: The challenger's, of the same rows in the same order.
+        metric: A name that `metric_named` takes.
+        labels: True or false (1 or 0) a row, or a number, as the metric takes them.
+        champion: The champion's answer to each row.
+        challenger: The challenger's, to the same rows in the same order.
         groups: The group of each row, such as its day.
         confidence: One-sided, of each bound; between 0.5 and 1.
         where: Which rows these are, for people.
 
     Raises:
-        NotComparable: Lengths differ, a value is missing or no probability, there are fewer than 2
-            groups, or ROC AUC meets one class only.
+        NotComparable: Lengths differ, a value is missing or not what the metric takes, there are
+            fewer than 2 groups, or a metric of the rows' order meets one class only.
 
     >>> champion, challenger, groups = [0.5] * 4, [0.9, 0.1, 0.7, 0.3], [1, 1, 2, 2]
     >>> both = compare("brier", [1, 0, 1, 0], champion, challenger, groups, confidence=0.8)
@@ -67,14 +67,16 @@ def compare(
     0.2
     """
     chosen = metric_named(metric)
-    truth = checked_labels(labels)
+    truth = checked_labels(chosen, labels)
     old = checked_scores(chosen, champion, truth, "the champion's")
     new = checked_scores(chosen, challenger, truth, "the challenger's")
     codes, sizes = group_codes(groups)
     _check_groups(codes, sizes, truth)
     rows = _Rows(truth, codes, sizes)
     figures = (
-        _areas(rows, old, new) if chosen.row_values is None else _means(chosen, rows, old, new)
+        _means(chosen, rows, old, new)
+        if chosen.ranking is None
+        else _rankings(chosen.ranking, rows, old, new)
     )
     effective = effective_groups(sizes)
     return Comparison(
@@ -167,7 +169,8 @@ def _distinct(groups: ArrayLike) -> tuple[list[Hashable], list[Hashable]]:
 
 @dataclass(frozen=True)
 class _Rows:
-    labels: Flags
+    labels: Any
+    """Flags or numbers, as the metric takes them."""
     codes: Codes
     sizes: Counts
 
@@ -183,31 +186,41 @@ class _Figures:
 
 
 def _means(metric: Metric, rows: _Rows, old: Floats, new: Floats) -> _Figures:
-    row_values: Any = metric.row_values
-    before, after = row_values(rows.labels, old), row_values(rows.labels, new)
-    gains = metric.sign * (after - before)
-    improvement = float(gains.mean())
-    sums = np.bincount(rows.codes, weights=gains, minlength=len(rows.sizes))
-    moves = -(sums - rows.sizes * improvement) / (len(gains) - rows.sizes)
-    return _Figures(float(before.mean()), float(after.mean()), improvement, moves)
+    before, after = row_values(metric, rows.labels, old), row_values(metric, rows.labels, new)
+    if metric.of_mean is unchanged:
+        gains = metric.sign * (after - before)
+        improvement = float(gains.mean())
+        sums = np.bincount(rows.codes, weights=gains, minlength=len(rows.sizes))
+        moves = -(sums - rows.sizes * improvement) / (len(gains) - rows.sizes)
+        return _Figures(float(before.mean()), float(after.mean()), improvement, moves)
+    values = [float(metric.of_mean(each.mean())) for each in (before, after)]
+    left_out = [metric.of_mean(_means_without_each(each, rows)) for each in (before, after)]
+    improvement = metric.sign * (values[1] - values[0])
+    moves = metric.sign * (left_out[1] - left_out[0]) - improvement
+    return _Figures(values[0], values[1], improvement, moves)
 
 
-def _areas(rows: _Rows, old: Floats, new: Floats) -> _Figures:
+def _means_without_each(values: Floats, rows: _Rows) -> Floats:
+    """Return the mean without each group, from the sums before and behind the group.
+
+    A difference from the whole sum would lose digits where one group holds nearly all of it.
+    """
+    sums = np.bincount(rows.codes, weights=values, minlength=len(rows.sizes))
+    before = np.concatenate([[0], np.cumsum(sums)[:-1]])
+    behind = np.concatenate([np.cumsum(sums[::-1])[:-1][::-1], [0]])
+    means: Floats = (before + behind) / (len(values) - rows.sizes)
+    return means
+
+
+def _rankings(
+    ranking: Callable[[Any, Floats, Codes, int], Ranking], rows: _Rows, old: Floats, new: Floats
+) -> _Figures:
     before, after = (
-        PairCounts.of(rows.labels, scores, rows.codes, len(rows.sizes)) for scores in (old, new)
+        ranking(rows.labels, scores, rows.codes, len(rows.sizes)) for scores in (old, new)
     )
-    require_both_classes(before.pairs())
-    require_both_classes(
-        before.pairs_without_each().min(),
-        " without any one group, and one group holds all rows of a class",
-    )
-    improvement = after.auc() - before.auc()
-    return _Figures(
-        before.auc(),
-        after.auc(),
-        improvement,
-        after.auc_without_each() - before.auc_without_each() - improvement,
-    )
+    improvement = after.value() - before.value()
+    moves = after.without_each() - before.without_each() - improvement
+    return _Figures(before.value(), after.value(), improvement, moves)
 
 
 def _interval(figures: _Figures, effective: float, confidence: float) -> Interval:
@@ -225,7 +238,7 @@ def _interval(figures: _Figures, effective: float, confidence: float) -> Interva
     )
 
 
-def _check_groups(codes: Codes, sizes: Counts, labels: Flags) -> None:
+def _check_groups(codes: Codes, sizes: Counts, labels: Any) -> None:
     if len(codes) != len(labels):
         raise NotComparable(
             f"every row needs a group, found {len(codes):,} groups for {len(labels):,} rows"

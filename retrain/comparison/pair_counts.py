@@ -10,13 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Codes = NDArray[np.uint16]
-"""Each row's group, as a number from 0."""
-Counts = NDArray[np.int64]
+from retrain.comparison.ranking import Codes, Counts, Flags, Floats, NotComparable
 
 
 @dataclass(frozen=True)
@@ -62,14 +57,26 @@ class PairCounts:
         )
         return left
 
-    def auc(self) -> float:
-        """Return the share of pairs ordered rightly; there must be a pair."""
+    def value(self) -> float:
+        """Return the AUC, the share of pairs ordered rightly; NotComparable without a pair."""
+        _require_both_classes(self.pairs(), ", and all labels are the same")
         return self.right / self.pairs()
 
-    def auc_without_each(self) -> Floats:
-        """Return the AUC without each group; a pair must be left."""
-        areas: Floats = (self.right - self.right_with_group) / self.pairs_without_each()
+    def without_each(self) -> Floats:
+        """Return the AUC without each group; NotComparable when no pair is left."""
+        left = self.pairs_without_each()
+        _require_both_classes(
+            left.min(), " without any one group, and one group holds all rows of a class"
+        )
+        areas: Floats = (self.right - self.right_with_group) / left
         return areas
+
+
+def _require_both_classes(pairs: int, problem: str) -> None:
+    if pairs == 0:
+        raise NotComparable(
+            f"ROC AUC needs rows of both classes{problem}: use more days, or another metric"
+        )
 
 
 def _middles(labels: Flags, changes: Flags) -> tuple[Floats, Floats]:

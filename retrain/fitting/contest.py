@@ -6,18 +6,19 @@ All are fitted on train. Validation selects one, which is refitted on both and m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from retrain.comparison.metrics import metric_named
 from retrain.contract import ModelAbout, ModelCard
 from retrain.errors import TrainingError
 from retrain.fitting.export import model_about, model_card, model_schema
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.selection import select_technique
 from retrain.fitting.training import Fit, Fitted, Floats, Ineligible, fit_all
-from retrain.fitting.window_run import WindowRun, figures
+from retrain.fitting.window_run import WindowRun
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,13 @@ def train(
     )
     winner, also_refused = _refit(window, selection.order, workers, say)
     test_scores = winner.scores[rows["validation"].num_rows :]
-    measured = figures("validation", labels["validation"], scores[winner.name]) | figures(
-        "test", labels["test"], test_scores
-    )
-    schema = model_schema(winner.features, _refit_rows(window), label=spec.columns.label)
+    measured = {
+        **window.figures("validation", scores[winner.name]),
+        **window.constant_figure("validation", "train"),
+        **window.figures("test", test_scores),
+        **window.constant_figure("test", "train", "validation"),
+    }
+    schema = model_schema(winner.features, _refit_rows(window), spec.answer)
     about = model_about(spec.title, winner.features, rows["test"])
     return Trained(
         candidates=tuple(candidates),
@@ -94,7 +98,13 @@ def train(
         test_scores=test_scores,
         figures=measured,
         why=selection.sentence,
-        notes=(selection.sentence, *refused, *also_refused, *_dropped(window, winner)),
+        notes=(
+            selection.sentence,
+            _beside_constant(spec.gate.metric, winner.name, measured),
+            *refused,
+            *also_refused,
+            *_dropped(window, winner),
+        ),
     )
 
 
@@ -121,7 +131,15 @@ def _refit_rows(window: WindowRun) -> pa.Table:
 def _fit(window: WindowRun, name: str, rows: pa.Table, held_out: pa.Table) -> Fit:
     spec = window.spec
     return Fit(
-        name, spec.techniques[name], spec.features, spec.columns.label, rows, held_out, window.seed
+        name,
+        spec.techniques[name],
+        spec.features,
+        spec.task,
+        spec.columns.label,
+        spec.answer,
+        rows,
+        held_out,
+        window.seed,
     )
 
 
@@ -136,6 +154,18 @@ def _timed(
     )
     say(f"fitted on {tasks[0].train.num_rows:,} rows: {each} ({time.monotonic() - started:.1f} s)")
     return outcomes
+
+
+def _beside_constant(metric: str, winner: str, measured: Mapping[str, float]) -> str:
+    """Return how the winner did beside the constant, on the validation rows."""
+    chosen, name = metric_named(metric), f"validation_{metric}"
+    ours, constant = measured[name], measured[f"{name}_constant"]
+    is_better = chosen.sign * (ours - constant) > 0
+    verb = "is better than" if is_better else "is NOT better than"
+    return (
+        f"{winner} {verb} a constant answer on the validation rows:"
+        f" {chosen.label} {ours:.4f}, the constant {constant:.4f}"
+    )
 
 
 def _dropped(window: WindowRun, winner: Fitted) -> list[str]:

@@ -17,24 +17,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, digest_of_bytes
+from retrain.contract import (
+    Feature,
+    ModelAbout,
+    ModelCard,
+    ModelSchema,
+    Output,
+    digest_of_bytes,
+)
 from retrain.fitting.frames import to_frame
 from retrain.model.arrow import columns_of_rows
 from retrain.model.columns import MISSING_CATEGORY
 from retrain.model.folder import ABOUT_FILE, NETWORK_FILE
 from retrain.model.program import Program
 from retrain.spec.model_file import ModelSpec
-from retrain.tasks.binary import BINARY
+from retrain.tasks.task import Task
 
 if TYPE_CHECKING:
     from sklearn.pipeline import (
         Pipeline,
     )  # takes seconds to import, which only a worker that fits should pay
 
-PROBABILITY = BINARY.output("the label")
-"""The output whose scores retrain compares."""
-LARGEST_DIFFERENCE_ALLOWED = 1e-5
-"""Of two probabilities of a row. Exact exports show 3e-7, wrong ones 0.07 (docs/facts.md)."""
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 """Fixed, so that a newer exporter does not change a model's bytes."""
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
@@ -50,13 +53,15 @@ class Parity:
 
     rows: int
     largest_difference: float
-    """Of P(label is true); infinite when one of them is not a number."""
+    """As the task measures it; infinite when an answer is not a number."""
     flipped_labels: int
+    tolerance: float
+    """The task's."""
 
     @property
     def is_exact(self) -> bool:
         """True when the export may ship."""
-        return self.flipped_labels == 0 and self.largest_difference <= LARGEST_DIFFERENCE_ALLOWED
+        return self.flipped_labels == 0 and self.largest_difference <= self.tolerance
 
     def __str__(self) -> str:
         flipped = f"{self.flipped_labels} labels flipped, in {self.rows} rows"
@@ -64,9 +69,13 @@ class Parity:
 
 
 def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
-    """Return the network: an input [N, 1] a feature; `label` [N], `probabilities` [N, 2]."""
+    """Return the network, with an input [N, 1] a feature.
+
+    Its outputs are `label` [N] and `probabilities` [N, 2], or `variable` [N, 1] of a regressor.
+    """
     from skl2onnx import to_onnx as convert  # noqa: PLC0415 - slow to import, and only a worker that exports needs it
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType  # noqa: PLC0415 - as above
+    from sklearn.base import is_classifier  # noqa: PLC0415 - as above
 
     inputs = [
         (
@@ -87,7 +96,7 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
             pipeline,
             name="model",
             initial_types=inputs,
-            options={"zipmap": False},
+            options={"zipmap": False} if is_classifier(pipeline) else {},
             target_opset=OPSETS,
         )
     opsets = sorted(
@@ -98,18 +107,21 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
     return bytes(network.SerializeToString(deterministic=True))
 
 
-def loaded(network: bytes, features: Sequence[Feature]) -> Program:
+def loaded(network: bytes, features: Sequence[Feature], answer: Output) -> Program:
     """Return an exported network, ready to answer."""
-    return Program(network, ModelSchema(features=tuple(features), outputs=(PROBABILITY,)))
+    return Program(network, ModelSchema(features=tuple(features), outputs=(answer,)))
 
 
-def scores_of(program: Program, features: Sequence[Feature], rows: pa.Table) -> Floats:
-    """Return P(label is true) of each row, shape [N]."""
+def scores_of(
+    program: Program, answer: Output, features: Sequence[Feature], rows: pa.Table
+) -> Floats:
+    """Return the answer to each row, shape [N]."""
     columns = columns_of_rows(features, rows)
-    return program.answer(columns)[PROBABILITY.name].astype(np.float64)
+    return program.answer(columns)[answer.name].astype(np.float64)
 
 
 def check_parity(
+    task: Task,
     pipeline: Pipeline,
     program: Program,
     features: Sequence[Feature],
@@ -120,6 +132,7 @@ def check_parity(
     """Compare both on `rows`, and on the first row with extreme, missing and unknown values.
 
     Args:
+        task: The model's.
         pipeline: Fitted.
         program: Its export, loaded.
         features: The model's inputs.
@@ -128,13 +141,9 @@ def check_parity(
     """
     asked = _in_two_types(features, rows)
     asked = pa.concat_tables([asked, extreme_rows(features, asked)])
-    frame = as_fitted(features, asked)
-    columns = columns_of_rows(features, asked)
-    labels, probabilities = program.run(["label", "probabilities"], columns)
-    differences = np.abs(probabilities[:, 1] - pipeline.predict_proba(frame)[:, 1])
-    worst = float(np.max(np.where(np.isnan(differences), np.inf, differences)))
-    flipped = int(np.sum(labels != pipeline.predict(frame)))
-    return Parity(rows=asked.num_rows, largest_difference=worst, flipped_labels=flipped)
+    answers = program.run(task.network_outputs, columns_of_rows(features, asked))
+    found = task.difference(answers, pipeline, as_fitted(features, asked), ordinary=rows.num_rows)
+    return Parity(asked.num_rows, found.largest, found.flipped, task.tolerance)
 
 
 def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
@@ -147,19 +156,14 @@ def extreme_rows(features: Sequence[Feature], rows: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(changed, schema=rows.schema)
 
 
-def model_schema(
-    features: Sequence[Feature], rows: pa.Table, *, label: str = "label"
-) -> ModelSchema:
-    """Return the input and output of a model fitted on `rows`, with the categories that it saw.
-
-    `label` is the name of the label's column; the output's description names it.
-    """
+def model_schema(features: Sequence[Feature], rows: pa.Table, answer: Output) -> ModelSchema:
+    """Return the input and output of a model fitted on `rows`, with the categories that it saw."""
     return ModelSchema(
         features=tuple(
             feature.model_copy(update={"known_categories": _known_categories(feature, rows)})
             for feature in features
         ),
-        outputs=(BINARY.output(label),),
+        outputs=(answer,),
     )
 
 

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -20,12 +20,24 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.spec.technique import Technique
+from retrain.tasks.task import EstimatorKind
 
 UNKNOWN_CODE, MISSING_CODE = -1, -2
 """Codes of a category that training lacks, and of a null. The encoder's own null exports wrong."""
 
+_KINDS = {
+    "classifier": (is_classifier, "sklearn.linear_model.LogisticRegression"),
+    "regressor": (is_regressor, "sklearn.linear_model.Ridge"),
+}
 
-def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: int) -> Pipeline:
+
+def make_pipeline(
+    technique: Technique,
+    features: Sequence[Feature],
+    *,
+    seed: int,
+    kind: EstimatorKind = "classifier",
+) -> Pipeline:
     """Return an unfitted pipeline that takes the frame of `retrain.fitting.frames.to_frame`.
 
     Trees get categories as ordinal codes. Other estimators get categories one-hot, and numbers
@@ -34,7 +46,7 @@ def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: in
     Raises:
         TrainingError: The estimator cannot be made.
     """
-    estimator = make_estimator(technique, seed=seed)
+    estimator = make_estimator(technique, seed=seed, kind=kind)
     categories = [feature.name for feature in features if feature.type == "category"]
     numbers = [feature.name for feature in features if feature.type != "category"]
     encode, prepare = _for_trees() if _is_tree(estimator) else _for_the_rest()
@@ -47,11 +59,13 @@ def make_pipeline(technique: Technique, features: Sequence[Feature], *, seed: in
     )
 
 
-def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
+def make_estimator(
+    technique: Technique, *, seed: int, kind: EstimatorKind = "classifier"
+) -> BaseEstimator:
     """Return the technique's estimator, seeded and without early stopping.
 
     Raises:
-        TrainingError: The path names no classifier, or a parameter is unknown.
+        TrainingError: The path names no estimator of this kind, or a parameter is unknown.
 
     >>> logistic = Technique(estimator="sklearn.linear_model.LogisticRegression")
     >>> make_estimator(logistic, seed=7).random_state
@@ -64,11 +78,9 @@ def make_estimator(technique: Technique, *, seed: int) -> BaseEstimator:
         raise TrainingError(
             f"{technique.estimator} with {technique.params} cannot be made: {error}"
         ) from error
-    if not is_classifier(estimator):
-        raise TrainingError(
-            f"{technique.estimator} is no classifier;"
-            " name a class such as sklearn.linear_model.LogisticRegression"
-        )
+    is_kind, example = _KINDS[kind]
+    if not is_kind(estimator):
+        raise TrainingError(f"{technique.estimator} is no {kind}; name a class such as {example}")
     ours = {
         "random_state": seed,
         "early_stopping": False,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from retrain.comparison.intervals import compare
-from retrain.comparison.metrics import METRICS, NotComparable, metric_value
+from retrain.comparison.metrics import metric_named, metric_value
+from retrain.comparison.ranking import NotComparable
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def select_technique(
     """Return the order in which techniques may ship.
 
     Args:
-        metric: A name from `METRICS`.
+        metric: A name that `metric_named` takes.
         labels: Of the validation rows.
         scores: Of the validation rows, by technique; at least one.
         groups: Of the validation rows.
@@ -44,9 +45,10 @@ def select_technique(
     >>> select_technique("brier", [1, 0], scores, [1, 2], champion=None, confidence=0.95).order
     ('b', 'a')
     """
-    label = METRICS[metric].label
+    chosen = metric_named(metric)
+    label = chosen.label
     values = {name: metric_value(metric, labels, given) for name, given in scores.items()}
-    ranked = sorted(values, key=lambda name: (-METRICS[metric].sign * values[name], name))
+    ranked = sorted(values, key=lambda name: (-chosen.sign * values[name], name))
     if champion is None or champion not in scores:
         return Selection(
             tuple(ranked),

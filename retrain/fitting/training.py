@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from retrain.contract import Feature
+from retrain.contract import Feature, Output, TaskName
 from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame, usable_features
 from retrain.spec.technique import Technique
-from retrain.tasks.binary import BINARY, Labels
+from retrain.tasks.table import TASKS
+from retrain.tasks.task import Labels
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,7 +40,10 @@ class Fit:
     name: str
     technique: Technique
     features: tuple[Feature, ...]
+    task: TaskName
     label: str
+    answer: Output
+    """What the network must answer."""
     train: pa.Table
     held_out: pa.Table
     seed: int
@@ -55,7 +59,7 @@ class Fitted:
     network: bytes
     """ONNX."""
     scores: Floats
-    """P(label is true) of each held-out row, from the exported model."""
+    """The exported model's answer to each held-out row."""
     largest_difference: float
     seconds: float
 
@@ -86,13 +90,14 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     from retrain.fitting.export import check_parity, loaded, scores_of, to_onnx  # noqa: PLC0415 - as above
     from retrain.fitting.pipeline import make_pipeline  # noqa: PLC0415 - as above
 
-    features = usable_features(task.features, task.train)
-    pipeline = make_pipeline(task.technique, features, seed=task.seed)
+    features, learnt = usable_features(task.features, task.train), TASKS[task.task]
+    pipeline = make_pipeline(task.technique, features, seed=task.seed, kind=learnt.estimator_kind)
+    labels = labels_of(task.train, task.label, task=task.task)
     with threadpool_limits(1):  # more threads add in another order: other bytes, another digest
-        pipeline.fit(to_frame(features, task.train), labels_of(task.train, task.label))
+        pipeline.fit(to_frame(features, task.train), labels)
     content = to_onnx(pipeline, features)
-    program = loaded(content, features)
-    parity = check_parity(pipeline, program, features, task.held_out)
+    program = loaded(content, features, task.answer)
+    parity = check_parity(learnt, pipeline, program, features, task.held_out)
     seconds = time.perf_counter() - started
     if not parity.is_exact:
         return Ineligible(
@@ -102,25 +107,32 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
         task.name,
         features,
         content,
-        scores_of(program, features, task.held_out),
+        scores_of(program, task.answer, features, task.held_out),
         parity.largest_difference,
         seconds,
     )
 
 
-def labels_of(rows: pa.Table, label: str, *, split: str = "train") -> Labels:
+def labels_of(rows: pa.Table, label: str, *, task: TaskName, split: str = "train") -> Labels:
     """Return the label of each row, as the task reads it.
 
     Args:
         rows: Of one split.
         label: The column.
+        task: The model's.
         split: Its name, for the errors.
 
     Raises:
         TrainingError: The task cannot learn from these labels.
     """
-    values = rows.column(label).cast(pa.float64()).to_numpy()
-    return BINARY.labels(values, column=label, split=split)
+    column = rows.column(label)
+    try:
+        values = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:  # its text repeats the value
+        raise TrainingError(
+            f"the label {label} holds {column.type}, and {task} needs numbers; correct the query"
+        ) from error
+    return TASKS[task].labels(values, column=label, split=split)
 
 
 def warm_up() -> None:

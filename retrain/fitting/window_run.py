@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from retrain.comparison.metrics import metric_value
+from retrain.comparison.metrics import metric_named, metric_value
 from retrain.contract import Snapshot, utc_text
 from retrain.fitting.training import labels_of
 from retrain.spec.model_file import ModelSpec
-from retrain.tasks.binary import BINARY, Labels
+from retrain.tasks.task import Labels
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,32 @@ class WindowRun:
         return f"{self.spec.name} {end}"
 
     def labels(self, split: str) -> Labels:
-        """Return a split's labels as 1 or 0."""
-        return labels_of(self.rows[split], self.spec.columns.label, split=split)
+        """Return a split's labels as the task reads them."""
+        return labels_of(
+            self.rows[split], self.spec.columns.label, task=self.spec.task, split=split
+        )
+
+    def figures(self, split: str, scores: ArrayLike) -> dict[str, float]:
+        """Return every metric of a split by its name in MLflow."""
+        return figures(split, self.labels(split), scores, self.spec.recorded_metrics)
+
+    def constant_figure(self, split: str, *fitted_on: str) -> dict[str, float]:
+        """Return what the constant of some splits' labels scores on another split.
+
+        Its name in MLflow is such as `validation_log_loss_constant`.
+        """
+        metric, labels = self.spec.gate.metric, self.labels(split)
+        learnt = np.concatenate([self.labels(each) for each in fitted_on]).astype(np.float64)
+        answers = np.full(len(labels), metric_named(metric).constant(learnt))
+        return {f"{split}_{metric}_constant": metric_value(metric, labels, answers)}
 
 
-def figures(split: str, labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
-    """Return every metric of a split by its name in MLflow, such as `validation_log_loss`.
+def figures(
+    split: str, labels: ArrayLike, scores: ArrayLike, metrics: Sequence[str]
+) -> dict[str, float]:
+    """Return metrics of a split by their names in MLflow, such as `validation_log_loss`.
 
-    >>> figures("test", [1, 0], [0.9, 0.2])["test_accuracy"]
-    1.0
+    >>> figures("test", [1, 0], [0.9, 0.2], ["accuracy"])
+    {'test_accuracy': 1.0}
     """
-    return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in BINARY.metrics}
+    return {f"{split}_{metric}": metric_value(metric, labels, scores) for metric in metrics}

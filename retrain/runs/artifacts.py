@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain.fitting.contest import Trained
-from retrain.fitting.export import PROBABILITY, loaded
+from retrain.fitting.export import loaded
 from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.window_run import WindowRun
 from retrain.model.arrow import columns_of_rows
@@ -41,14 +41,16 @@ def _describe(folder: Path, window: WindowRun, trained: Trained) -> None:
 def _draw(folder: Path, window: WindowRun, trained: Trained) -> None:
     from retrain.fitting.pictures import draw_pictures  # noqa: PLC0415 - matplotlib, as above
 
-    metric, labels = window.spec.gate.metric, window.labels("test")
+    test = window.rows["test"]
     draw_pictures(
         folder,
+        window.spec.the_task.pictures,
         title=window.run_name,
-        labels=labels,
+        labels=window.labels("test"),
         scores=trained.test_scores,
+        groups=test.column(window.spec.columns.groups).cast("string").to_pylist(),
         importance=_importance(window, trained),
-        metric=metric,
+        metric=window.spec.gate.metric,
     )
 
 
@@ -56,13 +58,13 @@ def _importance(window: WindowRun, trained: Trained) -> dict[str, float]:
     from retrain.fitting.pictures import permutation_importance  # noqa: PLC0415 - matplotlib, as above
 
     metric, rows = window.spec.gate.metric, evenly_spaced(window.rows["test"], IMPORTANCE_ROWS)
-    labels = rows.column(window.spec.columns.label).cast("int64").to_numpy()
+    labels = rows.column(window.spec.columns.label).cast("double").to_numpy()
     if labels.min() == labels.max():  # a rare label: these few rows say nothing
         return {}
-    program = loaded(trained.winner.network, trained.winner.features)
+    program = loaded(trained.winner.network, trained.winner.features, window.spec.answer)
     columns = columns_of_rows(trained.winner.features, rows)
 
     def score(changed: Columns) -> npt.NDArray[np.float64]:
-        return program.answer(changed)[PROBABILITY.name].astype(np.float64)
+        return program.answer(changed)[window.spec.answer.name].astype(np.float64)
 
     return permutation_importance(score, columns, labels, metric=metric, seed=window.seed)

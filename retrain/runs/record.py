@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from retrain.comparison.metrics import METRICS
+from retrain.comparison.metrics import metric_named
 from retrain.contract import ModelCard, Split, digest_of_json, utc_text
 from retrain.fitting.training import Fitted, Ineligible
-from retrain.fitting.window_run import WindowRun, figures
+from retrain.fitting.window_run import WindowRun
 from retrain.runs.port import NOTE, Record, Rows
 from retrain.snapshot.snapshot import partitions_of
 
@@ -108,7 +108,7 @@ def technique_record(window: WindowRun, candidate: Fitted | Ineligible, *, ended
     metrics = {"fit_seconds": candidate.seconds}
     problem = None
     if isinstance(candidate, Fitted):
-        metrics |= figures("validation", window.labels("validation"), candidate.scores)
+        metrics |= window.figures("validation", candidate.scores)
         metrics["onnx_largest_difference"] = candidate.largest_difference
     else:
         problem = candidate.reason
@@ -148,7 +148,9 @@ def rows_read(window: WindowRun) -> Iterator[Rows]:
 def _note(window: WindowRun, technique: str, measured: Mapping[str, float], why: str) -> str:
     metric, test_rows = window.spec.gate.metric, window.rows["test"].num_rows
     days = f"{window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}"
-    figure = f"{METRICS[metric].label} {measured[f'test_{metric}']:.4f} on {test_rows:,} test rows"
+    figure = (
+        f"{metric_named(metric).label} {measured[f'test_{metric}']:.4f} on {test_rows:,} test rows"
+    )
     note = f"{technique} on rows of {days}; {figure}. {why[0].upper()}{why[1:]}."
     if window.weeks_without_rows:
         note += f" The {behind_sentence(window.weeks_without_rows)}."

@@ -7,19 +7,22 @@ processes: a person's choice would make runs unequal.
 
 from __future__ import annotations
 
+_BOOSTED_TREES = frozenset(
+    {
+        "learning_rate",
+        "max_iter",
+        "max_leaf_nodes",
+        "max_depth",
+        "min_samples_leaf",
+        "l2_regularization",
+        "max_features",
+        "max_bins",
+    }
+)
 ESTIMATORS: dict[str, frozenset[str]] = {
-    "sklearn.ensemble.HistGradientBoostingClassifier": frozenset(
-        {
-            "learning_rate",
-            "max_iter",
-            "max_leaf_nodes",
-            "max_depth",
-            "min_samples_leaf",
-            "l2_regularization",
-            "max_features",
-            "max_bins",
-        }
-    ),
+    "sklearn.ensemble.HistGradientBoostingClassifier": _BOOSTED_TREES,
+    "sklearn.ensemble.HistGradientBoostingRegressor": _BOOSTED_TREES,
+    "sklearn.linear_model.Ridge": frozenset({"alpha", "fit_intercept", "tol", "max_iter"}),
     "sklearn.linear_model.LogisticRegression": frozenset(
         {"C", "l1_ratio", "tol", "fit_intercept", "intercept_scaling", "solver", "max_iter"}
     ),

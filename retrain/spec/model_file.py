@@ -18,24 +18,28 @@ from pydantic import (
     model_validator,
 )
 
-from retrain.comparison.metrics import MetricName
 from retrain.contract import (
     MODEL_NAME,
     Digest,
     Feature,
     FeatureType,
-    Task,
+    Output,
+    TaskName,
     digest_of_bytes,
     digest_of_json,
+    is_unset,
     problem_with_model_name,
 )
 from retrain.errors import InvalidSpec, Mistake
+from retrain.spec.metric_name import MetricName
 from retrain.spec.mistakes import impossible_lengths, mistakes_between, mistakes_of
 from retrain.spec.section import ColumnName, Section
-from retrain.spec.technique import DEFAULT_TECHNIQUES, Technique
-from retrain.spec.units import Duration, Months, Share, cron_line
+from retrain.spec.task_mistakes import mistakes_of_task
+from retrain.spec.technique import Technique, default_techniques
+from retrain.spec.units import Amount, Duration, Months, Share, cron_line
 from retrain.spec.yaml_lines import read_yaml
-from retrain.tasks.binary import BINARY
+from retrain.tasks.table import TASKS
+from retrain.tasks.task import OutputForm, Task
 
 
 class Columns(Section):
@@ -71,7 +75,8 @@ class SliceRule(Section):
 class GatePolicy(Section):
     """The `gate:` section."""
 
-    metric: MetricName = BINARY.default_metric
+    metric: MetricName = "log_loss"
+    """The task's own when the YAML names none."""
     refresh: RefreshRule = RefreshRule()
     change: ChangeRule = ChangeRule()
     worthwhile: Share = Field(default=0.01, ge=0, lt=1)
@@ -79,6 +84,8 @@ class GatePolicy(Section):
     guardrails: dict[MetricName, Annotated[float, Field(ge=0)]] = {}
     """Metric and how much it may worsen at most, in its own unit."""
     slices: SliceRule = SliceRule()
+    churn: Amount | None = Field(None, exclude_if=is_unset)
+    """The smallest change of an answer that the verdict counts, in the output's unit."""
 
     @property
     def policy_digest(self) -> str:
@@ -92,13 +99,10 @@ class ServingOptions(Section):
     replicas: int = Field(default=2, ge=1)
 
 
-def _known_task(written: Any) -> Any:
-    if written in ("regression", "multiclass_classification", "ranking"):
-        raise ValueError(
-            f"must be `binary_classification`, is `{written}`: the gate's metrics and the export"
-            " are only proven for two classes yet"
-        )
-    return written
+class AnswerForm(Section, OutputForm):
+    """The `output:` section: what callers read."""
+
+    name: ColumnName
 
 
 def _model_name(written: str) -> str:
@@ -117,7 +121,7 @@ class ModelFields(Section):
     ]
     title: str = ""
     owner: Annotated[str, StringConstraints(min_length=1)]
-    task: Annotated[Task, BeforeValidator(_known_task)]
+    task: TaskName
     schedule: Annotated[
         str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidator(cron_line)
     ] = "0 6 * * MON"
@@ -130,9 +134,23 @@ class ModelFields(Section):
     late_rows: Duration = Field(default=timedelta(days=14))
     validation: Duration = Field(default=timedelta(days=14), gt=timedelta(0))
     test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
-    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = DEFAULT_TECHNIQUES
+    techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = {}
+    """The task's own when the YAML names none."""
+    output: AnswerForm | None = Field(None, exclude_if=is_unset)
     gate: GatePolicy = GatePolicy()
     serving: ServingOptions = ServingOptions()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_are_the_tasks(cls, written: Any) -> Any:
+        """Fill in metric and techniques that the YAML leaves to its task."""
+        if not isinstance(written, dict) or written.get("task") not in TASKS:
+            return written
+        task = TASKS[written["task"]]
+        gate = written.get("gate", {})
+        if isinstance(gate, dict):
+            gate = {"metric": task.default_metric, **gate}
+        return {"techniques": default_techniques(task), **written, "gate": gate}
 
 
 class ModelSpec(ModelFields):
@@ -140,6 +158,22 @@ class ModelSpec(ModelFields):
 
     query_text: str
     features: tuple[Feature, ...]
+
+    @property
+    def the_task(self) -> Task:
+        """The task as an object."""
+        return TASKS[self.task]
+
+    @property
+    def answer(self) -> Output:
+        """What the model answers, and where its network gives the answer."""
+        return self.the_task.output(self.columns.label, self.output)
+
+    @property
+    def recorded_metrics(self) -> tuple[str, ...]:
+        """The task's metrics and those of the gate."""
+        named = (*self.the_task.metrics, self.gate.metric, *self.gate.guardrails)
+        return tuple(dict.fromkeys(named))
 
     @property
     def query_digest(self) -> Digest:
@@ -157,8 +191,10 @@ class ModelSpec(ModelFields):
 
     def _digest_with(self, techniques: dict[str, Technique]) -> Digest:
         """Words for people (title, owner, a feature's unit and description) do not count."""
+        set_only = {"output": {"name": self.output.name}} if self.output else {}
         return digest_of_json(
-            {
+            set_only
+            | {
                 "task": self.task,
                 "query": self.query_digest,
                 "columns": self.columns.model_dump(),
@@ -253,6 +289,16 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
                 form.window_months, form.label_delay, form.validation, form.test
             )
         ]
+        mistakes += [
+            Mistake(path, located.line_of(place), sentence)
+            for place, sentence in mistakes_of_task(
+                TASKS[form.task],
+                form.output,
+                metric=form.gate.metric,
+                guardrails=form.gate.guardrails,
+                churn=form.gate.churn,
+            )
+        ]
     if form is None or query_text is None or mistakes:
         raise InvalidSpec(mistakes)
     return form.to_spec(query_text)
@@ -265,4 +311,6 @@ def published_schema() -> dict[str, Any]:
     features = schema["properties"]["features"]["patternProperties"]
     features.update({pattern: {"anyOf": [short_form, form]} for pattern, form in features.items()})
     schema["title"] = "A model of Ratchet"
+    del schema["$defs"]["GatePolicy"]["properties"]["metric"]["default"]  # the task decides
+    del schema["properties"]["techniques"]["default"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

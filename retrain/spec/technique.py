@@ -7,7 +7,7 @@ from pydantic import field_validator, model_validator
 from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
 from retrain.spec.mistakes import nearest
 from retrain.spec.section import Section
-from retrain.tasks.binary import BINARY
+from retrain.tasks.task import Task
 
 
 class Technique(Section):
@@ -40,7 +40,9 @@ class Technique(Section):
         return self
 
 
-DEFAULT_TECHNIQUES = {
-    name: Technique(estimator=estimator, params=params)
-    for name, (estimator, params) in BINARY.default_techniques.items()
-}
+def default_techniques(task: Task) -> dict[str, Technique]:
+    """Return the techniques of a model file that names none."""
+    return {
+        name: Technique(estimator=estimator, params=params)
+        for name, (estimator, params) in task.default_techniques.items()
+    }

@@ -12,6 +12,8 @@ _DURATION = re.compile(r"(\d+) ?(day|hour|minute|week)s?")
 _MONTHS = re.compile(r"(\d+) ?months?")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)(?: ?([^\d\s].*))?")
+
 _CRON_FIELDS = (
     ("minute", 0, 59),
     ("hour", 0, 23),
@@ -66,6 +68,23 @@ def share(written: Any) -> Any:
     return float(match[1]) / 100 if match else written
 
 
+def amount(written: Any) -> Any:
+    """Return `5 minutes` as a number and a unit; a number alone is in the output's unit.
+
+    Raises:
+        ValueError: It is neither.
+
+    >>> amount("5 minutes")
+    (5.0, 'minutes')
+    """
+    if isinstance(written, tuple):
+        return written
+    match = _AMOUNT.fullmatch(str(written).strip())
+    if match is None or isinstance(written, bool):
+        raise ValueError(f"must be a number with its unit, such as `5 minutes`, is `{written}`")
+    return float(match[1]), match[2]
+
+
 def cron_line(written: str) -> str:
     """Return a cron line; names, lists and steps are left to Airflow.
 
@@ -100,6 +119,16 @@ Share = Annotated[
                 {"type": "string", "pattern": f"^{_SHARE.pattern}$"},
             ],
             "examples": ["1 %"],
+        }
+    ),
+]
+Amount = Annotated[
+    tuple[float, str | None],
+    BeforeValidator(amount),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],
+            "examples": ["5 minutes"],
         }
     ),
 ]

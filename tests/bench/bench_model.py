@@ -83,13 +83,13 @@ def fitted(folder: Path) -> Iterator[tuple[object, Model, pa.Table]]:
     names = [feature.name for feature in spec.features]
     train = read_split(snapshot, snapshot.train, [*names, snapshot.label])
     pipeline = make_pipeline(spec.techniques["boosted_trees"], spec.features, seed=0)
-    pipeline.fit(to_frame(spec.features, train), labels_of(train, snapshot.label))
+    pipeline.fit(to_frame(spec.features, train), labels_of(train, snapshot.label, task=spec.task))
     network = to_onnx(pipeline, spec.features)
     card = model_card(
         spec,
         "boosted_trees",
         digest_of_bytes(b"bench"),
-        model_schema(spec.features, train),
+        model_schema(spec.features, train, spec.answer),
         network,
         about=ModelAbout(),
     )

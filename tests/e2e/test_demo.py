@@ -51,7 +51,7 @@ class Told:
 
 PAGES = {
     "pull requests": ("{forge}/acme/ratchet/pulls", "flight-delay v1: log loss improves"),
-    "a pull request": ("{forge}/acme/ratchet/pull/1", "against the training rate"),
+    "a pull request": ("{forge}/acme/ratchet/pull/1", "against the constant"),
     "promotions": ("{promote}/promotions", '"model":"flight-delay"'),
     "cluster": ("{cluster}/", "server-flight-delay"),
     "gateway": ("{gateway}/docs", "/v1/models/flight-delay:predict"),

@@ -16,9 +16,9 @@ from promote.gate.evidence import Subject, evidence_of
 from promote.gate.judge import judge
 from promote.gate.words import explanation, sentence
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
-from retrain.comparison.metrics import METRICS
 from retrain.contract import canonical_json
 from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
+from retrain.tasks.binary import BINARY
 
 SNAPSHOT = "sha256:" + "0" * 64
 DAYS, ROWS_A_DAY = 8, 30
@@ -30,7 +30,7 @@ kinds = st.sampled_from(["refresh", "change", "first"])
 @st.composite
 def policies(draw):
     return GatePolicy(
-        metric=draw(st.sampled_from(sorted(METRICS))),
+        metric=draw(st.sampled_from(BINARY.metrics)),
         refresh=RefreshRule(
             worse_by_at_most=draw(st.sampled_from([0.0, 0.01, 0.9])),
             confidence=draw(st.floats(0.51, 0.99)),
@@ -39,7 +39,7 @@ def policies(draw):
         worthwhile=draw(st.sampled_from([0.0, 0.01, 0.5])),
         guardrails={
             name: draw(st.sampled_from([0.0, 0.01, 10.0]))
-            for name in draw(st.sets(st.sampled_from(sorted(METRICS))))
+            for name in draw(st.sets(st.sampled_from(BINARY.metrics)))
         },
         slices=SliceRule(
             by=("origin",),
@@ -67,7 +67,7 @@ def subject(kind: str = "change") -> Subject:
 
 
 def asked(rows: ScoredRows, policy: GatePolicy, kind: str = "change", **more) -> Verdict:
-    return judge(evidence_of(subject(kind), **vars(rows), **more), policy)
+    return judge(evidence_of(subject(kind), BINARY, **vars(rows), **more), policy)
 
 
 def better_model(seed: int) -> ScoredRows:
@@ -344,7 +344,7 @@ def test_whatever_stands_in_the_rows_the_gate_answers_and_promotes_only_a_proven
         "challenger_scores": drawn([0.9, 0.1] * 3),
     }
     slices = {"origin": drawn(["JFK", "LGA"] * 3)} if data.draw(sizes) else {}
-    evidence = evidence_of(subject(kind), slices=slices, **columns)
+    evidence = evidence_of(subject(kind), BINARY, slices=slices, **columns)
     summary(evidence)  # what the run keeps of it can be written, too
     verdict = written(judge(evidence, policy))
     if verdict.outcome == "promote":

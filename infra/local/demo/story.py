@@ -45,8 +45,7 @@ class Story:
         """Run every step."""
         self._prepare()
         with self.summary.step(
-            f"The first week, rows before {self.first_week}: against the training rate as a"
-            " constant"
+            f"The first week, rows before {self.first_week}: against the constant as a constant"
         ):
             self._one_week(self.first_week)
             self._expect(

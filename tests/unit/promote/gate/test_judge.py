@@ -11,6 +11,8 @@ from promote.gate.judge import judge
 from promote.gate.rules import more_groups_needed, smallest_difference
 from retrain.contract import canonical_json
 from retrain.spec.model_file import ChangeRule, GatePolicy, RefreshRule, SliceRule
+from retrain.tasks.binary import BINARY
+from retrain.tasks.regression import REGRESSION
 
 SNAPSHOT = "sha256:" + "0" * 64
 ROWS_A_DAY = 100
@@ -44,7 +46,7 @@ def scored(gains, *, origins=("JFK", "LGA"), gains_at=None) -> dict[str, Any]:
 
 def evidence(gains, *, kind="change", champion=7, gains_at=None, **changed) -> Faulty | Evidence:
     subject = Subject("flight-delay", kind, 8, champion, SNAPSHOT)
-    return evidence_of(subject, **{**scored(gains, gains_at=gains_at), **changed})
+    return evidence_of(subject, BINARY, **{**scored(gains, gains_at=gains_at), **changed})
 
 
 GOOD = [0.02, 0.03, 0.02, 0.03, 0.02, 0.03, 0.02]
@@ -81,7 +83,7 @@ def test_a_gain_that_is_proven_and_below_worthwhile_is_kept_out(kind, gain):
     verdict = judge(evidence([gain, 1.01 * gain] * 4, kind=kind, champion=champion), POLICY)
     assert verdict.comparisons[0].improvement.lower > 0
     assert verdict.outcome == "keep"
-    than = "v8 is better than the training rate" if kind == "first" else "v8 is better than v7"
+    than = "v8 is better than the constant" if kind == "first" else "v8 is better than v7"
     assert (
         f"At 95 % confidence {than}, but by less than 0.0025 (1 %), "
         "the smallest gain that the policy ships." in verdict.reasons[0].sentence
@@ -158,11 +160,11 @@ def test_the_same_answers_are_a_fair_refresh_and_no_change():
     assert judge(evidence([0.0] * 7, kind="change"), POLICY).outcome == "keep"
 
 
-def test_a_first_model_is_judged_as_a_change_against_the_training_rate():
+def test_a_first_model_is_judged_as_a_change_against_the_constant():
     verdict = judge(evidence(GOOD, kind="first", champion=None), POLICY)
     assert verdict.outcome == "promote"
     assert verdict.comparisons[0].improvement.confidence == 0.95
-    assert "At 95 % confidence v8 is better than the training rate." in verdict.reasons[0].sentence
+    assert "At 95 % confidence v8 is better than the constant." in verdict.reasons[0].sentence
     assert judge(evidence(EVEN, kind="first", champion=None), POLICY).outcome == "inconclusive"
 
 
@@ -434,3 +436,25 @@ def test_more_days_show_smaller_differences():
     )
     assert more_groups_needed(comparison, 1.0) == 0
     assert more_groups_needed(comparison, 0) is None
+
+
+@pytest.mark.parametrize("policy", [{"metric": "mae"}, {"guardrails": {"rmse": 1.0}}])
+def test_a_policy_of_another_task_is_inconclusive_and_says_so(policy):
+    verdict = judge(evidence(GOOD), GatePolicy(**policy))
+    assert verdict.outcome == "inconclusive"
+    assert (
+        "was trained for binary_classification: retrain the model." in verdict.reasons[0].sentence
+    )
+
+
+def test_churn_of_a_regression_counts_moves_beyond_the_policys_amount():
+    rows = scored(GOOD)
+    minutes = {"labels": np.arange(700) % 90.0, "champion_scores": np.full(700, 30.0)}
+    moved = np.where(np.arange(700) < 70, 36.0, 30.0)
+    subject = Subject("arrival-delay", "refresh", 8, 7, SNAPSHOT)
+    found = evidence_of(subject, REGRESSION, **{**rows, **minutes, "challenger_scores": moved})
+    verdict = judge(found, GatePolicy(metric="mae", churn=(5, "minutes")))
+    assert verdict.comparisons[0].champion == pytest.approx(np.mean(np.abs(minutes["labels"] - 30)))
+    assert "10.0 % of the test rows move by more than 5; the median row moves by 0." in [
+        reason.sentence for reason in verdict.reasons
+    ]

@@ -63,7 +63,7 @@ def test_the_sentence_names_both_versions_and_the_deciding_reason():
         sentence(a_verdict())
         == "flight-delay v8 against v7 (change): promote. Log loss improves: better."
     )
-    assert "against the training rate" in sentence(a_verdict(champion=None))
+    assert "against the constant" in sentence(a_verdict(champion=None))
     assert "keep the champion" in sentence(a_verdict(outcome="keep"))
 
 

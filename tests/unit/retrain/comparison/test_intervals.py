@@ -14,7 +14,8 @@ from retrain.comparison.intervals import (
     p_value_of_harm,
     standard_error,
 )
-from retrain.comparison.metrics import LOG_LOSS_EPSILON, METRICS, NotComparable, metric_value
+from retrain.comparison.metrics import LOG_LOSS_EPSILON, METRICS, metric_named, metric_value
+from retrain.comparison.ranking import NotComparable
 
 LABELS = [1, 0, 1, 0, 1, 0]
 GROUPS = ["a", "a", "b", "b", "c", "c"]
@@ -70,7 +71,7 @@ def test_an_interval_by_hand():
     assert (found.rows, found.groups, found.effective_groups) == (6, 3, pytest.approx(3))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*METRICS, "quantile_0.9"])
 def test_an_improvement_above_0_means_better_whatever_the_direction(metric):
     perfect = [0.9, 0.1, 0.8, 0.2, 0.7, 0.3]
     poor = [0.2, 0.8, 0.3, 0.7, 0.4, 0.6]
@@ -137,6 +138,15 @@ def test_a_group_may_lack_a_class():
             {"metric": "roc_auc", "labels": [1, 0, 0, 0, 0, 0]},
             "one group holds all rows of a class",
         ),
+        ({"metric": "average_precision", "labels": [0] * 6}, "all are false"),
+        (
+            {"metric": "average_precision", "labels": [1, 0, 0, 0, 0, 0]},
+            "one group holds all of them",
+        ),
+        ({"metric": "mae", "labels": [1, 0, 1, 0, 1, math.inf]}, "labels must be finite"),
+        ({"metric": "rmse", "labels": [1, 0, 1, 0, 1, 1e200]}, "too large for a number"),
+        ({"metric": "quantile_1.5"}, "use one of log_loss"),
+        ({"metric": "quantile_0.0"}, "quantile_0.9"),
     ],
 )
 def test_what_cannot_be_compared_says_why(changed, says):
@@ -151,3 +161,12 @@ def test_a_group_with_nearly_all_rows_proves_nothing_instead_of_overflowing():
     groups = np.array([0] * many + [1, 1])
     with pytest.raises(NotComparable, match="one group holds nearly all rows"):
         compare("brier", labels, scores, scores[::-1], groups, confidence=0.95)
+
+
+def test_the_constant_of_a_metric_is_the_best_constant():
+    labels = np.random.default_rng(5).exponential(30, 501)
+    for name in ("mae", "rmse", "quantile_0.9"):
+        best = metric_named(name).constant(labels)
+        at_best = metric_value(name, labels, np.full(501, best))
+        for other in (best - 2, best + 2):
+            assert metric_value(name, labels, np.full(501, other)) > at_best

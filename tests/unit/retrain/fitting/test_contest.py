@@ -11,7 +11,7 @@ import pytest
 from retrain.errors import TrainingError
 from retrain.fitting.contest import Trained, train
 from retrain.fitting.training import Fit, Fitted, Ineligible
-from retrain.fitting.window_run import WindowRun, figures
+from retrain.fitting.window_run import WindowRun
 from tests.grounds.learnable_rows import make_spec, make_window
 
 LOGISTIC_STRENGTH = 0.2
@@ -95,9 +95,12 @@ def test_validation_figures_are_of_the_fit_on_train_and_test_figures_of_what_shi
     before = fits.scores("boosted_trees", window.rows["validation"], is_refit=False)
     shipped = fits.scores("boosted_trees", window.rows["test"], is_refit=True)
     assert trained.test_scores.tolist() == shipped.tolist()
-    assert trained.figures == figures("validation", window.labels("validation"), before) | figures(
-        "test", window.labels("test"), shipped
-    )
+    assert trained.figures == {
+        **window.figures("validation", before),
+        **window.constant_figure("validation", "train"),
+        **window.figures("test", shipped),
+        **window.constant_figure("test", "train", "validation"),
+    }
 
 
 def test_a_sample_is_refitted_on_a_sample(fits):

@@ -23,7 +23,6 @@ from retrain.comparison.metrics import says_true
 from retrain.contract import Feature, ModelAbout, ModelCard, ModelSchema, digest_of_bytes
 from retrain.fitting.export import (
     OPSETS,
-    PROBABILITY,
     Parity,
     check_parity,
     extreme_rows,
@@ -41,18 +40,21 @@ from retrain.model.arrow import columns_of_rows
 from retrain.model.folder import write_folder
 from retrain.model.program import Program
 from retrain.spec.technique import Technique
+from retrain.tasks.binary import BINARY
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows, make_spec
 
-IO = ModelSchema(features=FEATURES, outputs=(PROBABILITY,))
+ANSWER = BINARY.output("late", None)
+IO = ModelSchema(features=FEATURES, outputs=(ANSWER,))
 TRAIN, HELD_OUT = make_rows(3000), make_rows(600, seed=1)
-LABELS = labels_of(TRAIN, "late")
+LABELS = labels_of(TRAIN, "late", task="binary_classification")
 
 
 def parity_of(pipeline, as_fitted=to_frame, train=TRAIN, held_out=HELD_OUT) -> Parity:
     pipeline.fit(as_fitted(FEATURES, train), LABELS)
     return check_parity(
+        BINARY,
         pipeline,
-        loaded(to_onnx(pipeline, FEATURES), FEATURES),
+        loaded(to_onnx(pipeline, FEATURES), FEATURES, ANSWER),
         FEATURES,
         held_out,
         as_fitted=as_fitted,
@@ -179,7 +181,7 @@ def test_labels_are_compared_by_themselves():
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
     assert (
         check_parity(
-            pipeline, OtherLabels(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT
+            BINARY, pipeline, OtherLabels(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT
         ).flipped_labels
         == 3
     )
@@ -193,17 +195,17 @@ def test_the_networks_own_label_is_on_the_side_of_one_half_that_the_gate_reckons
     pipeline = make_pipeline(technique, FEATURES, seed=0).fit(
         to_frame(FEATURES, rows), np.tile([0, 1], 30)
     )
-    program = loaded(to_onnx(pipeline, FEATURES), FEATURES)
+    program = loaded(to_onnx(pipeline, FEATURES), FEATURES, ANSWER)
     labels, _ = program.run(["label", "probabilities"], columns_of_rows(FEATURES, rows))
-    scores = scores_of(program, FEATURES, rows)
+    scores = scores_of(program, ANSWER, FEATURES, rows)
     assert set(scores) == {0.5}
     assert labels.astype(bool).tolist() == says_true(scores).tolist()
 
 
 def test_a_flipped_label_is_refused_however_small_the_difference():
-    assert Parity(rows=9, largest_difference=1e-9, flipped_labels=0).is_exact
-    assert not Parity(rows=9, largest_difference=1e-9, flipped_labels=1).is_exact
-    assert not Parity(rows=9, largest_difference=1.1e-5, flipped_labels=0).is_exact
+    assert Parity(rows=9, largest_difference=1e-9, flipped_labels=0, tolerance=1e-5).is_exact
+    assert not Parity(rows=9, largest_difference=1e-9, flipped_labels=1, tolerance=1e-5).is_exact
+    assert not Parity(rows=9, largest_difference=1.1e-5, flipped_labels=0, tolerance=1e-5).is_exact
 
 
 def test_an_answer_that_is_no_number_is_an_infinite_difference():
@@ -214,7 +216,9 @@ def test_an_answer_that_is_no_number_is_an_infinite_difference():
             return labels, scores
 
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
-    found = check_parity(pipeline, NoNumber(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT)
+    found = check_parity(
+        BINARY, pipeline, NoNumber(to_onnx(pipeline, FEATURES), IO), FEATURES, HELD_OUT
+    )
     assert found.largest_difference == np.inf
     assert not found.is_exact
 
@@ -243,9 +247,12 @@ FIT_ELSEWHERE = """
 from tests.grounds.learnable_rows import *
 from retrain.fitting.training import Fit, fit
 from retrain.contract import digest_of_bytes
+from retrain.tasks.binary import BINARY
 for technique in (TREES, LOGISTIC):
     train, held_out = make_rows(3000), make_rows(600, seed=1)
-    print(digest_of_bytes(fit(Fit("t", technique, FEATURES, "late", train, held_out, 7)).network))
+    answer = BINARY.output("late", None)
+    given = Fit("t", technique, FEATURES, BINARY.name, "late", answer, train, held_out, 7)
+    print(digest_of_bytes(fit(given).network))
 """
 
 
@@ -284,7 +291,7 @@ def test_a_model_folder_holds_what_its_card_names(tmp_path):
         make_spec(),
         "boosted_trees",
         digest_of_bytes(b"snapshot"),
-        model_schema(FEATURES, TRAIN),
+        model_schema(FEATURES, TRAIN, ANSWER),
         b"network",
         about=about,
     )
@@ -322,19 +329,19 @@ def test_the_example_is_the_first_row_as_a_caller_sends_it_without_missing_value
 
 
 def test_a_schema_knows_the_categories_of_the_training_rows_sorted_and_without_the_missing_one():
-    schema = model_schema(FEATURES, TRAIN)
+    schema = model_schema(FEATURES, TRAIN, ANSWER)
     assert schema.features[0].known_categories == ("AA", "B6", "UA", "żółć")
     empty = TRAIN.set_column(
         TRAIN.column_names.index("carrier"), "carrier", pc.fill_null(TRAIN.column("carrier"), "")
     )
-    assert model_schema(FEATURES, empty) == schema
+    assert model_schema(FEATURES, empty, ANSWER) == schema
     assert [output.name for output in schema.outputs] == ["probability"]
     assert json.loads(schema.model_dump_json())["features"][1]["unit"] == "mile"
 
 
 def test_a_missing_category_and_an_empty_one_are_the_same():
     pipeline = make_pipeline(TREES, FEATURES, seed=0).fit(to_frame(FEATURES, TRAIN), LABELS)
-    program = loaded(to_onnx(pipeline, FEATURES), FEATURES)
+    program = loaded(to_onnx(pipeline, FEATURES), FEATURES, ANSWER)
     row = HELD_OUT.slice(0, 1)
     missing, empty = (
         row.set_column(
@@ -342,7 +349,9 @@ def test_a_missing_category_and_an_empty_one_are_the_same():
         )
         for value in (None, "")
     )
-    assert scores_of(program, FEATURES, missing) == scores_of(program, FEATURES, empty)
+    assert scores_of(program, ANSWER, FEATURES, missing) == scores_of(
+        program, ANSWER, FEATURES, empty
+    )
 
 
 def test_whole_numbers_and_booleans_enter_as_float32():

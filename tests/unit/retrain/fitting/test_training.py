@@ -7,6 +7,7 @@ import re
 import select
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ from retrain.contract import Feature
 from retrain.errors import OneClassLabel, TrainingError
 from retrain.fitting.training import Fit, Fitted, Ineligible, fit, fit_all, labels_of, warm_up
 from retrain.spec.technique import Technique
+from retrain.tasks.binary import BINARY
+from retrain.tasks.regression import REGRESSION
+from retrain.tasks.table import TASKS
+from retrain.tasks.task import OutputForm
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
 ROOT = Path(__file__).parents[4]
@@ -28,6 +33,8 @@ def task(name: str, technique: Technique, **changes) -> Fit:
         **{
             "name": name,
             "technique": technique,
+            "task": BINARY.name,
+            "answer": BINARY.output("late", None),
             "features": FEATURES,
             "label": "late",
             "train": TRAIN,
@@ -42,7 +49,7 @@ def test_a_fit_answers_with_the_scores_of_what_ships():
     found = fit(task("boosted_trees", TREES))
     assert isinstance(found, Fitted)
     assert found.scores.shape == (300,)
-    assert np.mean((found.scores > 0.5) == labels_of(HELD_OUT, "late")) > 0.6
+    assert np.mean((found.scores > 0.5) == labels_of(HELD_OUT, "late", task=BINARY.name)) > 0.6
 
 
 def test_the_seed_decides_the_bytes():
@@ -70,9 +77,8 @@ def test_a_technique_that_cannot_be_fitted_says_why_and_the_others_go_on():
 
 
 def test_a_technique_whose_export_is_wrong_is_not_eligible(monkeypatch):
-    monkeypatch.setattr(
-        "retrain.fitting.export.LARGEST_DIFFERENCE_ALLOWED", 0.0
-    )  # no export is that exact
+    stricter = replace(BINARY, tolerance=0.0)  # no export is that exact
+    monkeypatch.setitem(TASKS, BINARY.name, stricter)
     found = fit(task("boosted_trees", TREES))
     assert isinstance(found, Ineligible)
     says = re.search(
@@ -152,7 +158,7 @@ def test_a_label_of_one_class_is_refused_by_name():
     with pytest.raises(
         OneClassLabel, match=rf"all {late.num_rows} validation rows have late = True"
     ):
-        labels_of(late, "late", split="validation")
+        labels_of(late, "late", task=BINARY.name, split="validation")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +167,11 @@ def test_a_label_of_one_class_is_refused_by_name():
 )
 def test_a_label_that_is_missing_or_neither_is_refused(labels, says):
     with pytest.raises(TrainingError, match=says):
-        labels_of(pa.table({"late": labels}), "late")
+        labels_of(pa.table({"late": labels}), "late", task=BINARY.name)
 
 
 def test_labels_of_zero_and_one_are_labels():
-    assert labels_of(pa.table({"late": [0, 1, 1]}), "late").tolist() == [0, 1, 1]
+    assert labels_of(pa.table({"late": [0, 1, 1]}), "late", task=BINARY.name).tolist() == [0, 1, 1]
 
 
 def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():
@@ -173,3 +179,37 @@ def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():
         task("boosted_trees", TREES, features=(*FEATURES, Feature(name="not_there", type="number")))
     )
     assert isinstance(found, Ineligible)
+
+
+@pytest.mark.parametrize(
+    "estimator", ["ensemble.HistGradientBoostingRegressor", "linear_model.Ridge"]
+)
+def test_a_regression_is_fitted_exported_and_scored_in_the_labels_unit(estimator):
+    minutes = REGRESSION.output("delay", OutputForm(name="delay", unit="minute"))
+
+    def with_delays(rows):
+        miles = rows.column("distance").to_numpy().astype(float)
+        return rows.append_column("delay", pa.array(1_000 + np.nan_to_num(miles) / 5))
+
+    given = Fit(
+        "one",
+        Technique(estimator=f"sklearn.{estimator}"),
+        FEATURES,
+        REGRESSION.name,
+        "delay",
+        minutes,
+        with_delays(TRAIN),
+        with_delays(HELD_OUT),
+        7,
+    )
+    found = fit(given)
+    assert isinstance(found, Fitted), found
+    truth = labels_of(given.held_out, "delay", task=REGRESSION.name)
+    errors = np.abs(found.scores - truth)
+    assert errors.mean() < 0.3 * np.abs(truth - np.median(truth)).mean()
+
+
+def test_an_estimator_of_another_task_is_not_eligible_and_says_why():
+    found = fit(replace(task("logistic", LOGISTIC), task=REGRESSION.name))
+    assert isinstance(found, Ineligible)
+    assert "LogisticRegression is no regressor" in found.reason

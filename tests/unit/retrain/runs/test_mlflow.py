@@ -26,6 +26,7 @@ from retrain.runs.mlflow import MlflowRuns
 from retrain.runs.mlflow_folder import describe_for_mlflow
 from retrain.runs.port import NOTE, VERSION_TAGS
 from retrain.runs.record import rows_read, technique_record
+from retrain.tasks.binary import BINARY
 from tests.fakes.broken import Broken
 from tests.grounds.learnable_rows import FEATURES, make_window
 
@@ -126,7 +127,10 @@ def test_the_three_splits_are_datasets_with_names_of_their_own():
 
 def test_validation_and_test_figures_have_the_same_names_but_for_the_split():
     names = [
-        {name.removeprefix(f"{split}_") for name in figures(split, [1, 0, 1], [0.7, 0.2, 0.4])}
+        {
+            name.removeprefix(f"{split}_")
+            for name in figures(split, [1, 0, 1], [0.7, 0.2, 0.4], BINARY.metrics)
+        }
         for split in ("validation", "test")
     ]
     assert names[0] == names[1] >= {"log_loss", "roc_auc"}

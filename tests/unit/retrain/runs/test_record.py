@@ -10,7 +10,7 @@ import numpy as np
 from retrain.contract import ModelAbout, ModelCard, Partition, digest_of_bytes
 from retrain.fitting.export import model_card, model_schema
 from retrain.fitting.training import Fitted
-from retrain.fitting.window_run import WindowRun, figures
+from retrain.fitting.window_run import WindowRun
 from retrain.runs.port import NOTE, Record
 from retrain.runs.record import rows_read, technique_record, window_record
 from tests.grounds.learnable_rows import FEATURES, make_window
@@ -18,9 +18,7 @@ from tests.grounds.learnable_rows import FEATURES, make_window
 WINDOW = make_window(reason="a late file came", git_revision="abc123", sample=500)
 SCORES = np.linspace(0.1, 0.9, 600)
 TREES = Fitted("boosted_trees", FEATURES, b"network", SCORES, 2e-7, 1.5)
-MEASURED = figures("validation", WINDOW.labels("validation"), SCORES) | figures(
-    "test", WINDOW.labels("test"), SCORES
-)
+MEASURED = WINDOW.figures("validation", SCORES) | WINDOW.figures("test", SCORES)
 
 
 def card_of(window: WindowRun) -> ModelCard:
@@ -28,7 +26,7 @@ def card_of(window: WindowRun) -> ModelCard:
         window.spec,
         "boosted_trees",
         window.snapshot.snapshot_id,
-        model_schema(FEATURES, window.rows["train"]),
+        model_schema(FEATURES, window.rows["train"], window.spec.answer),
         b"network",
         about=ModelAbout(),
     )
