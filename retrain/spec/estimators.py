@@ -21,7 +21,7 @@ _BOOSTED_TREES = frozenset(
 )
 ESTIMATORS: dict[str, frozenset[str]] = {
     "sklearn.ensemble.HistGradientBoostingClassifier": _BOOSTED_TREES,
-    "sklearn.ensemble.HistGradientBoostingRegressor": _BOOSTED_TREES,
+    "sklearn.ensemble.HistGradientBoostingRegressor": _BOOSTED_TREES | {"loss", "quantile"},
     "sklearn.linear_model.Ridge": frozenset({"alpha", "fit_intercept", "tol", "max_iter"}),
     "sklearn.linear_model.LogisticRegression": frozenset(
         {"C", "l1_ratio", "tol", "fit_intercept", "intercept_scaling", "solver", "max_iter"}

@@ -129,6 +129,6 @@ class Regression:
         return f"{100 * share:.1f} % of the test rows move by more than {beyond:g}; {typical}"
 
 
-FAR_BEYOND = 100.0
+FAR_BEYOND = 10.0
 """Times the spread from the mean. Nearer answers must be exact relative to the spread alone."""
 REGRESSION = Regression()

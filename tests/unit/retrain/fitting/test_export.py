@@ -359,3 +359,21 @@ def test_whole_numbers_and_booleans_enter_as_float32():
     assert {str(column.dtype) for column in columns_of_rows(features, HELD_OUT).values()} == {
         "float32"
     }
+
+
+def test_a_value_between_two_values_of_the_training_rows_is_on_the_trees_side():
+    """A threshold lies in the middle. Rounded to 32 bits it may be the value itself."""
+    grid = np.round(np.arange(0, 2, 0.02), 2)
+    train, between = np.tile(grid, 40), np.round(grid + 0.01, 2)
+    wind = Feature(name="wind", type="number")
+    rows, asked = pa.table({"wind": train}), pa.table({"wind": between})
+    trees = Technique(
+        estimator="sklearn.ensemble.HistGradientBoostingClassifier", params={"max_iter": 30}
+    )
+    pipeline = make_pipeline(trees, [wind], seed=0)
+    pipeline.fit(to_frame([wind], rows), (np.arange(len(train)) * 7 % 3 == 0).astype(int))
+    before = pipeline.predict_proba(to_frame([wind], asked))
+    program = loaded(to_onnx(pipeline, [wind]), [wind], ANSWER)
+    assert (pipeline.predict_proba(to_frame([wind], asked)) == before).all()
+    found = check_parity(BINARY, pipeline, program, [wind], asked)
+    assert found.is_exact, found
