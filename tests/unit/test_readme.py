@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 import typer
 from typer.main import get_command
 
@@ -128,11 +129,14 @@ def parse_module(module: str, words: Sequence[str], monkeypatch: pytest.MonkeyPa
 
 
 def test_the_whole_model_file_of_the_readme_has_no_mistakes() -> None:
-    (example,) = blocks("yaml")
+    example, regression = blocks("yaml")
     spec = parse_spec(example, path="README.md", query_text="SELECT 1")
     assert spec.name == "baggage-lost"
     assert spec.window_months == 3
     assert set(spec.techniques) == {"boosted_trees", "logistic"}
+    other = {**yaml.safe_load(example), **yaml.safe_load(regression)}
+    spec = parse_spec(yaml.safe_dump(other), path="README.md", query_text="SELECT 1")
+    assert (spec.answer.name, spec.gate.metric) == ("delay", "mae")
 
 
 ALL = [(page, command) for page in GUIDES for command in commands_of(text_of(page))]
