@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.demo.laptop import REPOSITORY
-from infra.local.demo.web import wait_for
 from infra.local.processes import wait_until_answers
+from infra.local.stack.laptop import REPOSITORY
+from infra.local.stack.web import wait_for
 from promote.contract import Slot
 from promote.release.manifest import parse
 from promote.release.slot import release_path

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 import pytest
 
 from infra.local.demo.clients import Clients
-from infra.local.demo.laptop import MODEL
 from infra.local.demo.rows import example_rows
-from infra.local.demo.web import wait_for
+from infra.local.stack.laptop import MODEL
+from infra.local.stack.web import wait_for
 from promote.registry.mlflow import open_model_registry
 from tests.grounds.kubernetes_ground import why_not
 from tests.grounds.postgres import why_no_postgres

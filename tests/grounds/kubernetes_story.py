@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 
 from infra.local.demo.clients import Answer, Clients
-from infra.local.demo.web import wait_for
+from infra.local.stack.web import wait_for
 from tests.grounds.kubernetes_loop import MIN_READY_SECONDS, MODEL, Loop
 
 SERVER_KILLED, GATEWAY_KILLED, CONTAINERD_RESTARTED, API_SERVER_AWAY = DISTURBANCES = (

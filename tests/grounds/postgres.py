@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.local.demo.web import wait_for
 from infra.local.kubernetes.certificates import Authority, Identity
 from infra.local.processes import DidNotStart, Program, start
+from infra.local.stack.web import wait_for
 
 MASTER = "ratchet"
 """As infra/aws/databases.yaml calls it."""

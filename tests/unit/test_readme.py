@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 import typer
+import yaml
 from typer.main import get_command
 
 from promote.cli import app as promote_app

@@ -10,10 +10,11 @@ import traceback
 from datetime import date
 from pathlib import Path
 
-from infra.local.demo.laptop import Laptop
 from infra.local.demo.story import Story
-from infra.local.demo.summary import Summary, say
+from infra.local.demo.summary import Summary
 from infra.local.processes import adopt_orphans, ignore_ending_signals, interrupt_on_ending_signals
+from infra.local.stack.laptop import Laptop
+from infra.local.stack.terminal import say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _laptop(cluster: str, folder: Path) -> Laptop:
     if cluster == "process":
         return Laptop(folder)
-    from infra.local.demo.kubernetes import KubernetesLaptop  # noqa: PLC0415 - the default demo needs nothing of it
+    from infra.local.stack.kubernetes import KubernetesLaptop  # noqa: PLC0415 - the default demo needs nothing of it
 
     return KubernetesLaptop(folder)
 

@@ -16,11 +16,12 @@ from urllib.parse import quote
 
 from infra.local.airflow import DONE
 from infra.local.demo.clients import Answer, Clients
-from infra.local.demo.laptop import MODEL, Laptop
 from infra.local.demo.rows import example_rows
-from infra.local.demo.summary import Summary, Week, say
-from infra.local.demo.web import Refused, fetch, press_button, wait_for
+from infra.local.demo.summary import Summary, Week
 from infra.local.flights import load_flights
+from infra.local.stack.laptop import MODEL, Laptop
+from infra.local.stack.terminal import say
+from infra.local.stack.web import Refused, fetch, press_button, wait_for
 
 DAG = f"retrain-{MODEL}"
 

@@ -11,10 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-def say(sentence: str) -> None:
-    """Tell the person what happens, at once."""
-    print(sentence, flush=True)
+from infra.local.stack.terminal import say
 
 
 @dataclass

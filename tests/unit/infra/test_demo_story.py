@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from infra.local.demo.clients import Answer, Clients
-from infra.local.demo.laptop import BIN, Laptop
 from infra.local.demo.story import Story, StoryBroken
 from infra.local.demo.summary import Summary
+from infra.local.stack.laptop import BIN, Laptop
 
 END = date(2013, 6, 3)
 VERDICT = {

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.airflow import Airflow, start_airflow, start_migration
-from infra.local.demo.web import fetch, press_button, wait_for
 from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import (
     Program,
@@ -22,6 +21,7 @@ from infra.local.processes import (
     stop_all,
     wait_until_answers,
 )
+from infra.local.stack.web import fetch, press_button, wait_for
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = "acme/ratchet"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.images.build import build, push, with_digest
-from infra.local.demo.laptop import MODEL, REPOSITORY, ROOT, Laptop
-from infra.local.demo.summary import say
-from infra.local.demo.web import wait_for
 from infra.local.kubernetes.cluster import Cluster, start_cluster
 from infra.local.processes import free_port, wait_until_answers
+from infra.local.stack.laptop import MODEL, REPOSITORY, ROOT, Laptop
+from infra.local.stack.terminal import say
+from infra.local.stack.web import wait_for
 
 PUBLIC_REPOSITORY = "https://github.com/acme/ratchet"
 """What gitops/clusters/local says; the forge stands for it."""
