@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 """Fixed, so that a newer exporter does not change a model's bytes."""
+LOG_LINKED = frozenset({"poisson", "gamma"})
+"""Losses of boosted trees whose trees add up to the logarithm of the answer."""
 EXTREME_NUMBERS = (0.0, -1.0, 0.5, 16_777_217.0, 1e30, -1e30, None)
 """16,777,217 is the first whole number that float32 lacks."""
 EXTREME_CATEGORIES = ("never seen in training", "żółć 雪", " ", MISSING_CATEGORY, None)
@@ -100,12 +102,24 @@ def to_onnx(pipeline: Pipeline, features: Sequence[Feature]) -> bytes:
             options={"zipmap": False} if is_classifier(pipeline) else {},
             target_opset=OPSETS,
         )
+    if getattr(pipeline[-1], "loss", None) in LOG_LINKED and hasattr(pipeline[-1], "_predictors"):
+        _append_exp(network.graph)
     opsets = sorted(
         network.opset_import, key=lambda opset: str(opset.domain)
     )  # the exporter's order is a set's: another in each process
     del network.opset_import[:]
     network.opset_import.extend(opsets)
     return bytes(network.SerializeToString(deterministic=True))
+
+
+def _append_exp(graph: Any) -> None:
+    """Make the answer of boosted trees exp(sum of the trees), which the exporter leaves out."""
+    from onnx.helper import make_node  # noqa: PLC0415 - slow to import, as above
+
+    (answer,) = graph.output
+    for node in graph.node:
+        node.output[:] = ["sum_of_trees" if it == answer.name else it for it in node.output]
+    graph.node.append(make_node("Exp", ["sum_of_trees"], [answer.name], name="Exp"))
 
 
 def _floor_thresholds(pipeline: Pipeline) -> None:

@@ -11,17 +11,21 @@ import importlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import get_tags
 
 from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.spec.technique import Technique
 from retrain.tasks.task import EstimatorKind
 
+MOST_DENSE_BYTES = 2_000_000_000
+"""Of the rows of an estimator that takes no sparse matrix."""
 UNKNOWN_CODE, MISSING_CODE = -1, -2
 """Codes of a category that training lacks, and of a null. The encoder's own null exports wrong."""
 
@@ -41,7 +45,7 @@ def make_pipeline(
     """Return an unfitted pipeline that takes the frame of `retrain.fitting.frames.to_frame`.
 
     Trees get categories as ordinal codes. Other estimators get categories one-hot, and numbers
-    scaled, with the median where a number is missing.
+    scaled. A missing number becomes the median, but for boosted trees, which know missing numbers.
 
     Raises:
         TrainingError: The estimator cannot be made.
@@ -49,7 +53,7 @@ def make_pipeline(
     estimator = make_estimator(technique, seed=seed, kind=kind)
     categories = [feature.name for feature in features if feature.type == "category"]
     numbers = [feature.name for feature in features if feature.type != "category"]
-    encode, prepare = _for_trees() if _is_tree(estimator) else _for_the_rest()
+    encode, prepare = _preparation(estimator)
     columns = [("categories", encode, categories), ("numbers", prepare, numbers)]
     return Pipeline(
         [
@@ -89,21 +93,45 @@ def make_estimator(
     return estimator.set_params(**{name: value for name, value in ours.items() if name in takes})
 
 
+def _is_boosted_trees(estimator: BaseEstimator) -> bool:
+    return type(estimator).__name__.startswith("HistGradientBoosting")
+
+
 def _is_tree(estimator: BaseEstimator) -> bool:
     return type(estimator).__module__.startswith(("sklearn.ensemble", "sklearn.tree"))
 
 
-def _for_trees() -> tuple[BaseEstimator, BaseEstimator | str]:
+def _preparation(estimator: BaseEstimator) -> tuple[BaseEstimator, BaseEstimator | str]:
+    """Return what categories and numbers become for an estimator."""
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=UNKNOWN_CODE,
         encoded_missing_value=MISSING_CODE,
         dtype=np.float32,
     )
-    return codes, "passthrough"
+    if _is_boosted_trees(estimator):
+        return codes, "passthrough"
+    if _is_tree(estimator):  # not scaled: a scaled threshold falls on the other side of a value
+        return codes, SimpleImputer(strategy="median")
+    takes_sparse = get_tags(estimator).input_tags.sparse
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=takes_sparse)
+    scaled = Pipeline([("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
+    return one_hot, scaled
 
 
-def _for_the_rest() -> tuple[BaseEstimator, BaseEstimator | str]:
-    return OneHotEncoder(handle_unknown="ignore"), Pipeline(
-        [("impute", SimpleImputer(strategy="median")), ("scale", StandardScaler())]
-    )
+def require_room(pipeline: Pipeline, frame: pd.DataFrame) -> None:
+    """Raise when the fit would need a matrix that is too large for memory.
+
+    Raises:
+        TrainingError: The estimator takes no sparse matrix, and one column for each category is too
+            much for these rows.
+    """
+    for _, step, columns in pipeline["columns"].transformers:
+        if isinstance(step, OneHotEncoder) and not step.sparse_output:
+            width = frame.shape[1] - len(columns) + sum(frame[name].nunique() for name in columns)
+            if (needed := 8 * len(frame) * width) > MOST_DENSE_BYTES:
+                raise TrainingError(
+                    f"{type(pipeline[-1]).__name__} takes no sparse rows, and {len(frame):,} rows"
+                    f" of {width:,} columns need {needed / 1e9:.0f} GB: leave out features with"
+                    " many categories, or use an estimator that takes sparse rows"
+                )

@@ -88,13 +88,15 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a worker that fits needs it
 
     from retrain.fitting.export import check_parity, loaded, scores_of, to_onnx  # noqa: PLC0415 - as above
-    from retrain.fitting.pipeline import make_pipeline  # noqa: PLC0415 - as above
+    from retrain.fitting.pipeline import make_pipeline, require_room  # noqa: PLC0415 - as above
 
     features, learnt = usable_features(task.features, task.train), TASKS[task.task]
     pipeline = make_pipeline(task.technique, features, seed=task.seed, kind=learnt.estimator_kind)
     labels = labels_of(task.train, task.label, task=task.task)
     with threadpool_limits(1):  # more threads add in another order: other bytes, another digest
-        pipeline.fit(to_frame(features, task.train), labels)
+        frame = to_frame(features, task.train)
+        require_room(pipeline, frame)
+        pipeline.fit(frame, labels)
     content = to_onnx(pipeline, features)
     program = loaded(content, features, task.answer)
     parity = check_parity(learnt, pipeline, program, features, task.held_out)

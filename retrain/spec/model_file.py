@@ -297,6 +297,7 @@ def parse_spec(text: str, *, path: str, query_text: str | None) -> ModelSpec:
                 metric=form.gate.metric,
                 guardrails=form.gate.guardrails,
                 churn=form.gate.churn,
+                estimators={name: one.estimator for name, one in form.techniques.items()},
             )
         ]
     if form is None or query_text is None or mistakes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from retrain.comparison.metrics import METRICS, metric_named
+from retrain.spec.estimators import ESTIMATORS
 from retrain.spec.yaml_lines import Place
 from retrain.tasks.task import OutputForm, Task
 
@@ -16,8 +17,18 @@ def mistakes_of_task(
     metric: str,
     guardrails: Iterable[str],
     churn: tuple[float, str | None] | None,
+    estimators: Mapping[str, str],
 ) -> Iterator[tuple[Place, str]]:
-    """Yield the place and the sentence of each mistake; the arguments are the model file's."""
+    """Yield the place and the sentence of each mistake.
+
+    Args:
+        task: The model's.
+        output: As the model file has it, like all that follows.
+        metric: The gate's.
+        guardrails: Names of metrics.
+        churn: An amount and its unit.
+        estimators: By the name of the technique.
+    """
     if problem := task.problem_with_output(output):
         yield ("output",), f"`output` {problem}"
     problem = task.problem_with_churn(churn[1], output) if churn else None
@@ -32,4 +43,12 @@ def mistakes_of_task(
             yield (
                 place,
                 f"`{field}` cannot be `{name}`: {task.name} has {', '.join(fitting)}",
+            )
+    for technique, estimator in estimators.items():
+        kind = ESTIMATORS[estimator]
+        if kind != task.estimator_kind:
+            yield (
+                ("techniques", technique, "estimator"),
+                f"`techniques.{technique}.estimator` is a {kind}, and {task.name} needs a"
+                f" {task.estimator_kind}",
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from retrain.contract import Feature
 from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame
-from retrain.fitting.pipeline import make_estimator, make_pipeline
+from retrain.fitting.pipeline import make_estimator, make_pipeline, require_room
 from retrain.spec.technique import Technique
 from tests.grounds.learnable_rows import FEATURES, LOGISTIC, TREES, make_rows
 
@@ -69,3 +70,25 @@ def test_what_is_no_classifier_is_refused(estimator):
     )  # a spec would refuse it earlier
     with pytest.raises(TrainingError, match=estimator):
         make_estimator(technique, seed=0)
+
+
+def test_other_trees_get_codes_and_medians_that_are_not_scaled():
+    forest = Technique(estimator="sklearn.ensemble.RandomForestClassifier")
+    (_, codes, _), (_, numbers, _) = make_pipeline(forest, FEATURES, seed=0)["columns"].transformers
+    assert (type(codes), type(numbers)) == (OrdinalEncoder, SimpleImputer)
+
+
+def test_categories_stay_sparse_unless_the_estimator_refuses_sparse_rows(monkeypatch):
+    dense = Technique(estimator="sklearn.linear_model.LarsCV")
+    rows = to_frame(FEATURES, make_rows(500))
+    for technique, kind, is_sparse in ((LOGISTIC, "classifier", True), (dense, "regressor", False)):
+        pipeline = make_pipeline(technique, FEATURES, seed=0, kind=kind)
+        assert pipeline["columns"].transformers[0][1].sparse_output is is_sparse
+        require_room(pipeline, rows)
+        with monkeypatch.context() as little:
+            little.setattr("retrain.fitting.pipeline.MOST_DENSE_BYTES", 500 * 8 * 8)
+            if is_sparse:
+                require_room(pipeline, rows)
+                continue
+            with pytest.raises(TrainingError, match="500 rows of 9 columns need"):
+                require_room(pipeline, rows)

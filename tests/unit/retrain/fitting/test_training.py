@@ -182,9 +182,16 @@ def test_a_column_of_the_wrong_kind_is_the_techniques_failure_not_the_runs():
 
 
 @pytest.mark.parametrize(
-    "estimator", ["ensemble.HistGradientBoostingRegressor", "linear_model.Ridge"]
+    ("estimator", "params"),
+    [
+        ("ensemble.HistGradientBoostingRegressor", {}),
+        ("ensemble.HistGradientBoostingRegressor", {"loss": "poisson"}),
+        ("ensemble.HistGradientBoostingRegressor", {"loss": "gamma"}),
+        ("ensemble.RandomForestRegressor", {"n_estimators": 10}),
+        ("linear_model.Ridge", {}),
+    ],
 )
-def test_a_regression_is_fitted_exported_and_scored_in_the_labels_unit(estimator):
+def test_a_regression_is_fitted_exported_and_scored_in_the_labels_unit(estimator, params):
     minutes = REGRESSION.output("delay", OutputForm(name="delay", unit="minute"))
 
     def with_delays(rows):
@@ -193,7 +200,7 @@ def test_a_regression_is_fitted_exported_and_scored_in_the_labels_unit(estimator
 
     given = Fit(
         "one",
-        Technique(estimator=f"sklearn.{estimator}"),
+        Technique(estimator=f"sklearn.{estimator}", params=params),
         FEATURES,
         REGRESSION.name,
         "delay",

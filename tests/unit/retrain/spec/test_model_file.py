@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from retrain.errors import InvalidSpec
-from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS
+from retrain.spec.estimators import CHOSEN_BY_RATCHET, ESTIMATORS, parameters_of
 from retrain.spec.model_file import ModelSpec, parse_spec, published_schema
 
 MINIMAL = """\
@@ -273,8 +273,17 @@ def test_line_ends_of_another_system_do_not_change_the_query() -> None:
 def test_allowed_parameters_are_the_estimators_own(path: str) -> None:
     module, _, name = path.rpartition(".")
     parameters = set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-    assert parameters >= ESTIMATORS[path]
-    assert not ESTIMATORS[path] & CHOSEN_BY_RATCHET
+    assert parameters >= parameters_of(path)
+    assert not parameters_of(path) & CHOSEN_BY_RATCHET
+
+
+def test_the_page_of_estimators_names_those_that_a_model_file_may_name() -> None:
+    page = (MODELS.parents[1] / "docs" / "estimators.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(sklearn\S+)` \| [^|]* \| \d+e", page, re.MULTILINE)
+    assert set(listed) == set(ESTIMATORS)
+    kinds = list(ESTIMATORS.values())
+    assert (kinds.count("classifier"), kinds.count("regressor")) >= (12, 33)
+    assert f"each of these {kinds.count('classifier')} classifiers" in page
 
 
 def test_the_published_schema_is_the_one_that_retrain_prints_and_accepts_our_models() -> None:
@@ -318,6 +327,10 @@ def test_words_about_the_output_change_no_digest_and_its_name_does() -> None:
         (MINIMAL + "gate: {churn: 5}\n", "`gate.churn` is for regression;"),
         (REGRESSION + "gate: {guardrails: {roc_auc: 0.1}}\n", "has mae, rmse"),
         (REGRESSION + "gate: {churn: 5 hours}\n", "is in hours, and the output is in minute"),
+        (
+            REGRESSION + "techniques: {a: {estimator: sklearn.linear_model.LogisticRegression}}\n",
+            "`techniques.a.estimator` is a classifier, and regression needs a regressor",
+        ),
         (REGRESSION + "gate: {churn: soon}\n", "must be a number with its unit"),
         (REGRESSION + "gate: {metric: {quantile: 2}}\n", "must be a metric, is"),
         (REGRESSION + "gate: {metric: [mae]}\n", "must be a metric, is"),
