@@ -14,7 +14,6 @@ each run is a pod; `ratchet_tasks/retraining_pod.py` has its settings.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
@@ -157,20 +156,16 @@ def dags(wanted: str | None) -> Iterator[DAG]:
     """
     links = {name: Variable.get(name, default="#") for name in ("tracking_url", "promote_url")}
     for path in sorted(MODELS.glob("*.yaml")):
-        content = path.read_bytes()
-        if wanted is None or wanted == f"broken-{path.stem}" or _is_named(content, wanted):
-            yield _dag_of(path, content, links)
+        if wanted in {None, f"broken-{path.stem}", f"retrain-{path.stem}"}:
+            yield _dag_of(path, links)
 
 
-def _is_named(content: bytes, wanted: str) -> bool:
-    name = re.escape(wanted.removeprefix("retrain-"))
-    line = rf"^name:\s*[\"']?{name}[\"']?\s*(#.*)?$"
-    return re.search(line.encode(), content, re.MULTILINE) is not None
-
-
-def _dag_of(path: Path, content: bytes, links: dict[str, str]) -> DAG:
+def _dag_of(path: Path, links: dict[str, str]) -> DAG:
     try:
-        return retrain_dag(yaml.load(content, Loader=yaml.CSafeLoader), path.name, links)
+        model = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
+        if model["name"] != path.stem:
+            raise ValueError(f"has the name {model['name']!r}; rename it to {model['name']}.yaml")
+        return retrain_dag(model, path.name, links)
     except Exception as fault:  # noqa: BLE001 - one model's file must not hide the others
         return broken_dag(path, fault)
 

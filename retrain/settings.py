@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     models: Path = Path("dags/models")
     """Folder of the models' YAML and SQL files."""
 
+    model_files: str = Field(default="", repr=False)
+    """The model of `retrain run` by value, instead of `models`: one gzipped tar in base64.
+
+    Airflow's task fills it in, so that a merged change needs no other image.
+    """
+
     workers: int = Field(default=2, ge=1)
     """Processes that train techniques side by side; two, as the default techniques are two."""
 

@@ -10,6 +10,8 @@ from typing import Any
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from ratchet_tasks.model_files import MODELS, packed
+
 RETRAIN = (
     'exec retrain run "$RATCHET_MODEL" --end "$RATCHET_WINDOW_END" --reason "$RATCHET_REASON"'
     ' --outcome "$RATCHET_OUTCOME"'
@@ -34,7 +36,9 @@ class RetrainHere(BashOperator):
         """Return the outcome of `retrain run`."""
         with TemporaryDirectory(prefix="retrain-") as folder:
             outcome = Path(folder) / "outcome.json"
-            self.env = {**(self.env or {}), "RATCHET_OUTCOME": str(outcome)}
+            given = self.env or {}
+            files = handed_over(given["RATCHET_MODEL"], context)
+            self.env = {**given, **files, "RATCHET_OUTCOME": str(outcome)}
             try:
                 super().execute(context)
             except AirflowSkipException:
@@ -44,6 +48,21 @@ class RetrainHere(BashOperator):
                 raise failure(process.returncode if process else None, error) from error
             retrained: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8"))
             return retrained
+
+
+def handed_over(model: str, context: Any) -> dict[str, str]:
+    """Return the variables that hand a model over to `retrain run`.
+
+    Airflow's bundle names the commit of the run. Without a bundle of git the retraining's own
+    setting names the commit.
+    """
+    try:
+        variables = {"RETRAIN_MODEL_FILES": packed(MODELS, model)}
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
+    instance = context.get("ti")
+    commit = getattr(getattr(instance, "bundle_instance", None), "version", None)
+    return variables | ({"RETRAIN_GIT_REVISION": commit} if commit else {})
 
 
 def failure(exit_code: int | None, error: AirflowException) -> AirflowException:

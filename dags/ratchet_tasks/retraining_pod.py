@@ -13,8 +13,9 @@ from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from kubernetes.client import V1EnvVar
 
-from ratchet_tasks.retraining import RETRAIN, failure
+from ratchet_tasks.retraining import RETRAIN, failure, handed_over
 
 XCOM_FILE = "/airflow/xcom/return.json"
 NOBODY = 65532
@@ -73,6 +74,16 @@ class RetrainPod(KubernetesPodOperator):
     default is an alpine from Docker Hub. The task fails at once when the command's exit code is
     final. The code stands in the pod's status only.
     """
+
+    def execute(self, context: Any) -> Any:
+        """Start the pod with the model's files, and follow it to its end."""
+        model = next(each.value for each in self.env_vars if each.name == "RATCHET_MODEL")
+        files = handed_over(model, context)
+        self.env_vars = [
+            *self.env_vars,
+            *(V1EnvVar(name=name, value=value) for name, value in files.items()),
+        ]
+        return super().execute(context)
 
     def build_pod_request_obj(self, *arguments: Any, **options: Any) -> Any:
         """Return the pod, with one image for all containers."""

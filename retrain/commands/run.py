@@ -7,9 +7,11 @@ from pathlib import Path
 import typer
 
 from retrain.commands.terminal import EXIT_UNCHANGED, errors_as_exit_codes, say, window_end
-from retrain.settings import read_settings
+from retrain.settings import Settings, read_settings
 from retrain.snapshot.files import folder_error
+from retrain.spec.by_value import model_by_value
 from retrain.spec.files import load_model
+from retrain.spec.model_file import ModelSpec
 from retrain.wiring import open_runs, open_source
 from retrain.workflow import run_window
 
@@ -28,7 +30,7 @@ def run_and_report(
     with errors_as_exit_codes():
         moment = window_end(end)
         settings = read_settings()
-        spec = load_model(settings.models, model)
+        spec = _spec(settings, model)
         outcome = run_window(
             spec,
             end=moment,
@@ -49,6 +51,12 @@ def run_and_report(
         print(outcome.model_dump_json() if as_json else outcome.sentence)
         if outcome.outcome == "unchanged":
             raise typer.Exit(EXIT_UNCHANGED)
+
+
+def _spec(settings: Settings, model: str) -> ModelSpec:
+    if settings.model_files:
+        return model_by_value(settings.model_files, model)
+    return load_model(settings.models, model)
 
 
 def _write(path: Path, content: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrain.errors import InvalidSpec, Mistake, UnknownModel
 from retrain.spec.model_file import ModelSpec, parse_spec
 
+MOST_LETTERS = 96 * 1024
+"""Of a model's YAML and SQL in one gzipped tar in base64."""
 _NAME = re.compile(r"(?m)^name:\s*[\"']?([^\s\"'#]+)[\"']?\s*(?:#.*)?$")
 """The line with a model's name, found as text."""
 
@@ -38,11 +41,32 @@ def read_model(path: Path) -> ModelSpec:
     Raises:
         InvalidSpec: With every mistake and its line.
     """
-    text = _text_of(path)
+
+    def read(name: str) -> bytes | None:
+        beside = path.parent / name
+        return beside.read_bytes() if beside.is_file() else None
+
+    return spec_among(path.name, read, folder=f"{path.parent}/")
+
+
+def spec_among(name: str, read: Callable[[str], bytes | None], *, folder: str = "") -> ModelSpec:
+    """Return the spec of a YAML file among others.
+
+    Args:
+        name: The YAML file's name.
+        read: Returns the bytes of a file by its name; None when there is no such file.
+        folder: What errors write before a name.
+
+    Raises:
+        InvalidSpec: With every mistake and its line.
+    """
+    text = _text_of(folder + name, read(name) or b"")
     query_line = re.search(r"(?m)^query:\s*[\"']?([A-Za-z0-9_.-]+)", text)
-    query = path.parent / query_line[1] if query_line else None
-    query_text = _text_of(query) if query and query.is_file() else None
-    return parse_spec(text, path=str(path), query_text=query_text)
+    query = read(query_line[1]) if query_line else None
+    query_text = None
+    if query_line and query is not None:
+        query_text = _text_of(folder + query_line[1], query)
+    return parse_spec(text, path=folder + name, query_text=query_text)
 
 
 def check_models(folder: Path, name: str | None) -> CheckedModels:
@@ -52,8 +76,9 @@ def check_models(folder: Path, name: str | None) -> CheckedModels:
         UnknownModel: There is no such model, or none at all.
     """
     specs: list[ModelSpec] = []
-    mistakes = [] if name else list(_mistakes_of_names(folder))
+    mistakes = [] if name else list(_files_not_read(folder))
     for path in [_file_of(folder, name)] if name else list(_files(folder)):
+        mistakes += _mistakes_of_file(path)
         try:
             specs.append(read_model(path))
         except InvalidSpec as error:
@@ -61,32 +86,43 @@ def check_models(folder: Path, name: str | None) -> CheckedModels:
     return CheckedModels(tuple(specs), tuple(mistakes))
 
 
-def _mistakes_of_names(folder: Path) -> Iterator[Mistake]:
-    """Yield files that nothing reads, and files whose name another file has already."""
+def _files_not_read(folder: Path) -> Iterator[Mistake]:
+    """Yield files that nothing reads."""
     for path in sorted(folder.glob("*.yml")):
         yield Mistake(str(path), 1, f"is not read; rename it to {path.stem}.yaml")
-    first: dict[str, Path] = {}
-    for path in _files(folder):
-        found = _NAME.search(path.read_text(encoding="utf-8-sig", errors="replace"))
-        if found is None:
-            continue
-        other = first.setdefault(found[1], path)
-        if other != path:
-            yield Mistake(str(path), 1, f"has the name `{found[1]}`, which {other.name} has too")
 
 
-def _text_of(path: Path) -> str:
+def _mistakes_of_file(path: Path) -> Iterator[Mistake]:
+    """Yield what Airflow could not find, or could not hand over to a retraining."""
+    content = path.read_bytes()
+    name = _NAME.search(content.decode("utf-8-sig", errors="replace"))
+    if name and name[1] != path.stem:
+        right = path.with_name(f"{name[1]}.yaml")
+        fix = f", which {right.name} has too" if right.exists() else f"; rename it to {right.name}"
+        yield Mistake(str(path), 1, f"has the name `{name[1]}`{fix}")
+    query = path.with_suffix(".sql")
+    both = content + (query.read_bytes() if query.is_file() else b"")
+    packed_letters = len(gzip.compress(both)) * 4 // 3
+    if packed_letters > MOST_LETTERS:
+        yield Mistake(
+            str(path),
+            1,
+            f"needs {packed_letters // 1024} KiB packed with its query;"
+            f" {MOST_LETTERS // 1024} KiB are the most that a retraining can be handed",
+        )
+
+
+def _text_of(path: str, content: bytes) -> str:
     """Return a file's text, without the mark that some editors put first.
 
     Raises:
         InvalidSpec: The file is no UTF-8.
     """
-    content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InvalidSpec([Mistake(str(path), line, "is not UTF-8; save it as UTF-8")]) from error
+        raise InvalidSpec([Mistake(path, line, "is not UTF-8; save it as UTF-8")]) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

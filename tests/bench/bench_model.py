@@ -1,6 +1,6 @@
 """The model time of one row: a fitted scikit-learn pipeline against the model call of serving.
 
-The model is the boosted trees of `dags/models/flight_delay.yaml`, fitted on real flights. Both
+The model is the boosted trees of `dags/models/flight-delay.yaml`, fitted on real flights. Both
 sides start from the row as a caller sent it. Theirs makes a DataFrame and asks `predict_proba`.
 Ours asks `serving.model.Model`, which checks the block and runs onnxruntime.
 

@@ -318,7 +318,7 @@ def test_a_demo_whose_make_is_interrupted_ends_everything_within_ten_seconds(
 
 def flight_policy() -> dict[str, Any]:
     """The `gate:` section of the demo's model, shares as numbers."""
-    text = (ROOT / "dags" / "models" / "flight_delay.yaml").read_text()
+    text = (ROOT / "dags" / "models" / "flight-delay.yaml").read_text()
     gate: dict[str, Any] = yaml.safe_load(
         re.sub(r"([\d.]+) %", lambda share: str(float(share[1]) / 100), text)
     )["gate"]

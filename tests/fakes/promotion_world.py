@@ -39,15 +39,15 @@ SPEC = b"""\
 name: flight-delay
 owner: "@acme/ml"
 task: binary_classification
-query: flight_delay.sql
+query: flight-delay.sql
 columns: {key: flight_key, event_time: departed_at, label: delayed, groups: day}
 label_delay: 1 day
 features: {carrier: category, distance: number}
 """
 MAIN = {
     "README.md": b"hello\n",
-    "dags/models/flight_delay.yaml": SPEC,
-    "dags/models/flight_delay.sql": b"select 1\n",
+    "dags/models/flight-delay.yaml": SPEC,
+    "dags/models/flight-delay.sql": b"select 1\n",
 }
 
 

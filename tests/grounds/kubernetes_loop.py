@@ -113,7 +113,7 @@ class Loop(KubernetesLaptop):
     def write_seed(self, gateway_image: str) -> None:
         """Give each model one fast technique, a lenient policy and a short `minReadySeconds`."""
         super().write_seed(gateway_image)
-        spec = yaml.safe_load((self.models / "flight_delay.yaml").read_text(encoding="utf-8"))
+        spec = yaml.safe_load((self.models / "flight-delay.yaml").read_text(encoding="utf-8"))
         gate = {"metric": "log_loss", "refresh": {"worse_by_at_most": "50 %"}}
         for name in (MODEL, *BROKEN.values()):
             changed = {
@@ -122,9 +122,7 @@ class Loop(KubernetesLaptop):
                 "gate": gate,
                 "techniques": {"logistic": spec["techniques"]["logistic"]},
             }
-            (self.models / f"{name.replace('-', '_')}.yaml").write_text(
-                yaml.safe_dump(changed), encoding="utf-8"
-            )
+            (self.models / f"{name}.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
         cluster = self.seed / "gitops/clusters/local/cluster.yaml"  # overrides the 20 s of the base
         text = cluster.read_text(encoding="utf-8")
         assert "minReadySeconds, value: 3}" in text

@@ -180,7 +180,7 @@ def write_main(folder: Path) -> None:
         f"dags/models/{name}.yaml": SPEC.replace(b"flight-delay", name.encode(), 1)
         for name in NAMES
     }
-    commit(1, {**specs, "dags/models/flight_delay.sql": b"select 1\n"})
+    commit(1, {**specs, "dags/models/flight-delay.sql": b"select 1\n"})
     for number in range(2, COMMITS + 1):
         name = NAMES[number % MODELS]
         path = release_path(Slot(name, "production"))

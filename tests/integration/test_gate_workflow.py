@@ -656,7 +656,7 @@ def test_a_code_owner_reviews_every_file_that_promote_writes_and_what_it_judges_
     assert all(pattern.endswith("/") for pattern in owned), "a folder, and all below it"
     ours = [*first_files(Slot("a", "production")), release_path(Slot("a", "local")), PRODUCTION]
     judged_by = [
-        "dags/models/flight_delay.yaml",
+        "dags/models/flight-delay.yaml",
         ".github/workflows/gate.yaml",
         ".github/gate.py",
         ".github/CODEOWNERS",

@@ -36,11 +36,11 @@ def environment(warehouse, mlflow_server, tmp_path) -> dict[str, str]:
     """Settings of a model of this test: half the real window and a tenth of its trees."""
     models = tmp_path / "models"
     models.mkdir()
-    written = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text())
+    written = yaml.safe_load((ROOT / "dags/models/flight-delay.yaml").read_text())
     written |= {"name": f"flight-delay-{uuid.uuid4().hex[:8]}", "window": "2 months"}
     written["techniques"]["boosted_trees"]["params"] = {"max_iter": 20}
-    (models / "flight_delay.yaml").write_text(yaml.safe_dump(written))
-    (models / "flight_delay.sql").write_text((ROOT / "dags/models/flight_delay.sql").read_text())
+    (models / "flight-delay.yaml").write_text(yaml.safe_dump(written))
+    (models / "flight-delay.sql").write_text((ROOT / "dags/models/flight-delay.sql").read_text())
     return {
         "MODEL": written["name"],
         "RETRAIN_MODELS": str(models),

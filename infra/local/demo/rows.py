@@ -14,7 +14,7 @@ from infra.local.stack.laptop import ROOT
 
 def example_rows(warehouse: Path, *, before: date, count: int = 50) -> list[dict[str, Any]]:
     """Return `count` instances of the last day before `before`, missing features left out."""
-    spec = yaml.safe_load((ROOT / "dags/models/flight_delay.yaml").read_text(encoding="utf-8"))
+    spec = yaml.safe_load((ROOT / "dags/models/flight-delay.yaml").read_text(encoding="utf-8"))
     query = (ROOT / "dags/models" / spec["query"]).read_text(encoding="utf-8").rstrip().rstrip(";")
     features = ", ".join(f'"{name}"' for name in spec["features"])
     event_time = spec["columns"]["event_time"]

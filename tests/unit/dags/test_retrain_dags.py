@@ -72,12 +72,14 @@ print(json.dumps({"errors": bag.import_errors, "dags": dags, "files": files}))
 
 EXECUTE = """
 import json, sys
+from types import SimpleNamespace
 from airflow.dag_processing.dagbag import BundleDagBag
 
 bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1])
 task = bag.dags["retrain-minimal"].get_task("retrain")
 try:
-    ended = ["success", task.execute({})]
+    bundle = SimpleNamespace(version="c0ffee")
+    ended = ["success", task.execute({"ti": SimpleNamespace(bundle_instance=bundle)})]
 except Exception as error:
     ended = [type(error).__name__, str(error)]
 print()
@@ -131,6 +133,7 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     (folder / "models" / "torn.yaml").write_text("name: [")
     (folder / "models" / "latin.yaml").write_bytes(b"name: latin\nowner: '@someone'\ntitle: \xe4\n")
     (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
+    (folder / "models" / "old_name.yaml").write_text("name: old-name\nowner: '@someone'\n")
     return parse(folder, airflow_env)
 
 
@@ -148,6 +151,8 @@ def test_a_torn_or_ownerless_model_file_shows_itself_and_hides_no_other(parsed: 
     assert broken | {"retrain-minimal"} <= set(parsed["dags"])
     assert "torn.yaml" in parsed["dags"]["broken-torn"]["doc"]
     assert "owner" in parsed["dags"]["broken-ownerless"]["doc"]
+    assert "rename it to old-name.yaml" in parsed["dags"]["broken-old_name"]["doc"]
+    assert "retrain-old-name" not in parsed["dags"]
 
 
 def test_a_run_retrains_then_waits_for_the_verdict_even_when_nothing_changed(parsed: dict) -> None:
@@ -216,7 +221,7 @@ def test_at_a_tasks_start_only_the_wanted_model_is_parsed(
     copy_dags(tmp_path)
     (tmp_path / "models").mkdir()
     for name in ("a", "a-b", "minimal", "other"):
-        (tmp_path / "models" / f"file_{name}.yaml").write_text(
+        (tmp_path / "models" / f"{name}.yaml").write_text(
             f"# a comment\nname: '{name}'  # as it is\nowner: '@someone'\n"
         )
     (tmp_path / "models" / "torn.yaml").write_text("name: [")
@@ -238,7 +243,12 @@ def test_parsing_imports_airflow_and_yaml_only() -> None:
         for path in (ROOT / "dags").rglob("*.py")
         for name in imported_names(ast.parse(path.read_text()))
     }
-    assert imported - set(sys.stdlib_module_names) == {"airflow", "ratchet_tasks", "yaml"}
+    assert imported - set(sys.stdlib_module_names) == {
+        "airflow",
+        "kubernetes",
+        "ratchet_tasks",
+        "yaml",
+    }
 
 
 def test_only_the_file_of_the_pod_imports_the_slow_operator_of_pods() -> None:
@@ -270,6 +280,12 @@ def imported_names(tree: ast.Module) -> set[str]:
             'echo "{\\"version\\": 8}" > "$8"; echo a library says goodbye >&2',
             "success",
             {"version": 8},
+        ),
+        (
+            'printf "{\\"files\\": %s, \\"commit\\": \\"%s\\"}"'
+            ' "${#RETRAIN_MODEL_FILES}" "$RETRAIN_GIT_REVISION" > "$8"',
+            "success",
+            {"files": 180, "commit": "c0ffee"},
         ),
         ("echo no rows >&2; exit 1", "AirflowFailException", "trying again will not help"),
         ("exit 2", "AirflowFailException", "it was asked wrongly"),

@@ -14,7 +14,7 @@ JAN_8, JAN_15, YEAR_END = (
     datetime(2013, 1, 15, tzinfo=UTC),
     datetime(2014, 1, 2, tzinfo=UTC),
 )
-QUERY = (Path(__file__).parents[3] / "dags" / "models" / "flight_delay.sql").read_text(
+QUERY = (Path(__file__).parents[3] / "dags" / "models" / "flight-delay.sql").read_text(
     encoding="utf-8"
 )
 

@@ -386,7 +386,7 @@ def test_since_tells_when_a_state_began() -> None:
 def test_without_a_policy_on_main_nothing_is_judged_and_the_message_says_where_it_belongs() -> None:
     world = World()
     world.register()
-    world.forge.push({"dags/models/flight_delay.yaml": None})
+    world.forge.push({"dags/models/flight-delay.yaml": None})
 
     promotion = world.reconciler().reconcile(MODEL)
 
@@ -399,8 +399,8 @@ def test_another_policy_on_main_is_another_verdict() -> None:
     world = World()
     world.register("keep")
     world.reconciler().reconcile(MODEL)
-    spec = world.forge.read_file("dags/models/flight_delay.yaml", world.forge.head()) or b""
-    world.forge.push({"dags/models/flight_delay.yaml": spec + b"gate: {metric: brier}\n"})
+    spec = world.forge.read_file("dags/models/flight-delay.yaml", world.forge.head()) or b""
+    world.forge.push({"dags/models/flight-delay.yaml": spec + b"gate: {metric: brier}\n"})
 
     world.reconciler().reconcile(MODEL)
 
@@ -573,8 +573,8 @@ def test_a_release_judged_over_an_older_release_is_not_gated_over_the_new_one() 
 
 
 def _edit_spec(world: World, more: bytes) -> None:
-    spec = world.forge.read_file("dags/models/flight_delay.yaml", world.forge.head()) or b""
-    world.forge.push({"dags/models/flight_delay.yaml": spec + more})
+    spec = world.forge.read_file("dags/models/flight-delay.yaml", world.forge.head()) or b""
+    world.forge.push({"dags/models/flight-delay.yaml": spec + more})
 
 
 def test_a_changed_policy_closes_the_open_proposal_and_judges_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,17 @@ def test_two_files_with_one_name_are_named(folder: Path, written: str) -> None:
 def test_an_unknown_name_says_which_files_there_are(folder: Path) -> None:
     with pytest.raises(UnknownModel, match=r"has the name `smal`; there are small\.yaml"):
         load_model(folder, "smal")
+
+
+def test_a_file_is_named_for_its_model(folder: Path) -> None:
+    (folder / "other_name.yaml").write_text(SMALL_MODEL.replace("name: small", "name: other"))
+    assert sentences(folder) == ["other_name.yaml:1: has the name `other`; rename it to other.yaml"]
+
+
+def test_files_that_a_retraining_cannot_be_handed_are_refused(folder: Path) -> None:
+    digests = (hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(2_400))
+    (folder / "small.sql").write_text("".join(f"-- {digest}\n" for digest in digests))
+    assert sentences(folder) == [
+        "small.yaml:1: needs 120 KiB packed with its query;"
+        " 96 KiB are the most that a retraining can be handed"
+    ]

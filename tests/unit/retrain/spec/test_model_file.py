@@ -17,7 +17,7 @@ MINIMAL = """\
 name: flight-delay
 owner: "@acme/ml-platform"
 task: binary_classification
-query: flight_delay.sql
+query: flight-delay.sql
 columns: {key: id, event_time: at, label: late, groups: day}
 label_delay: 1 day
 features: {carrier: category, distance: {type: number, unit: mile, minimum: 0}}
@@ -193,7 +193,7 @@ def test_a_minimum_above_the_maximum_and_a_bounded_category_are_mistakes() -> No
 
 def test_a_query_that_is_not_beside_the_yaml_is_a_mistake() -> None:
     assert mistakes_in(MINIMAL, query=None) == [
-        "m.yaml:4: `query` names `flight_delay.sql`, which is not beside the YAML"
+        "m.yaml:4: `query` names `flight-delay.sql`, which is not beside the YAML"
     ]
 
 
@@ -292,7 +292,7 @@ def test_the_published_schema_is_the_one_that_retrain_prints_and_accepts_our_mod
         "run `retrain schema > dags/models/model.schema.json`"
     )
     validator = Draft202012Validator(published)
-    for text in (MINIMAL, (MODELS / "flight_delay.yaml").read_text(encoding="utf-8")):
+    for text in (MINIMAL, (MODELS / "flight-delay.yaml").read_text(encoding="utf-8")):
         assert list(validator.iter_errors(yaml.safe_load(text))) == []
     assert list(
         validator.iter_errors(yaml.safe_load(MINIMAL.replace("type: number", "type: numbr")))
