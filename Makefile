@@ -17,7 +17,7 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes \
 	--custom-compile-command "make locks"
 LOCK = $(COMPILE) --constraint infra/locks/dev.txt pyproject.toml
 
-.PHONY: help doctor setup locks format lint types imports test bench demo images check clean
+.PHONY: help doctor setup locks format lint types imports test bench demo up images check clean
 .PHONY: cluster-build cluster-up cluster-down cluster-status e2e e2e-kubernetes
 
 help:  ## this list
@@ -74,6 +74,9 @@ bench: $(READY)  ## measure every performance claim, and write tests/bench/RESUL
 
 demo: $(READY)  ## the whole loop; ARGS=--exit ends by itself, CLUSTER=kubernetes runs pods
 	$(BIN)/python -m infra.local.demo --cluster $(CLUSTER) $(ARGS)
+
+up: $(READY)  ## the whole loop for a repository by `retrain init`: make up REPO=FOLDER
+	$(BIN)/python -m infra.local.stack --repo "$(REPO)" $(ARGS)
 
 images: $(READY)  ## the services' images, by buildah; ARGS=--help lists the options
 	$(BIN)/python -m infra.images build $(ARGS)

@@ -126,6 +126,19 @@ def plan(model: ModelName, end: WindowEnd, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
+) -> None:
+    """Write a repository of your own: gitops/, the gate's workflow, and room for model files.
+
+    A second time the command writes only what is missing, and names the files that differ.
+    """
+    from retrain.commands.init import make_repository
+
+    make_repository(folder)
+
+
+@app.command()
 def new(  # noqa: PLR0917 - Typer passes by keyword
     name: Annotated[str, typer.Argument(help="The new model's name, e.g. hotel-booking.")],
     query: Annotated[Path, typer.Option(help="The SQL file that returns all rows.")],

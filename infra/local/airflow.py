@@ -19,7 +19,6 @@ from typing import Any
 from infra.local.processes import (
     DidNotStart,
     Program,
-    free_port,
     start,
     stop_all,
     wait_until_answers,
@@ -113,6 +112,7 @@ def start_airflow(
     folder: Path,
     *,
     dags: Path,
+    port: int,
     variables: Mapping[str, str],
     env: Mapping[str, str],
 ) -> Airflow:
@@ -122,17 +122,18 @@ def start_airflow(
         migration: Of this folder's database, begun.
         folder: Airflow's home: database, logs, configuration.
         dags: Folder of the DAG files.
+        port: Of 127.0.0.1, free.
         variables: Airflow variables, such as `promote_url`.
         env: Added for the tasks: the retrain settings.
     """
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{port}"
     settings = {
         **_settings(folder, dags, url),
         **env,
         **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
     }
     _finish(migration)
-    commands = components(port=int(url.rpartition(":")[2]))
+    commands = components(port=port)
     programs = tuple(
         start(
             f"airflow {name}",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from infra.local.processes import wait_until_answers
-from infra.local.stack.laptop import REPOSITORY
+from infra.local.stack.reviewer import REPOSITORY
 from infra.local.stack.web import wait_for
 from promote.contract import Slot
 from promote.release.manifest import parse

@@ -30,7 +30,8 @@ from infra.local.kubernetes.state import read_state
 from infra.local.processes import free_port, start, wait_until_answers
 from infra.local.s3_server import S3Server, start_s3
 from infra.local.stack.kubernetes import PUBLIC_REPOSITORY
-from infra.local.stack.laptop import MODEL, REPOSITORY
+from infra.local.stack.laptop import MODEL
+from infra.local.stack.reviewer import REPOSITORY
 from infra.local.stack.web import fetch, wait_for
 from tests.grounds.postgres import postgres
 from tests.grounds.s3_servers import asked_at, make_bucket

@@ -18,6 +18,7 @@ FOLDERS = (
     "client_api",
     "dags",
     "docs",
+    "examples",
     "gitops",
     "infra",
     "promote",

@@ -19,6 +19,7 @@ from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.rows import example_rows
 from infra.local.demo.summary import Summary, Week
 from infra.local.flights import load_flights
+from infra.local.stack.addresses import say_addresses
 from infra.local.stack.laptop import MODEL, Laptop
 from infra.local.stack.terminal import say
 from infra.local.stack.web import Refused, fetch, press_button, wait_for
@@ -73,22 +74,15 @@ class Story:
         with self.summary.step(
             "Start MLflow, the forge, the cluster, the promotion service, the gateway and Airflow"
         ):
-            migration = self.laptop.begin_airflow()
-            self.laptop.start_stores()
-            self.laptop.start_services()
-            self.laptop.start_airflow(migration)
+            self.laptop.start()
+            if self.laptop.airflow:
+                self.laptop.airflow.unpause(DAG)
             self.say_addresses()
 
     def say_addresses(self) -> None:
         """Print the addresses, a request to copy, and how to use the commands."""
         laptop = self.laptop
-        airflow = laptop.airflow.url if laptop.airflow else ""
-        # without the parameter MLflow opens its page for language models
-        mlflow = f"{laptop.mlflow_url}/#/experiments?workflowType=machine_learning"
-        pulls = f"{laptop.forge_url}/acme/ratchet/pulls"
-        say(f"   Airflow {airflow}   MLflow {mlflow}   pull requests {pulls}")
-        promotions, gateway = f"{laptop.promote_url}/promotions", f"{laptop.gateway_url}/docs"
-        say(f"   promotions {promotions}   cluster {laptop.cluster_url}   gateway {gateway}")
+        say_addresses(laptop)
         body = json.dumps({"instances": self.rows[:1]})
         headers = f"-H 'Authorization: Bearer {laptop.key}' -H 'Content-Type: application/json'"
         say(f"   curl -s {self._predict_url} {headers} -d '{body}'")

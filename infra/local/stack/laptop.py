@@ -1,13 +1,17 @@
-"""Every program of the loop on 127.0.0.1: starts them, knows their addresses, ends all of them."""
+"""Every program of the loop on 127.0.0.1: starts them, knows their addresses, ends all of them.
+
+By default for the demo: this repository's model files, and a forge that asks for reviews.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +20,51 @@ from infra.local.mlflow_server import start_mlflow
 from infra.local.processes import (
     Program,
     end_descendants,
-    free_port,
     start,
     stop_all,
     wait_until_answers,
 )
-from infra.local.stack.web import fetch, press_button, wait_for
+from infra.local.stack.dags_folder import ROOT, dags_folder
+from infra.local.stack.reviewer import REPOSITORY, Reviewer
+from infra.local.stack.web import fetch
 
-ROOT = Path(__file__).parents[3]
-REPOSITORY = "acme/ratchet"
 MODEL = "flight-delay"
 BIN = Path(sys.executable).parent
 RULESET = ROOT / "infra" / "aws" / "ruleset.json"
 """The file that production gives to GitHub. The demo's forge enforces the same rules."""
-GATE = "ratchet/gate"
 
 
 @dataclass
-class Laptop:
-    """Addresses and settings of one demo; everything it writes lies in `folder`."""
+class Laptop(Reviewer):
+    """Addresses and settings of one stack; everything it writes lies in `folder`.
 
-    folder: Path
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    A later stack on the same folder goes on where this one ended.
+    """
+
+    checkout: Path = ROOT
+    """The working tree with `dags/models` and `gitops`."""
+    sources: str = field(default="", repr=False)
+    """RETRAIN_SOURCES; empty: the warehouse in `folder`."""
+    is_demo: bool = True
+    """The demo's forge asks for a review, as production does, and its DAGs are switched off."""
     programs: list[Program] = field(default_factory=list)
     airflow: Airflow | None = None
     mlflow_url: str = ""
-    forge_url: str = ""
     cluster_url: str = ""
     promote_url: str = ""
     gateway_url: str = ""
     patience_seconds: float = 120
     """For one rollout."""
 
+    @cached_property
+    def key(self) -> str:
+        """The callers' key of the gateway."""
+        return self.memory.secret("key")
+
     @property
     def seed(self) -> Path:
         """The working tree that main begins with."""
-        return ROOT
+        return self.checkout
 
     @property
     def warehouse(self) -> Path:
@@ -62,13 +74,14 @@ class Laptop:
     @property
     def retrain_env(self) -> dict[str, str]:
         """Settings of the retrain command."""
+        demo = json.dumps({"warehouse": f"duckdb:///{self.warehouse}"})
         return {
-            "RETRAIN_SOURCES": f'{{"warehouse": "duckdb:///{self.warehouse}"}}',
+            "RETRAIN_SOURCES": self.sources or demo,
             "RETRAIN_SNAPSHOTS": str(self.folder / "snapshots"),
             "RETRAIN_TRACKING_URL": self.mlflow_url,
-            "RETRAIN_MODELS": str(ROOT / "dags" / "models"),
+            "RETRAIN_MODELS": str(self.checkout / "dags" / "models"),
             "RETRAIN_LOCK": str(ROOT / "infra" / "locks" / "retrain.txt"),
-            "RETRAIN_GIT_REVISION": _git_revision(),
+            "RETRAIN_GIT_REVISION": _git_revision(self.checkout),
         }
 
     @property
@@ -90,16 +103,31 @@ class Laptop:
             "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
         }
 
+    @cached_property
+    def dags(self) -> Path:
+        """Folder of the DAG files: ours, beside the model files of the checkout."""
+        if self.checkout == ROOT:
+            return ROOT / "dags"
+        return dags_folder(self.folder, self.checkout / "dags" / "models")
+
+    def start(self) -> None:
+        """Start every program, in the order in which they need each other."""
+        migration = self.begin_airflow()
+        self.start_stores()
+        self.start_services()
+        self.start_airflow(migration)
+
     def begin_airflow(self) -> Program:
         """Its database, which needs nothing of the others and takes long."""
-        migration = start_migration(self.folder / "airflow", dags=ROOT / "dags")
+        migration = start_migration(self.folder / "airflow", dags=self.dags)
         self.programs.append(migration)
         return migration
 
     def start_stores(self) -> None:
         """MLflow and the forge, which everything else talks to."""
-        forge_port = free_port()
+        forge_port = self.memory.port("forge")
         self.forge_url = f"http://127.0.0.1:{forge_port}"
+        rules = _options(ruleset=RULESET) if self.is_demo else []
         forge = self._start(
             "forge",
             [
@@ -109,18 +137,20 @@ class Laptop:
                     folder=self.folder / "forge",
                     port=forge_port,
                     seed=self.seed,
-                    ruleset=RULESET,
                 ),
+                *rules,
             ],
             {"FORGE_TOKEN": self.token},
         )
-        program, self.mlflow_url = start_mlflow(self.folder / "mlflow", free_port())
+        program, self.mlflow_url = start_mlflow(self.folder / "mlflow", self.memory.port("mlflow"))
         self.programs.append(program)
         wait_until_answers(forge, f"{self.forge_url}/{REPOSITORY}/pulls")
 
     def start_services(self) -> None:
         """The cluster, the promotion service and the gateway."""
-        cluster_port, promote_port, gateway_port = free_port(), free_port(), free_port()
+        cluster_port, promote_port, gateway_port = (
+            self.memory.port(name) for name in ("cluster", "promote", "gateway")
+        )
         endpoints = self.folder / "cluster" / "endpoints.json"
         self.cluster_url, self.promote_url, self.gateway_url = (
             f"http://127.0.0.1:{port}" for port in (cluster_port, promote_port, gateway_port)
@@ -157,11 +187,14 @@ class Laptop:
         self.airflow = start_airflow(
             migration,
             self.folder / "airflow",
-            dags=ROOT / "dags",
+            dags=self.dags,
+            port=self.memory.port("airflow"),
             variables=variables,
-            env=self.retrain_env,
+            env={
+                **self.retrain_env,
+                "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": str(self.is_demo),
+            },
         )
-        self.airflow.unpause(f"retrain-{MODEL}")
 
     def deployment(self) -> dict[str, Any]:
         """The model's Deployment, as the cluster has it."""
@@ -191,7 +224,7 @@ class Laptop:
             text=True,
             timeout=120,
             check=False,
-            cwd=ROOT,
+            cwd=self.checkout,
         )
         if done.returncode != 0:
             raise RuntimeError(
@@ -200,47 +233,18 @@ class Laptop:
         return done.stdout
 
     def write_env(self) -> Path:
-        """Write `env`, a file for `source`: our commands then ask this demo. Return its path.
+        """Write `env`, a file for `source`: our commands then ask this stack. Return its path.
 
         The file holds tokens, so only its owner can read it.
         """
-        variables = {**self.promote_env, **self.retrain_env}
+        gateway = {"GATEWAY_URL": self.gateway_url, "GATEWAY_KEY": self.key}
+        variables = {**self.promote_env, **self.retrain_env, **gateway}
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
         lines.append(f"export PATH={shlex.quote(str(BIN))}:$PATH")
         path = self.folder / "env"
         path.touch(mode=0o600)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
-
-    def wait_for_gate(self, pull: dict[str, Any]) -> None:
-        """Wait until the newest commit of a pull request has the gate's status."""
-        path = f"/commits/{pull['head']['sha']}/status"
-
-        def gate() -> bool | None:
-            statuses = self.forge_api("GET", path)["statuses"]
-            states = {status["context"]: status["state"] for status in statuses}
-            return True if states.get(GATE) == "success" else None
-
-        wait_for(f"status {GATE} of pull request {pull['number']}", gate, timeout_seconds=60)
-
-    def merge(self, pull: dict[str, Any], method: str) -> None:
-        """Approve and merge on the pull request's page, as a person does.
-
-        Raises:
-            Refused: The forge's ruleset forbids the merge.
-        """
-        self.wait_for_gate(pull)
-        press_button(pull["html_url"], act="approve", sha=pull["head"]["sha"])
-        press_button(pull["html_url"], act=method, sha=pull["head"]["sha"])
-
-    def forge_api(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Call the forge's REST API with promote's token."""
-        return fetch(
-            method,
-            f"{self.forge_url}/api/v3/repos/{REPOSITORY}{path}",
-            body,
-            {"Authorization": f"token {self.token}"},
-        )
 
     def _start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Program:
         program = start(
@@ -262,10 +266,10 @@ def _options(**values: object) -> list[str]:
     ]
 
 
-def _git_revision() -> str:
+def _git_revision(checkout: Path) -> str:
     return (
         subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"],
+            ["git", "-C", str(checkout), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
             check=False,
