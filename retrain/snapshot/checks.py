@@ -54,7 +54,7 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
             )
         if column.null_count:
             raise BadColumn(
-                f"{spec.query} returns {column.null_count} rows without `{name}`;"
+                f"{spec.query} returns at least {column.null_count} rows without `{name}`;"
                 f" as {part} it must have a value in every row: leave such rows out in the query"
             )
     return rows

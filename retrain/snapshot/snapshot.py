@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from retrain.contract import Digest, Partition, Snapshot, Split, digest_of_json
 from retrain.errors import MissingColumn, WindowTooEmpty
-from retrain.snapshot.canonical_rows import MOMENT, in_key_order
+from retrain.snapshot.canonical_rows import in_key_order
 from retrain.snapshot.checks import checked_rows, group_spans, group_times, prove_keys_distinct
 from retrain.snapshot.partitions import read_partition
+from retrain.snapshot.rows_by_week import RowsByWeek, inside
 from retrain.snapshot.store import PartitionStore, ReadWeek
 from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, weeks_within
 from retrain.sources.port import RowSource
@@ -31,6 +32,8 @@ LOOK_BACK = timedelta(days=7)
 
 _THREADS = 4
 """Reading and hashing release the interpreter; more threads than cores hide the disk."""
+_WEEKS_IN_MEMORY = 2
+"""While the rows of a span are kept: one week is sorted while another is written."""
 
 
 def build_snapshot(
@@ -143,11 +146,11 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
             raise MissingColumn(
                 f"the snapshot has no column `{missing[0]}`; it has {', '.join(rows.column_names)}"
             )
-        inside = pc.and_(
-            _inside(rows.column(snapshot.event_time), Window(split.start, split.end)),
+        chosen = pc.and_(
+            inside(rows.column(snapshot.event_time), Window(split.start, split.end)),
             _in_groups(rows.column(snapshot.groups), split.groups),
         )
-        return rows if pc.all(inside).as_py() else rows.filter(inside)
+        return rows if pc.all(chosen).as_py() else rows.filter(chosen)
 
     rows = pa.concat_tables(
         _side_by_side(
@@ -179,19 +182,22 @@ def _looked_at(window: Window) -> Window:
 def _read_span(
     spec: ModelSpec, span: Window, source: RowSource, store: PartitionStore, end: datetime
 ) -> list[ReadWeek]:
-    """Read a span at once and keep it by weeks; a week without rows has no partition."""
-    table = checked_rows(spec, source.rows(spec, span.start, span.end))
-    moments = table.column(spec.columns.event_time)
+    """Read a span by one query and keep it by weeks; a week without rows has no partition.
 
-    def keep(week: str) -> ReadWeek | None:
-        rows = table.filter(_inside(moments, week_bounds(week)))
-        return (
-            _keep(spec, week, in_key_order(rows, spec.columns.key), store, end)
-            if rows.num_rows
-            else None
-        )
+    Every row is checked before a week is kept.
+    """
+    with RowsByWeek(spec.columns.event_time) as by_week:
+        for rows in source.rows(spec, span.start, span.end):
+            by_week.add(checked_rows(spec, rows))
 
-    return [read_week for read_week in _side_by_side(keep, weeks_within(span)) if read_week]
+        def keep(week: str) -> ReadWeek | None:
+            rows = by_week.take(week)
+            if rows is None:
+                return None
+            return _keep(spec, week, in_key_order(rows, spec.columns.key), store, end)
+
+        kept = _side_by_side(keep, weeks_within(span), threads=_WEEKS_IN_MEMORY)
+    return [read_week for read_week in kept if read_week]
 
 
 def _keep(
@@ -210,13 +216,6 @@ def _keep(
     return read_week
 
 
-def _inside(moments: pa.ChunkedArray, span: Window) -> pa.ChunkedArray:
-    return pc.and_(
-        pc.greater_equal(moments, pa.scalar(span.start, MOMENT)),
-        pc.less(moments, pa.scalar(span.end, MOMENT)),
-    )
-
-
 def _in_groups(groups: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
     """Only the distinct groups are turned into text: a week has many rows and few groups."""
     distinct = pc.unique(groups)
@@ -226,6 +225,8 @@ def _in_groups(groups: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray
     return pc.is_in(groups, value_set=chosen)
 
 
-def _side_by_side(step: Callable[[T], R], values: Sequence[T]) -> list[R]:
-    with ThreadPoolExecutor(_THREADS) as pool:
+def _side_by_side(
+    step: Callable[[T], R], values: Sequence[T], *, threads: int = _THREADS
+) -> list[R]:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(step, values))

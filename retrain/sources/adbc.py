@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager.dbapi import Connection, Error
 
 from retrain.errors import QueryFailed, SourceError, SourceRefused, SourceUnavailable
+from retrain.sources.port import tables_of
 from retrain.sources.statement import (
     Dialect,
     first_rows,
@@ -53,11 +54,11 @@ class AdbcSource(ABC):
     def as_arrow(self, spec: ModelSpec, rows: pa.Table) -> pa.Table:
         """Return the rows in the types that the database means."""
 
-    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
-        """Return all columns of the query's rows with `start` <= event time < `end`."""
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> Iterator[pa.Table]:
+        """Yield all columns of the query's rows with `start` <= event time < `end`."""
         statement = only_statement(spec, self.dialect)
         with errors_translated(self.name, spec.query):
-            schema = self._read(first_rows(statement, 0)).schema
+            schema = self._all(first_rows(statement, 0)).schema
         require_distinct(spec, schema.names)
         require_event_time(spec, schema.names)
         kind = schema.field(spec.columns.event_time).type
@@ -65,21 +66,26 @@ class AdbcSource(ABC):
             raise no_moment(spec, kind)
         selected = rows_where(statement, self.in_range(spec.columns.event_time, start, end))
         with errors_translated(self.name, spec.query):
-            return self.as_arrow(spec, self._read(selected))
+            for rows in self._tables(selected):
+                yield self.as_arrow(spec, rows)
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
         """Return at most `rows` rows of the query."""
         statement = only_statement(spec, self.dialect)
         with errors_translated(self.name, spec.query):
-            found = self._read(first_rows(statement, rows))
+            found = self._all(first_rows(statement, rows))
         require_distinct(spec, found.column_names)
         return self.as_arrow(spec, found)
 
-    def _read(self, sql: str) -> pa.Table:
+    def _all(self, sql: str) -> pa.Table:
+        return pa.concat_tables(self._tables(sql))
+
+    def _tables(self, sql: str) -> Iterator[pa.Table]:
         with self.connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**self.options)
             cursor.execute(sql)
-            return cursor.fetch_arrow_table()
+            results: Any = cursor._results  # noqa: SLF001 - `fetch_record_batch` loses the SQLSTATE
+            yield from tables_of(results.reader)
 
 
 @contextmanager

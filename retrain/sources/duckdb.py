@@ -25,6 +25,7 @@ from retrain.errors import (
     UnknownSource,
 )
 from retrain.sources.buckets import S3_ERROR, S3_REFUSALS, bucket_files
+from retrain.sources.port import tables_of
 from retrain.sources.statement import (
     first_rows,
     no_moment,
@@ -36,6 +37,7 @@ from retrain.sources.statement import (
 from retrain.spec.model_file import ModelSpec
 
 _NO_FILE = "/:memory:"
+_ROWS_AT_ONCE = 200_000
 _OUTAGES = (
     duckdb.ConnectionException,
     duckdb.IOException,
@@ -55,8 +57,8 @@ class DuckdbSource:
     name: str
     connection: duckdb.DuckDBPyConnection
 
-    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
-        """Return all columns of the query's rows with `start` <= event time < `end`."""
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> Iterator[pa.Table]:
+        """Yield all columns of the query's rows with `start` <= event time < `end`."""
         statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
             query = self._relation(statement)
@@ -69,14 +71,14 @@ class DuckdbSource:
                 start, end = (moment.replace(tzinfo=None) for moment in (start, end))
             column = spec.columns.event_time
             selected = rows_where(statement, f'"{column}" >= $1 AND "{column}" < $2')
-            return self._read(selected, [start, end])
+            yield from self._tables(selected, [start, end])
 
     def head(self, spec: ModelSpec, rows: int) -> pa.Table:
         """Return at most `rows` rows of the query."""
         statement = only_statement(spec, "duckdb")
         with self._errors_translated(spec):
             require_distinct(spec, self._relation(statement).columns)
-            return self._read(first_rows(statement, rows))
+            return pa.concat_tables(self._tables(first_rows(statement, rows)))
 
     def _relation(self, statement: str) -> duckdb.DuckDBPyRelation:
         """Return the query, not run yet."""
@@ -84,8 +86,9 @@ class DuckdbSource:
             self.connection.register_filesystem(bucket_files())
         return self.connection.sql(statement)
 
-    def _read(self, sql: str, parameters: list[datetime] | None = None) -> pa.Table:
-        return self.connection.sql(sql, params=parameters).to_arrow_reader().read_all()
+    def _tables(self, sql: str, parameters: list[datetime] | None = None) -> Iterator[pa.Table]:
+        relation = self.connection.sql(sql, params=parameters)
+        yield from tables_of(relation.to_arrow_reader(_ROWS_AT_ONCE))
 
     @contextmanager
     def _errors_translated(self, spec: ModelSpec) -> Iterator[None]:

@@ -37,7 +37,8 @@ class SqliteSource(AdbcSource):
     """An open SQLite file."""
 
     dialect = "sqlite"
-    # The driver takes a column's type from a batch's rows. One batch: the type fits every row.
+    # The driver takes a column's type from a batch's rows. One batch: the type fits every row, and
+    # all rows of a range are in memory.
     options: ClassVar = {"adbc.sqlite.query.batch_rows": "2000000000"}
 
     moments_are_text = True

@@ -22,7 +22,7 @@ from retrain.snapshot.store import PartitionStore
 from retrain.sources.port import Source
 from retrain.spec.model_file import ModelSpec
 from retrain.wiring import open_source
-from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
+from tests.fakes.row_source import JUNE, FakeSource, all_rows, small_spec, things
 from tests.grounds import warehouses
 from tests.grounds.warehouses import Warehouse
 
@@ -95,7 +95,7 @@ def test_the_same_rows_give_the_same_snapshot(ground: Ground, tmp_path: Path) ->
 
 def test_rows_come_from_the_half_open_range(ground: Ground) -> None:
     start, end = (ground.rows.column("at")[index].as_py() for index in (8, 24))
-    found = ground.source.rows(ground.spec(), start, end)
+    found = all_rows(ground.source, ground.spec(), start, end)
     assert sorted(found.column("id").to_pylist()) == sorted(
         ground.rows.column("id").slice(8, 16).to_pylist()
     )
@@ -104,7 +104,7 @@ def test_rows_come_from_the_half_open_range(ground: Ground) -> None:
 
 def test_a_range_without_rows_has_all_columns(ground: Ground) -> None:
     long_ago = JUNE - timedelta(days=900)
-    found = ground.source.rows(ground.spec(), long_ago, long_ago + timedelta(days=7))
+    found = all_rows(ground.source, ground.spec(), long_ago, long_ago + timedelta(days=7))
     assert found.num_rows == 0
     assert set(found.column_names) == set(ground.rows.column_names)
 
@@ -118,18 +118,18 @@ def test_some_rows_come_with_all_columns(ground: Ground) -> None:
 @pytest.mark.parametrize("end", [";", ";;\n", "; -- the end", " -- the end", "\n/* ; */"])
 def test_semicolons_and_comments_at_the_end_do_no_harm(ground: Ground, end: str) -> None:
     spec = ground.spec(ground.query + end)
-    assert ground.source.rows(spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
+    assert all_rows(ground.source, spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
 
 
 def test_a_query_may_begin_with_a_table_expression(ground: Ground) -> None:
     spec = ground.spec(f"WITH chosen AS ({ground.query}) SELECT * FROM chosen -- ';'")
-    assert ground.source.rows(spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
+    assert all_rows(ground.source, spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
 
 
 @pytest.mark.parametrize("query", ["", " \n", "-- nothing", "/* nothing */;"])
 def test_a_query_without_a_statement_is_refused(ground: Ground, query: str) -> None:
     with pytest.raises(QueryFailed, match=r"small\.sql holds no SQL"):
-        ground.source.rows(ground.spec(query), JUNE, JULY_8)
+        all_rows(ground.source, ground.spec(query), JUNE, JULY_8)
 
 
 def test_a_second_statement_is_refused_with_its_line(ground: Ground) -> None:
@@ -142,13 +142,13 @@ def test_a_second_statement_is_refused_with_its_line(ground: Ground) -> None:
 @pytest.mark.parametrize("query", ["SELECT * FROM thongs", "SELEC 1", "SELECT 'open"])
 def test_a_query_that_the_engine_refuses_is_named(ground: Ground, query: str) -> None:
     with pytest.raises(QueryFailed, match=r"small\.sql"):
-        ground.source.rows(ground.spec(query), JUNE, JULY_8)
+        all_rows(ground.source, ground.spec(query), JUNE, JULY_8)
 
 
 def test_a_query_without_its_event_time_is_named(ground: Ground) -> None:
     spec = ground.spec(f"SELECT id, day FROM ({ground.query}) AS chosen")
     with pytest.raises(MissingColumn, match="does not return `at`, the event time; it returns id"):
-        ground.source.rows(spec, JUNE, JULY_8)
+        all_rows(ground.source, spec, JUNE, JULY_8)
 
 
 def test_a_column_that_comes_twice_is_named(ground: Ground) -> None:
@@ -156,7 +156,7 @@ def test_a_column_that_comes_twice_is_named(ground: Ground) -> None:
         pytest.skip("SQLite itself gives the second column another name")
     spec = ground.spec(f'SELECT "at", id, day AS id FROM ({ground.query}) AS chosen')
     with pytest.raises(BadColumn, match="returns the column `id` twice"):
-        ground.source.rows(spec, JUNE, JULY_8)
+        all_rows(ground.source, spec, JUNE, JULY_8)
 
 
 def test_a_moment_without_a_time_zone_is_utc(ground: Ground) -> None:
@@ -165,7 +165,7 @@ def test_a_moment_without_a_time_zone_is_utc(ground: Ground) -> None:
         "postgres": "\"at\" AT TIME ZONE 'UTC'",
     }.get(ground.kind, "\"at\" AT TIME ZONE 'UTC'")
     spec = ground.spec(f'SELECT id, {naive} AS "at" FROM ({ground.query}) AS chosen')
-    found = in_canonical_types(ground.source.rows(spec, JUNE, JUNE + timedelta(days=1)))
+    found = in_canonical_types(all_rows(ground.source, spec, JUNE, JUNE + timedelta(days=1)))
     assert found.num_rows == 8
     assert found.schema.field("at").type == MOMENT
     assert min(found.column("at").to_pylist()).hour == JUNE.hour + 6
@@ -174,4 +174,4 @@ def test_a_moment_without_a_time_zone_is_utc(ground: Ground) -> None:
 def test_an_event_time_that_is_no_moment_is_named(ground: Ground) -> None:
     spec = ground.spec(f'SELECT id, seats AS "at" FROM ({ground.query}) AS chosen')
     with pytest.raises(BadColumn, match=r"event time `at` of small\.sql has the type .*cast it"):
-        ground.source.rows(spec, JUNE, JULY_8)
+        all_rows(ground.source, spec, JUNE, JULY_8)

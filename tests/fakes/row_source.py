@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from retrain.snapshot.canonical_rows import MOMENT
 from retrain.snapshot.window import Window
+from retrain.sources.port import RowSource
 from retrain.spec.model_file import ModelSpec, parse_spec
 
 SMALL_MODEL = """\
@@ -43,15 +44,23 @@ class FakeSource:
     asked: list[Window] = field(default_factory=list)
     """Every range of rows asked for, in order."""
 
-    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
+    def rows(self, spec: ModelSpec, start: datetime, end: datetime) -> Iterator[pa.Table]:
+        """Two tables, as a warehouse that streams."""
         self.asked.append(Window(start, end))
         at = self.table.column(spec.columns.event_time)
-        return self.table.filter(
+        chosen = self.table.filter(
             pc.and_(
                 pc.greater_equal(at, pa.scalar(start, MOMENT)),
                 pc.less(at, pa.scalar(end, MOMENT)),
             )
         )
+        half = chosen.num_rows // 2
+        yield from (chosen.slice(0, half), chosen.slice(half))
+
+
+def all_rows(source: RowSource, spec: ModelSpec, start: datetime, end: datetime) -> pa.Table:
+    """The rows of a range in one table."""
+    return pa.concat_tables(source.rows(spec, start, end))
 
 
 def things(

@@ -22,7 +22,7 @@ from retrain.snapshot.snapshot import build_snapshot
 from retrain.snapshot.store import PartitionStore
 from retrain.sources.port import Source
 from retrain.wiring import open_source
-from tests.fakes.row_source import JUNE, FakeSource, small_spec, things
+from tests.fakes.row_source import JUNE, FakeSource, all_rows, small_spec, things
 
 SPEC = small_spec()
 JULY_8 = datetime(2013, 7, 8, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_rows_come_from_the_half_open_range_with_all_their_columns(sources: dict
     table = things(JUNE, days=40)
     start, end = (table.column("at")[index].as_py() for index in (8, 24))
     with open_warehouse(sources) as source:
-        rows = source.rows(SPEC, start, end)
+        rows = all_rows(source, SPEC, start, end)
     assert (
         rows.sort_by("id").column("id").to_pylist() == table.column("id").slice(8, 16).to_pylist()
     )
@@ -73,14 +73,14 @@ def test_timestamps_without_a_time_zone_are_utc(sources: dict[str, str]) -> None
         query_text='SELECT * REPLACE ("at" AT TIME ZONE \'UTC\' AS "at") FROM things;\n'
     )
     with open_warehouse(sources) as source:
-        assert source.rows(spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
+        assert all_rows(source, spec, JUNE, JUNE + timedelta(days=1)).num_rows == 8
 
 
 def test_the_file_is_free_for_a_writer_as_soon_as_the_rows_are_read(
     sources: dict[str, str], tmp_path: Path
 ) -> None:
     with open_warehouse(sources) as source:
-        source.rows(SPEC, JUNE, JULY_8)
+        all_rows(source, SPEC, JUNE, JULY_8)
     insert = "INSERT INTO things SELECT * FROM things LIMIT 1"
     write = f"import duckdb, sys; duckdb.connect(sys.argv[1]).execute('{insert}')"
     assert (
@@ -172,12 +172,12 @@ def test_a_query_without_its_event_time_is_named_before_it_runs(sources: dict[st
         open_warehouse(sources) as source,
         pytest.raises(MissingColumn, match="does not return `at`, the event time"),
     ):
-        source.rows(small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), JUNE, JULY_8)
+        all_rows(source, small_spec(query_text='SELECT * EXCLUDE ("at") FROM things'), JUNE, JULY_8)
 
 
 def test_an_empty_query_has_columns_and_no_rows(sources: dict[str, str]) -> None:
     with open_warehouse(sources) as source:
         assert isinstance(
-            source.rows(SPEC, JUNE - timedelta(days=900), JUNE - timedelta(days=800)),
+            all_rows(source, SPEC, JUNE - timedelta(days=900), JUNE - timedelta(days=800)),
             pa.Table,
         )

@@ -26,7 +26,7 @@ from retrain.settings import Settings
 from retrain.snapshot.canonical_rows import in_canonical_types
 from retrain.sources.port import Source
 from retrain.wiring import open_source
-from tests.fakes.row_source import JUNE, small_spec, things
+from tests.fakes.row_source import JUNE, all_rows, small_spec, things
 from tests.grounds import warehouses
 from tests.grounds.s3_servers import asked_at, moto_server
 
@@ -53,7 +53,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def error_of(address: str, query: str = "SELECT * FROM things") -> SourceError:
     with pytest.raises(SourceError) as raised, opened(address) as source:
-        source.rows(small_spec(query_text=query), JUNE, JULY_8)
+        all_rows(source, small_spec(query_text=query), JUNE, JULY_8)
     assert "s3cret" not in str(raised.value)
     assert warehouses.PASSWORD not in str(raised.value)
     return raised.value
@@ -160,7 +160,7 @@ def test_a_session_of_postgres_reads_dates_in_utc(postgres: str) -> None:
     warehouses.run_on_postgres(postgres, "ALTER DATABASE rows SET TimeZone = 'America/New_York'")
     query = 'SELECT "at", "at"::date::text AS day FROM things'
     with opened(postgres) as source:
-        rows = source.rows(small_spec(query_text=query), JUNE, JUNE + DAY)
+        rows = all_rows(source, small_spec(query_text=query), JUNE, JUNE + DAY)
     assert rows.column("day").unique().to_pylist() == ["2013-06-01"]
 
 
@@ -168,7 +168,7 @@ def test_a_session_of_postgres_reads_dates_in_utc(postgres: str) -> None:
 def test_an_infinite_moment_is_named(postgres: str, moment: str) -> None:
     query = f"SELECT \"at\", id, timestamptz '{moment}' AS left_at FROM things"
     with opened(postgres) as source:
-        rows = source.rows(small_spec(query_text=query), JUNE, JUNE + DAY)
+        rows = all_rows(source, small_spec(query_text=query), JUNE, JUNE + DAY)
     with pytest.raises(BadColumn, match="`left_at` has a moment before the year 1 or after"):
         in_canonical_types(rows)
 
@@ -247,8 +247,8 @@ def test_a_row_just_before_midnight_stays_in_its_day(sqlite: Path) -> None:
     change(sqlite, "INSERT INTO things VALUES ('b', '2013-06-01 23:59:59.999999', 1.0)")
     spec = small_spec(query_text="SELECT * FROM things")
     with opened(f"sqlite://{sqlite}") as source:
-        first = source.rows(spec, JUNE, JUNE + DAY)
-        second = source.rows(spec, JUNE + DAY, JUNE + 2 * DAY)
+        first = all_rows(source, spec, JUNE, JUNE + DAY)
+        second = all_rows(source, spec, JUNE + DAY, JUNE + 2 * DAY)
     assert (first.num_rows, second.num_rows) == (2, 0)
 
 

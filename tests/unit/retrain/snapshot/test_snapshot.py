@@ -166,9 +166,9 @@ def test_the_warehouses_own_types_do_not_change_the_name(tmp_path: Path) -> None
 class _Unfiltered(FakeSource):
     """Hands on rows in the types it has; its filter compares moments of any unit."""
 
-    def rows(self, spec: object, start: datetime, end: datetime) -> pa.Table:
+    def rows(self, spec: object, start: datetime, end: datetime) -> Iterator[pa.Table]:
         at = self.table.column("at").cast(pa.timestamp("us", tz="UTC"))
-        return self.table.filter(
+        yield self.table.filter(
             pc.and_(pc.greater_equal(at, pa.scalar(start)), pc.less(at, pa.scalar(end)))
         )
 
@@ -360,7 +360,7 @@ def test_missing_columns_are_all_named(tmp_path: Path) -> None:
         (
             "late",
             pa.nulls(320, pa.bool_()),
-            "returns 296 rows without `late`; as label it must have a value",
+            "returns at least 148 rows without `late`; as label it must have a value",
         ),
         (
             "late",
