@@ -90,7 +90,10 @@ def _refuse_other_content(folder: Path) -> None:
 def _write_missing(folder: Path) -> tuple[int, list[str]]:
     """Return how many files were written, and the names of those with another content."""
     written, other = 0, []
-    for name, content in template().items():
+    files = template()
+    if (folder / ".github/CODEOWNERS").exists():
+        del files["CODEOWNERS"]  # a forge reads one of the two
+    for name, content in files.items():
         path = folder / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

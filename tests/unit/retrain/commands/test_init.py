@@ -63,6 +63,13 @@ def test_a_file_that_its_owner_changed_stays_and_is_named(tmp_path: Path) -> Non
     assert content(tmp_path) == {**template(), **changed}
 
 
+def test_owners_that_stand_in_the_forges_own_folder_are_not_named_twice(tmp_path: Path) -> None:
+    (tmp_path / ".github").mkdir()
+    (tmp_path / ".github/CODEOWNERS").write_text("* @me\n")
+    assert init(tmp_path)[0] == 0
+    assert not (tmp_path / "CODEOWNERS").exists()
+
+
 def test_a_folder_with_other_content_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     code, said = init(tmp_path)
