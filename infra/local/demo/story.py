@@ -14,7 +14,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import quote
 
-from infra.local.airflow import DONE
+from infra.local.airflow import DONE, Airflow
+from infra.local.demo import second_model
 from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.rows import example_rows
 from infra.local.demo.summary import Summary, Week
@@ -60,8 +61,11 @@ class Story:
             with self.summary.step(f"A week later: rows before {end} have arrived"):
                 self._load_until(end)
                 self._one_week(end)
+        second = second_model.begin(self._airflow, end)
         self._same_week_again(end)
         self._quiet_week(end + timedelta(days=7))
+        with self.summary.step("A second model, a regression: how many minutes late?"):
+            second_model.finish(self.laptop, self._airflow, second, self.rows[0])
         self._roll_back()
         self._ask_who_served()
 
@@ -75,9 +79,14 @@ class Story:
             "Start MLflow, the forge, the cluster, the promotion service, the gateway and Airflow"
         ):
             self.laptop.start()
-            if self.laptop.airflow:
-                self.laptop.airflow.unpause(DAG)
+            self._airflow.unpause(DAG)
             self.say_addresses()
+
+    @property
+    def _airflow(self) -> Airflow:
+        if self.laptop.airflow is None:
+            raise StoryBroken("Airflow was not started")
+        return self.laptop.airflow
 
     def say_addresses(self) -> None:
         """Print the addresses, a request to copy, and how to use the commands."""
@@ -115,9 +124,7 @@ class Story:
             self._review_and_merge(week)
 
     def _retrain(self, end: date, *, reason: str) -> dict[str, str]:
-        airflow = self.laptop.airflow
-        if airflow is None:
-            raise StoryBroken("Airflow was not started")
+        airflow = self._airflow
         run = airflow.trigger(DAG, window_end=end.isoformat(), reason=reason)
         state = wait_for(
             f"the Airflow run {run}",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from infra.local.demo import second_model
 from infra.local.demo.clients import Answer, Clients
 from infra.local.demo.story import Story, StoryBroken
 from infra.local.demo.summary import Summary
@@ -218,6 +219,25 @@ def test_clients_are_counted_during_the_rollbacks_rollout_too(
     story.known = [(now, 1), (now, 2)]
     story._roll_back()
     assert story.summary.requests == {"sent": 2, "failed": 0, "by_version": {"1": 1, "2": 1}}
+
+
+def test_after_weeks_in_which_one_release_served_there_is_nothing_to_go_back_to(
+    story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make demo ARGS="--weeks 2"`: the second week's model is kept out."""
+    story.known = [(datetime(2013, 6, 3, tzinfo=UTC), 1)]
+    story._roll_back()
+    assert "nothing to go back to" in capsys.readouterr().out
+    assert story.summary.steps[-1]["outcome"] == "ok"
+
+
+def test_a_second_model_that_the_gate_keeps_out_is_told_and_merges_nothing(
+    story: Story, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"version": 1, "verdict": "keep", "reason": "No better than the median."}
+    monkeypatch.setattr("infra.local.demo.second_model.fetch", lambda *_: kept)
+    second_model.finish(story.laptop, story.laptop.airflow, "a run", {})
+    assert "version 1: keep. No better than the median." in capsys.readouterr().out
 
 
 def test_the_printed_address_of_mlflow_opens_its_pages_for_model_training(
