@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,6 +48,24 @@ def serve() -> None:
     from promote.commands import serve as command
 
     command.run()
+
+
+@app.command()
+def mirror(
+    folder: Annotated[Path, typer.Argument(help="The bare repository; it is made when absent.")],
+    once: Annotated[bool, typer.Option("--once", help="Fetch once, then end.")] = False,
+    interval_seconds: Annotated[
+        float, typer.Option("--interval", min=0.1, help="Seconds between two fetches.")
+    ] = 5.0,
+) -> None:
+    """Keep a bare mirror of main, from which Airflow reads its DAGs.
+
+    Needs PROMOTE_FORGE_URL, PROMOTE_FORGE_TOKEN and PROMOTE_REPOSITORY. While the forge is away the
+    mirror stays as it is, and Airflow goes on.
+    """
+    from promote.commands import mirror as command
+
+    command.run(folder, once=once, interval_seconds=interval_seconds)
 
 
 @app.command()

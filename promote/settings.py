@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -63,26 +63,34 @@ def _cluster(place: str) -> str:
         ) from None
 
 
+Settings = TypeVar("Settings", bound=BaseSettings)
 TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
 
 
-class PromoteSettings(BaseSettings):
-    """One promote service per environment. Defaults are for production; the laptop sets its own."""
+class ForgeSettings(BaseSettings):
+    """The forge alone: all that `promote mirror` needs."""
 
     model_config = SettingsConfigDict(
         env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    tracking_url: TrackingAddress
-    """MLflow's root."""
-    public_tracking_url: TrackingAddress = ""
-    """MLflow's root as a person's browser reaches it; empty means `tracking_url`."""
     forge_url: Annotated[str, AfterValidator(plain_address)] = "https://api.github.com"
     """REST root; on the laptop `http://127.0.0.1:<port>/api/v3`."""
     forge_token: Annotated[SecretStr, header_secret()]
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Owner and name of the repository whose `branch` says what should run."""
     branch: str = "main"
+    request_timeout_seconds: float = Field(default=15.0, gt=0)
+    """One call to forge or cluster; longer is an outage."""
+
+
+class PromoteSettings(ForgeSettings):
+    """One promote service per environment. Defaults are for production; the laptop sets its own."""
+
+    tracking_url: TrackingAddress
+    """MLflow's root."""
+    public_tracking_url: TrackingAddress = ""
+    """MLflow's root as a person's browser reaches it; empty means `tracking_url`."""
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]+$")
     images: Annotated[str, AfterValidator(_images)]
     """The image registry: `https://<host>[/prefix]`, or
@@ -113,8 +121,6 @@ class PromoteSettings(BaseSettings):
     """GitHub refuses after about 500 requests an hour that create content. 0 means no limit, for
     the laptop."""
     forge_seconds_between_requests: float = Field(default=0.0, ge=0)
-    request_timeout_seconds: float = Field(default=15.0, gt=0)
-    """One call to forge or cluster; longer is an outage."""
     mirror: str = ""
     """The folder of main's mirror and of the remembered statuses. Its content may be lost. Empty
     means the temporary folder for `promote serve`, and the person's cache folder for commands."""
@@ -164,5 +170,20 @@ def read_settings() -> PromoteSettings:
     Raises:
         SettingsRefused: Settings are missing, wrong or unknown. It names all of them, no value.
     """
+    return _read(PromoteSettings)
+
+
+def read_forge_settings() -> ForgeSettings:
+    """Return the settings of a command that needs the forge alone; it may have all of promote's.
+
+    Raises:
+        SettingsRefused: As of `read_settings`.
+    """
+    others = PromoteSettings.model_fields.keys() - ForgeSettings.model_fields.keys()
+    return _read(ForgeSettings, *(f"PROMOTE_{name.upper()}" for name in others))
+
+
+def _read(kind: type[Settings], *not_asked: str) -> Settings:
     tokens = ("MLFLOW_TRACKING_TOKEN", "AWS_SESSION_TOKEN")
-    return settings_from(PromoteSettings, os.environ, prefix="PROMOTE_", library_tokens=tokens)
+    given = {name: value for name, value in os.environ.items() if name not in not_asked}
+    return settings_from(kind, given, prefix="PROMOTE_", library_tokens=tokens)

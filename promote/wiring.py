@@ -8,17 +8,35 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promote.forge.port import Forge
 from promote.forge.status_memory import StatusMemory
 from promote.loop.observer import Parts
-from promote.settings import PromoteSettings
+from promote.settings import ForgeSettings, PromoteSettings
+
+if TYPE_CHECKING:
+    from promote.forge.mirror import Mirror
 
 
 def open_forge(settings: PromoteSettings) -> Forge:
     """Return the forge alone. Nothing is asked yet."""
     forge: Forge = import_module("promote.forge.github").GitHubForge.from_settings(settings)
     return forge
+
+
+def open_mirror(settings: ForgeSettings, folder: Path) -> Mirror:
+    """Return a mirror of main in `folder`. Nothing is fetched yet."""
+    url = import_module("promote.forge.github").git_url(settings.forge_url, settings.repository)
+    mirror: Mirror = import_module("promote.forge.mirror").Mirror(
+        folder,
+        url,
+        settings.forge_token.get_secret_value(),
+        branch=settings.branch,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return mirror
 
 
 def open_parts(settings: PromoteSettings) -> Parts:

@@ -26,6 +26,7 @@ from infra.local.processes import (
 
 _SECRET = "laptop-only-" * 8  # Airflow wants 64 bytes; nothing but this loopback server trusts it
 DONE = ("success", "failed")
+_ROOT = Path(__file__).parents[2]
 _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
@@ -97,13 +98,13 @@ class Airflow:
         stop_all(self.programs, grace_seconds=5)
 
 
-def start_migration(folder: Path, *, dags: Path) -> Program:
+def start_migration(folder: Path, *, mirror: Path) -> Program:
     """Begin to create or migrate the database. It takes as long as the other programs' start."""
     return start(
         "airflow db migrate",
         [*_AIRFLOW, "db", "migrate"],
         log=folder / "logs" / "migrate.log",
-        env=_settings(folder, dags, "http://127.0.0.1:0"),
+        env=_settings(folder, mirror, "http://127.0.0.1:0"),
     )
 
 
@@ -111,7 +112,7 @@ def start_airflow(
     migration: Program,
     folder: Path,
     *,
-    dags: Path,
+    mirror: Path,
     port: int,
     variables: Mapping[str, str],
     env: Mapping[str, str],
@@ -121,14 +122,14 @@ def start_airflow(
     Args:
         migration: Of this folder's database, begun.
         folder: Airflow's home: database, logs, configuration.
-        dags: Folder of the DAG files.
+        mirror: The bare repository with the model files; `promote mirror` keeps it.
         port: Of 127.0.0.1, free.
         variables: Airflow variables, such as `promote_url`.
         env: Added for the tasks: the retrain settings.
     """
     url = f"http://127.0.0.1:{port}"
     settings = {
-        **_settings(folder, dags, url),
+        **_settings(folder, mirror, url),
         **env,
         **{f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.items()},
     }
@@ -192,15 +193,24 @@ def _wait_for_heartbeats(airflow: Airflow, *, timeout_seconds: float = 60) -> No
     )
 
 
-def _settings(folder: Path, dags: Path, url: str) -> dict[str, str]:
+def _settings(folder: Path, mirror: Path, url: str) -> dict[str, str]:
     def option(section: str, name: str, value: str) -> tuple[str, str]:
         return f"AIRFLOW__{section}__{name}", value
 
+    bundle = {
+        "name": "ratchet",
+        "classpath": "ratchet_bundle.MirrorBundle",
+        "kwargs": {"mirror": str(mirror), "code": str(_ROOT / "dags"), "refresh_interval": 1},
+    }
     return dict(
         [
             ("AIRFLOW_HOME", str(folder)),
             ("PATH", f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"),
-            option("CORE", "DAGS_FOLDER", str(dags)),
+            ("PYTHONPATH", str(_ROOT / "infra" / "images" / "airflow")),
+            option("DAG_PROCESSOR", "DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle])),
+            option("DAG_PROCESSOR", "DAG_BUNDLE_STORAGE_PATH", str(folder / "bundles")),
+            option("DAG_PROCESSOR", "BUNDLE_REFRESH_CHECK_INTERVAL", "1"),
+            option("DAG_PROCESSOR", "MIN_FILE_PROCESS_INTERVAL", "5"),
             option("CORE", "LOAD_EXAMPLES", "False"),
             option("CORE", "EXECUTOR", "LocalExecutor"),
             option("CORE", "PARALLELISM", "2"),
@@ -210,7 +220,6 @@ def _settings(folder: Path, dags: Path, url: str) -> dict[str, str]:
             option("API", "BASE_URL", url),
             option("API_AUTH", "JWT_SECRET", _SECRET),
             option("API", "SECRET_KEY", _SECRET),
-            option("DAG_PROCESSOR", "REFRESH_INTERVAL", "5"),
             option("SCHEDULER", "SCHEDULER_IDLE_SLEEP_TIME", "0.2"),
             option("LOGGING", "LOGGING_LEVEL", "INFO"),
             option("USAGE_DATA_COLLECTION", "ENABLED", "False"),

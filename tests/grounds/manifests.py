@@ -35,7 +35,7 @@ def written() -> list[Object]:
     """Return every object of gitops/ before any overlay, without kustomize's own files.
 
     MLflow and Airflow (platform/training) have rules of their own, in
-    tests/unit/aws/test_training.py.
+    tests/integration/test_training.py.
     """
     found = [
         document

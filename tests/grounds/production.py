@@ -191,6 +191,12 @@ class Production:
             r"^data:\n",
             "data:\n  RATCHET_RETRAIN_CPU: 200m\n  RATCHET_RETRAIN_MEMORY: 3Gi\n",
         )
+        self._replace(
+            training / "airflow-mirror.yaml",
+            r"^( +)- \{name: PROMOTE_REPOSITORY,",
+            rf"\g<1>- {{name: PROMOTE_FORGE_URL, value: '{self.forge_url}/api/v3'}}\n"
+            r"\g<1>- {name: PROMOTE_REPOSITORY,",
+        )
 
     @staticmethod
     def _replace(path: Path, pattern: str, instead: str, *, at_least: int = 1) -> None:
@@ -274,6 +280,7 @@ class Production:
             *page_commands(8),
             SERVING_TOKEN=secrets.token_hex(32),
             BOT_TOKEN=self.token,
+            MIRROR_TOKEN=self.token,
             FLUX_TOKEN=secrets.token_hex(16),
         )
         ask = ("-n", "promote", "get", "deployment", "promote", "--ignore-not-found")

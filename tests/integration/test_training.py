@@ -73,7 +73,7 @@ def test_flux_applies_this_folder() -> None:
     assert flux["spec"]["prune"] is True
 
 
-@pytest.mark.parametrize("name", ["retrain", "mlflow", "dags"])
+@pytest.mark.parametrize("name", ["retrain", "mlflow", "dags", "promote"])
 def test_a_released_image_reaches_what_runs_it_and_nothing_else_changes(
     tmp_path: Path, built: list[Object], name: str
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_released_image_reaches_what_runs_it_and_nothing_else_changes(
     }
     changed = yaml.safe_dump(kustomize(folder))
     assert changed == yaml.safe_dump(built).replace(old, reference)
-    assert changed.count(reference) == {"retrain": 2, "mlflow": 2, "dags": 5}[name]
+    assert changed.count(reference) == {"retrain": 2, "mlflow": 2, "dags": 5, "promote": 1}[name]
 
 
 def test_another_retrain_image_makes_another_airflow_pod(built: list[Object]) -> None:
@@ -125,7 +125,7 @@ def test_every_namespace_is_restricted_and_its_pods_are_let_in(built: list[Objec
     containers = [
         each for pod in pods(built) for each in (*pod["containers"], *pod["initContainers"])
     ]
-    assert len(containers) == 7
+    assert len(containers) == 8
     for container in containers:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -168,6 +168,29 @@ def test_airflow_starts_pods_in_one_namespace_and_reads_no_secret(built: list[Ob
         "pods/exec",
         "events",
     }
+
+
+def test_one_container_beside_airflow_has_the_forges_token_and_the_others_read_what_it_fetched(
+    built: list[Object],
+) -> None:
+    pod = one(built, "Deployment", "airflow")["spec"]["template"]["spec"]
+    containers = {each["name"]: each for each in (*pod["initContainers"], *pod["containers"])}
+    knows = {name for name, each in containers.items() if "forge" in yaml.safe_dump(each)}
+    assert knows == {"mirror"}
+    mirror = containers["mirror"]
+    assert mirror["restartPolicy"] == "Always"  # before the others, and as long as they run
+    assert "envFrom" not in mirror  # Airflow's own secrets are not its business
+    mounts = {
+        name: mount.get("readOnly", False)
+        for name, each in containers.items()
+        for mount in each["volumeMounts"]
+        if mount["name"] == "mirror"
+    }
+    reads = {"api-server": True, "scheduler": True, "dag-processor": True}
+    assert mounts == {"mirror": False, **reads}
+    settings = one(built, "ConfigMap", "airflow")["data"]
+    [bundle] = json.loads(settings["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
+    assert bundle["kwargs"]["mirror"] == mirror["command"][2]
 
 
 def test_mlflow_migrates_before_it_starts_alone_and_knows_its_region(built: list[Object]) -> None:

@@ -47,7 +47,11 @@ def test_what_a_kustomization_refers_to_exists_and_no_manifest_beside_it_is_forg
     (kustomization,) = documents(path)
     referred = {
         (path.parent / reference).resolve()
-        for reference in [*kustomization.get("resources", []), *kustomization.get("components", [])]
+        for reference in [
+            *kustomization.get("resources", []),
+            *kustomization.get("components", []),
+            *(patch["path"] for patch in kustomization.get("patches", []) if "path" in patch),
+        ]
     }
     assert all(target.is_file() or (target / "kustomization.yaml").is_file() for target in referred)
     assert {manifest for manifest in path.parent.glob("*.yaml") if manifest != path} <= referred

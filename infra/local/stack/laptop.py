@@ -24,10 +24,10 @@ from infra.local.processes import (
     stop_all,
     wait_until_answers,
 )
-from infra.local.stack.dags_folder import ROOT, dags_folder
 from infra.local.stack.reviewer import REPOSITORY, Reviewer
-from infra.local.stack.web import fetch
+from infra.local.stack.web import fetch, wait_for
 
+ROOT = Path(__file__).parents[3]
 MODEL = "flight-delay"
 BIN = Path(sys.executable).parent
 RULESET = ROOT / "infra" / "aws" / "ruleset.json"
@@ -103,12 +103,10 @@ class Laptop(Reviewer):
             "PROMOTE_PORT": self.promote_url.rpartition(":")[2],
         }
 
-    @cached_property
-    def dags(self) -> Path:
-        """Folder of the DAG files: ours, beside the model files of the checkout."""
-        if self.checkout == ROOT:
-            return ROOT / "dags"
-        return dags_folder(self.folder, self.checkout / "dags" / "models")
+    @property
+    def mirror(self) -> Path:
+        """The mirror of main from which Airflow reads the model files."""
+        return self.folder / "airflow-mirror.git"
 
     def start(self) -> None:
         """Start every program, in the order in which they need each other."""
@@ -119,7 +117,7 @@ class Laptop(Reviewer):
 
     def begin_airflow(self) -> Program:
         """Its database, which needs nothing of the others and takes long."""
-        migration = start_migration(self.folder / "airflow", dags=self.dags)
+        migration = start_migration(self.folder / "airflow", mirror=self.mirror)
         self.programs.append(migration)
         return migration
 
@@ -145,6 +143,14 @@ class Laptop(Reviewer):
         program, self.mlflow_url = start_mlflow(self.folder / "mlflow", self.memory.port("mlflow"))
         self.programs.append(program)
         wait_until_answers(forge, f"{self.forge_url}/{REPOSITORY}/pulls")
+        self.start_mirror()
+
+    def start_mirror(self) -> Program:
+        """What fetches main for Airflow; also again, when it was ended."""
+        forge = ("PROMOTE_FORGE_URL", "PROMOTE_FORGE_TOKEN", "PROMOTE_REPOSITORY")
+        env = {name: self.promote_env[name] for name in forge}
+        command = [str(BIN / "promote"), "mirror", str(self.mirror), "--interval", "1"]
+        return self._start("mirror", command, env)
 
     def start_services(self) -> None:
         """The cluster, the promotion service and the gateway."""
@@ -183,11 +189,14 @@ class Laptop(Reviewer):
 
     def start_airflow(self, migration: Program) -> None:
         """Airflow last: its tasks need all the others' addresses."""
+        wait_for(
+            "the first fetch of main", lambda: (self.mirror / "refs/heads/main").exists() or None
+        )
         variables = {"promote_url": self.promote_url, "tracking_url": self.mlflow_url}
         self.airflow = start_airflow(
             migration,
             self.folder / "airflow",
-            dags=self.dags,
+            mirror=self.mirror,
             port=self.memory.port("airflow"),
             variables=variables,
             env={
