@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-import pyarrow as pa
-
-from retrain.contract import Digest, Snapshot, digest_of_bytes, digest_of_json
+from retrain.contract import Digest, Snapshot, Split, digest_of_bytes, digest_of_json
 from retrain.errors import LockMissing
 from retrain.fitting.contest import Trained, train
-from retrain.fitting.frames import evenly_spaced
+from retrain.fitting.stored_rows import StoredRows, store_rows
 from retrain.fitting.training import warm_up
 from retrain.fitting.window_run import WindowRun
 from retrain.outcome import Ending, Outcome, RunOutcome
@@ -27,7 +26,7 @@ from retrain.runs.port import FinishedRun, Runs
 from retrain.runs.record import behind_sentence, rows_read, technique_record, window_record
 from retrain.settings import Settings
 from retrain.snapshot.files import folder_error
-from retrain.snapshot.snapshot import build_snapshot, is_unchanged, read_split
+from retrain.snapshot.snapshot import build_snapshot, is_unchanged, split_weeks
 from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import sliding_window, weeks_without_rows
 from retrain.sources.port import Source
@@ -36,6 +35,7 @@ from retrain.spec.model_file import ModelSpec
 SEED = 20_130_101
 """Of every estimator, so that a run can be repeated; part of a run's identity."""
 Say = Callable[[str], None]
+_SPLITS = ("train", "validation", "test")
 
 
 def run_window(
@@ -88,21 +88,25 @@ def run_window(
     )
     if early:
         return early
-    window = WindowRun(
-        spec=spec,
-        start=span.start,
-        end=end,
-        snapshot=snapshot,
-        rows=_rows(spec, snapshot, sample),
-        identity=identity,
-        seed=SEED,
-        sample=sample,
-        reason=reason,
-        git_revision=settings.git_revision,
-        weeks_without_rows=behind,
-    )
-    trained = train(window, champion=champion, workers=settings.workers, say=progress)
-    run = _record(runs, window, trained, started)
+    most = most_rows(spec, snapshot, sample)
+    with _scratch_folder() as folder:
+        stored = _stored(spec, snapshot, most, folder)
+        window = WindowRun(
+            spec=spec,
+            start=span.start,
+            end=end,
+            snapshot=snapshot,
+            rows={split: stored[split].table() for split in _SPLITS},
+            identity=identity,
+            seed=SEED,
+            sample=most,
+            reason=reason,
+            git_revision=settings.git_revision,
+            weeks_without_rows=behind,
+            stored=stored,
+        )
+        trained = train(window, champion=champion, workers=settings.workers, say=progress)
+        run = _record(runs, window, trained, started)
     progress(f"recorded in MLflow ({_since(started)})")
     version = runs.register(run.run_id, title=spec.title) if is_to_register else None
     ended: Outcome = "registered" if version else "not_registered"
@@ -166,17 +170,43 @@ def run_identity(
     )
 
 
-def _rows(spec: ModelSpec, snapshot: Snapshot, sample: int | None) -> dict[str, pa.Table]:
-    """Return each split's rows, with the columns that training needs."""
+def most_rows(spec: ModelSpec, snapshot: Snapshot, sample: int | None) -> int | None:
+    """Return how many rows a fit may have; None when all rows may be used.
+
+    Args:
+        spec: The model, perhaps with `max_training_rows`.
+        snapshot: Of the window.
+        sample: A person's own bound.
+    """
+    bounds = [bound for bound in (sample, spec.max_training_rows) if bound is not None]
+    most = min(bounds, default=None)
+    return None if most is None or snapshot.train.rows + snapshot.validation.rows <= most else most
+
+
+def _stored(
+    spec: ModelSpec, snapshot: Snapshot, sample: int | None, folder: Path
+) -> dict[str, StoredRows]:
+    """Write each split's rows into files, with the columns that training needs."""
     names = [*(feature.name for feature in spec.features), snapshot.label, snapshot.groups]
     columns = list(dict.fromkeys(names))
-    splits = {
-        "train": snapshot.train,
-        "validation": snapshot.validation,
-        "test": snapshot.test,
+
+    def store(name: str, *splits: Split, sample: int | None = None) -> StoredRows:
+        return store_rows(
+            folder / name,
+            chain.from_iterable(split_weeks(snapshot, split, columns) for split in splits),
+            codes_of=frozenset(one.name for one in spec.features if one.type == "category"),
+            total=sum(split.rows for split in splits),
+            sample=sample,
+        )
+
+    stored = {
+        "train": store("train", snapshot.train, sample=sample),
+        "validation": store("validation", snapshot.validation),
+        "test": store("test", snapshot.test),
     }
-    rows = {name: read_split(snapshot, split, columns) for name, split in splits.items()}
-    return rows if sample is None else {**rows, "train": evenly_spaced(rows["train"], sample)}
+    if sample is not None:
+        stored["refit"] = store("refit", snapshot.train, snapshot.validation, sample=sample)
+    return stored
 
 
 def _record(runs: Runs, window: WindowRun, trained: Trained, started: float) -> FinishedRun:

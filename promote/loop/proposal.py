@@ -52,7 +52,7 @@ def promotion(
     name = branch.text(observation.slot)
     now = observation.release
     champion = registry.version(observation.model, now.version) if now else None
-    recipe = _recipe(challenger, champion, registry)
+    recipe = _recipe(challenger, champion, registry) + _trained_on(challenger)
     links = _links(challenger, champion, verdict, registry)
     text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
     heading = title(verdict)
@@ -89,6 +89,12 @@ def going_back(
     )
     files = {release_path(view.slot): target.content}
     return Proposal(NewBranch(name, view.main, files, f"{heading}\n\n{reason}\n"), heading, text)
+
+
+def _trained_on(challenger: ModelVersion) -> str:
+    """Return the end of the recipe's sentence when the model was fitted on a sample."""
+    sampled = challenger.tags.get("trained_on")
+    return f". Trained on {sampled}" if sampled else ""
 
 
 def _recipe(

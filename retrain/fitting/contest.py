@@ -15,8 +15,8 @@ from retrain.comparison.metrics import metric_named
 from retrain.contract import ModelAbout, ModelCard
 from retrain.errors import TrainingError
 from retrain.fitting.export import model_about, model_card, model_schema
-from retrain.fitting.frames import evenly_spaced
 from retrain.fitting.selection import select_technique
+from retrain.fitting.stored_rows import StoredRows, evenly_spaced, table_of
 from retrain.fitting.training import Fit, Fitted, Floats, Ineligible, fit_all
 from retrain.fitting.window_run import WindowRun
 
@@ -57,7 +57,10 @@ def train(
     labels = {split: window.labels(split) for split in rows}
     candidates = _timed(
         say,
-        [_fit(window, name, rows["train"], rows["validation"]) for name in spec.techniques],
+        [
+            _fit(window, name, _rows(window, "train"), _rows(window, "validation"))
+            for name in spec.techniques
+        ],
         workers,
     )
     eligible = {one.name: one for one in candidates if isinstance(one, Fitted)}
@@ -86,7 +89,7 @@ def train(
         **window.figures("test", test_scores),
         **window.constant_figure("test", "train", "validation"),
     }
-    schema = model_schema(winner.features, _refit_rows(window), spec.answer)
+    schema = model_schema(winner.features, table_of(_refit_rows(window)), spec.answer)
     about = model_about(spec.title, winner.features, rows["test"])
     return Trained(
         candidates=tuple(candidates),
@@ -104,6 +107,7 @@ def train(
             *refused,
             *also_refused,
             *_dropped(window, winner),
+            *([f"trained on {window.trained_on}"] if window.trained_on else []),
         ),
     )
 
@@ -112,8 +116,7 @@ def _refit(
     window: WindowRun, order: Sequence[str], workers: int, say: Callable[[str], None]
 ) -> tuple[Fitted, list[str]]:
     """The first technique whose refit exports exactly."""
-    rows = window.rows
-    fitted_on, held_out = _refit_rows(window), pa.concat_tables([rows["validation"], rows["test"]])
+    fitted_on, held_out = _refit_rows(window), _rows(window, "validation", "test")
     refused: list[str] = []
     for name in order:
         refit = _timed(say, [_fit(window, name, fitted_on, held_out)], workers)[0]
@@ -123,12 +126,27 @@ def _refit(
     raise TrainingError(f"no technique of {window.spec.name} may ship: {'; '.join(refused)}")
 
 
-def _refit_rows(window: WindowRun) -> pa.Table:
-    rows = pa.concat_tables([window.rows["train"], window.rows["validation"]])
-    return rows if window.sample is None else evenly_spaced(rows, window.sample)
+def _refit_rows(window: WindowRun) -> pa.Table | StoredRows:
+    """Return the rows of train and validation, sampled over both."""
+    if sampled := window.stored.get("refit"):
+        return sampled
+    rows = _rows(window, "train", "validation")
+    if window.sample is None:
+        return rows
+    return evenly_spaced(table_of(rows), window.sample)
 
 
-def _fit(window: WindowRun, name: str, rows: pa.Table, held_out: pa.Table) -> Fit:
+def _rows(window: WindowRun, *splits: str) -> pa.Table | StoredRows:
+    """Return the rows of splits, as files when there are files: a worker maps those."""
+    if window.stored:
+        first, *others = (window.stored[split] for split in splits)
+        return sum(others, start=first)
+    return pa.concat_tables([window.rows[split] for split in splits])
+
+
+def _fit(
+    window: WindowRun, name: str, rows: pa.Table | StoredRows, held_out: pa.Table | StoredRows
+) -> Fit:
     spec = window.spec
     return Fit(
         name,

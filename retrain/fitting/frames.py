@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -23,14 +22,3 @@ def to_frame(features: Sequence[Feature], rows: pa.Table) -> pd.DataFrame:
     """Return the rows as a pipeline takes them: object columns of strings, float32 of numbers."""
     columns = columns_of_rows(features, rows)
     return pd.DataFrame({name: cells.ravel() for name, cells in columns.items()}, copy=False)
-
-
-def evenly_spaced(rows: pa.Table, count: int) -> pa.Table:
-    """Return `count` rows from first to last, or all when there are no more; always the same ones.
-
-    >>> evenly_spaced(pa.table({"x": range(9)}), 3).column("x").to_pylist()
-    [0, 4, 8]
-    """
-    if rows.num_rows <= count:
-        return rows
-    return rows.take(np.linspace(0, rows.num_rows - 1, count).round().astype(np.int64))

@@ -23,6 +23,7 @@ import pyarrow as pa
 from retrain.contract import Feature, Output, TaskName
 from retrain.errors import TrainingError
 from retrain.fitting.frames import to_frame, usable_features
+from retrain.fitting.stored_rows import StoredRows, table_of
 from retrain.spec.technique import Technique
 from retrain.tasks.table import TASKS
 from retrain.tasks.task import Labels
@@ -44,8 +45,8 @@ class Fit:
     label: str
     answer: Output
     """What the network must answer."""
-    train: pa.Table
-    held_out: pa.Table
+    train: pa.Table | StoredRows
+    held_out: pa.Table | StoredRows
     seed: int
 
 
@@ -90,16 +91,17 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     from retrain.fitting.export import check_parity, loaded, scores_of, to_onnx  # noqa: PLC0415 - as above
     from retrain.fitting.pipeline import make_pipeline, require_room  # noqa: PLC0415 - as above
 
-    features, learnt = usable_features(task.features, task.train), TASKS[task.task]
+    train, held_out = table_of(task.train), table_of(task.held_out)
+    features, learnt = usable_features(task.features, train), TASKS[task.task]
     pipeline = make_pipeline(task.technique, features, seed=task.seed, kind=learnt.estimator_kind)
-    labels = labels_of(task.train, task.label, task=task.task)
+    labels = labels_of(train, task.label, task=task.task)
     with threadpool_limits(1):  # more threads add in another order: other bytes, another digest
-        frame = to_frame(features, task.train)
+        frame = to_frame(features, train)
         require_room(pipeline, frame)
         pipeline.fit(frame, labels)
     content = to_onnx(pipeline, features)
     program = loaded(content, features, task.answer)
-    parity = check_parity(learnt, pipeline, program, features, task.held_out)
+    parity = check_parity(learnt, pipeline, program, features, held_out)
     seconds = time.perf_counter() - started
     if not parity.is_exact:
         return Ineligible(
@@ -109,7 +111,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
         task.name,
         features,
         content,
-        scores_of(program, task.answer, features, task.held_out),
+        scores_of(program, task.answer, features, held_out),
         parity.largest_difference,
         seconds,
     )

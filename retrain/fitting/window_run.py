@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from retrain.comparison.metrics import metric_named, metric_value
 from retrain.contract import Snapshot, utc_text
+from retrain.fitting.stored_rows import StoredRows
 from retrain.fitting.training import labels_of
 from retrain.spec.model_file import ModelSpec
 from retrain.tasks.task import Labels
@@ -34,6 +35,8 @@ class WindowRun:
     git_revision: str
     weeks_without_rows: tuple[str, ...] = ()
     """The last weeks of the window, as long as they hold no rows: `2013-W28`."""
+    stored: Mapping[str, StoredRows] = field(default_factory=dict)
+    """The same rows in files for the workers, and `refit`: a sample of train and validation."""
 
     @property
     def run_name(self) -> str:
@@ -41,6 +44,14 @@ class WindowRun:
         is_midnight = self.end.hour == self.end.minute == self.end.second == 0
         end = f"{self.end:%Y-%m-%d}" if is_midnight else utc_text(self.end)
         return f"{self.spec.name} {end}"
+
+    @property
+    def trained_on(self) -> str | None:
+        """Say how many rows the model that ships was fitted on; None when on all of them."""
+        if self.sample is None:
+            return None
+        total = self.snapshot.train.rows + self.snapshot.validation.rows
+        return f"{min(self.sample, total):,} of {total:,} rows, evenly spaced"
 
     def labels(self, split: str) -> Labels:
         """Return a split's labels as the task reads them."""

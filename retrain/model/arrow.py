@@ -28,16 +28,30 @@ def columns_of_rows(features: Sequence[Feature], rows: pa.Table) -> Columns:
 
 
 def _column(feature: Feature, rows: pa.Table) -> np.ndarray[Any, Any]:
-    column, is_category = rows.column(feature.name), feature.type == "category"
+    column = rows.column(feature.name)
     try:
-        cast = column.cast(pa.string() if is_category else pa.float64(), safe=False)
+        if feature.type == "category":
+            return _texts(column)
+        numbers = column.cast(pa.float64(), safe=False)
     except pa.ArrowException as error:  # its text repeats the value
         raise BadColumn(
             f"`{feature.name}` holds {column.type}, which cannot be read as a {feature.type}: "
             "correct the model's query"
         ) from error
-    if is_category:
-        texts = pc.fill_null(cast, MISSING_CATEGORY).to_pylist()
-        return np.array(texts, dtype=object).reshape(-1, 1)
-    numbers = pc.fill_null(cast, float("nan")).to_numpy()
+    numbers = pc.fill_null(numbers, float("nan")).to_numpy()
     return np.asarray(numbers, dtype=np.float32).reshape(-1, 1)
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Return the cells as Python strings. Equal cells share a string, which saves most memory."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string(), safe=False).dictionary_encode()
+    cells = np.empty((len(column), 1), dtype=object)
+    start = 0
+    for chunk in column.chunks:
+        texts = [*chunk.dictionary.cast(pa.string()).to_pylist(), None]
+        known = np.array([MISSING_CATEGORY if text is None else text for text in texts], object)
+        codes = pc.fill_null(chunk.indices, len(known) - 1).to_numpy(zero_copy_only=False)
+        cells[start : start + len(chunk), 0] = known[codes]
+        start += len(chunk)
+    return cells

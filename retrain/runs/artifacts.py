@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from retrain.fitting.contest import Trained
 from retrain.fitting.export import loaded
-from retrain.fitting.frames import evenly_spaced
+from retrain.fitting.stored_rows import evenly_spaced
 from retrain.fitting.window_run import WindowRun
 from retrain.model.arrow import columns_of_rows
 from retrain.model.columns import Columns

@@ -20,6 +20,7 @@ from retrain.errors import RetrainError, TrackingRefused, TrackingUnavailable
 from retrain.runs.client import Meaning, one_try, open_client, read_artifact, translated
 from retrain.runs.port import (
     NOTE,
+    OPTIONAL_TAGS,
     REQUIRED_TAGS,
     VERSION_TAGS,
     FinishedRun,
@@ -118,7 +119,8 @@ class MlflowRuns:
                     self.model,
                     f"{run.info.artifact_uri}/model",
                     run_id,
-                    tags={name: run.data.tags[name] for name in VERSION_TAGS},
+                    tags={name: run.data.tags[name] for name in VERSION_TAGS}
+                    | {name: tag for name, tag in run.data.tags.items() if name in OPTIONAL_TAGS},
                     description=run.data.tags[NOTE],
                     await_creation_for=0,
                 )

@@ -26,6 +26,9 @@ VERSION_TAGS = (
 )
 """Tags of a run that its model version gets too."""
 
+OPTIONAL_TAGS = ("trained_on",)
+"""As VERSION_TAGS, when the run has them."""
+
 REQUIRED_TAGS = frozenset({*VERSION_TAGS, NOTE})
 """A run that lacks one of these tags cannot be registered. Retrain trains its window again."""
 

@@ -67,6 +67,8 @@ def _window_tags(window: WindowRun, card: ModelCard) -> dict[str, str]:
     }
     if window.weeks_without_rows:
         tags["weeks_without_rows"] = ", ".join(window.weeks_without_rows)
+    if window.trained_on:
+        tags["trained_on"] = window.trained_on
     return tags
 
 
@@ -152,6 +154,8 @@ def _note(window: WindowRun, technique: str, measured: Mapping[str, float], why:
         f"{metric_named(metric).label} {measured[f'test_{metric}']:.4f} on {test_rows:,} test rows"
     )
     note = f"{technique} on rows of {days}; {figure}. {why[0].upper()}{why[1:]}."
+    if window.trained_on:
+        note += f" Trained on {window.trained_on}."
     if window.weeks_without_rows:
         note += f" The {behind_sentence(window.weeks_without_rows)}."
     return note

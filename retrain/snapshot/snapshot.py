@@ -5,7 +5,7 @@ Published: promote reads splits with `read_split`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -138,26 +138,35 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
         PartitionMissing, PartitionCorrupt: A file is not there, or holds other rows than the
             snapshot names.
     """
-    needed = None if columns is None else sorted({*columns, snapshot.groups, snapshot.event_time})
 
     def rows_of(partition: Partition) -> pa.Table:
-        rows = read_partition(partition, needed)
-        if missing := sorted(set(needed or ()) - set(rows.column_names)):
-            raise MissingColumn(
-                f"the snapshot has no column `{missing[0]}`; it has {', '.join(rows.column_names)}"
-            )
-        chosen = pc.and_(
-            inside(rows.column(snapshot.event_time), Window(split.start, split.end)),
-            _in_groups(rows.column(snapshot.groups), split.groups),
-        )
-        return rows if pc.all(chosen).as_py() else rows.filter(chosen)
+        return _rows_of_week(snapshot, split, partition, columns)
 
-    rows = pa.concat_tables(
-        _side_by_side(
-            rows_of,
-            partitions_of(snapshot, split),
+    return pa.concat_tables(_side_by_side(rows_of, partitions_of(snapshot, split)))
+
+
+def split_weeks(
+    snapshot: Snapshot, split: Split, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield a split's rows week by week; otherwise as `read_split`."""
+    for partition in partitions_of(snapshot, split):
+        yield _rows_of_week(snapshot, split, partition, columns)
+
+
+def _rows_of_week(
+    snapshot: Snapshot, split: Split, partition: Partition, columns: Sequence[str] | None
+) -> pa.Table:
+    needed = None if columns is None else sorted({*columns, snapshot.groups, snapshot.event_time})
+    rows = read_partition(partition, needed)
+    if missing := sorted(set(needed or ()) - set(rows.column_names)):
+        raise MissingColumn(
+            f"the snapshot has no column `{missing[0]}`; it has {', '.join(rows.column_names)}"
         )
+    chosen = pc.and_(
+        inside(rows.column(snapshot.event_time), Window(split.start, split.end)),
+        _in_groups(rows.column(snapshot.groups), split.groups),
     )
+    rows = rows if pc.all(chosen).as_py() else rows.filter(chosen)
     return rows if columns is None else rows.select(list(columns))
 
 

@@ -136,6 +136,8 @@ class ModelFields(Section):
     test: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
     techniques: Annotated[dict[ColumnName, Technique], Field(min_length=1)] = {}
     """The task's own when the YAML names none."""
+    max_training_rows: int | None = Field(None, ge=1, exclude_if=is_unset)
+    """A fit of more rows takes this many of them, evenly spaced in time."""
     output: AnswerForm | None = Field(None, exclude_if=is_unset)
     gate: GatePolicy = GatePolicy()
     serving: ServingOptions = ServingOptions()
@@ -191,7 +193,9 @@ class ModelSpec(ModelFields):
 
     def _digest_with(self, techniques: dict[str, Technique]) -> Digest:
         """Words for people (title, owner, a feature's unit and description) do not count."""
-        set_only = {"output": {"name": self.output.name}} if self.output else {}
+        set_only: dict[str, object] = {"output": {"name": self.output.name}} if self.output else {}
+        if self.max_training_rows is not None:
+            set_only["max_training_rows"] = self.max_training_rows
         return digest_of_json(
             set_only
             | {

@@ -182,3 +182,15 @@ def test_in_mlflow_a_technique_that_may_not_ship_is_a_failed_child_of_its_run_an
     }
     assert all(child.data.tags["mlflow.user"] for child in found)
     assert said == {"fitted": ("FINISHED", None), "refused": ("FAILED", "it did not converge")}
+
+
+def test_in_mlflow_a_version_says_that_it_was_trained_on_a_sample(
+    mlflow_server: str, folder: Path
+) -> None:
+    runs = MlflowRuns(mlflow_server, f"flight-delay-{uuid.uuid4().hex[:8]}")
+    tags = {**dict.fromkeys(VERSION_TAGS, "as recorded"), "run_identity": "one", NOTE: "a note"}
+    sampled = Record("a week", {**tags, "trained_on": "2 of 9 rows"}, {}, {}, 1, 2)
+    version = runs.register(runs.record(sampled, [], [], folder), title="A model")
+    found = runs._client.get_model_version(runs.model, str(version.version))
+    assert found.tags["trained_on"] == "2 of 9 rows"
+    assert found.tags.keys() >= set(VERSION_TAGS)

@@ -189,6 +189,39 @@ def test_a_sample_is_recorded_and_never_registered(settings):
     assert runs.runs[0][1].metrics["train_rows"] == 600
 
 
+def test_a_bound_in_the_model_file_samples_trains_registers_and_is_said(settings):
+    runs = FakeRuns()
+    bounded = SPEC.model_copy(update={"max_training_rows": 600})
+    outcome = run(settings, runs, spec=bounded)
+    record = runs.runs[0][1]
+    assert (outcome.outcome, record.metrics["train_rows"], record.params["sample"]) == (
+        "registered",
+        600,
+        600,
+    )
+    said = "rained on 600 of 1,660 rows, evenly spaced"
+    assert any(said in note for note in outcome.notes)
+    assert said in record.tags[NOTE]
+    assert record.tags["trained_on"] in said
+    assert (bounded.plan_digest, record.tags["plan_digest"]) != (SPEC.plan_digest,) * 2
+
+
+def test_a_bound_that_the_rows_do_not_reach_changes_no_row(settings):
+    runs = FakeRuns()
+    run(settings, runs, spec=SPEC.model_copy(update={"max_training_rows": 1_820}))
+    record = runs.runs[0][1]
+    assert record.params["sample"] == "all rows"
+    assert "trained_on" not in record.tags
+
+
+def test_no_rows_stay_in_the_scratch_folder(settings, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    run(settings, FakeRuns())
+    assert list(scratch.iterdir()) == []
+
+
 def test_a_run_that_was_not_registered_can_be_registered_later_without_training(settings):
     runs = FakeRuns()
     looked_at = run(settings, runs, register=False)

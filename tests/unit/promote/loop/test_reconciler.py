@@ -70,6 +70,13 @@ def test_a_first_challenger_is_judged_built_and_proposed_with_the_models_own_fil
     assert _statuses(world, pull.head) == {"ratchet/gate": "success"}
 
 
+def test_a_proposal_says_that_the_model_was_trained_on_a_sample() -> None:
+    world = World()
+    world.registry.tag(MODEL, world.register(), "trained_on", "2 of 9 rows, evenly spaced")
+    world.reconciler().reconcile(MODEL)
+    assert "boosted_trees. Trained on 2 of 9 rows, evenly spaced\n" in world.forge.bodies[1]
+
+
 def test_the_alias_champion_follows_only_after_the_rollout_is_seen_healthy() -> None:
     world = World()
     number = world.register()

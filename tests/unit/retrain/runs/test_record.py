@@ -59,6 +59,7 @@ def test_a_runs_tags_say_what_was_trained_on_which_rows_by_which_code_and_why():
         "model_digest": card.model_digest,
         "git_revision": "abc123",
         "reason": "a late file came",
+        "trained_on": "500 of 2,600 rows, evenly spaced",
     }
     assert (
         card.recipe_digest == WINDOW.spec.recipe_digest("boosted_trees") != WINDOW.spec.plan_digest
@@ -92,7 +93,7 @@ def test_the_note_tells_the_window_the_figure_on_test_rows_and_why_this_techniqu
     figure = f"log loss {MEASURED['test_log_loss']:.4f} on 600 test rows"
     assert recorded().tags[NOTE] == (
         f"boosted_trees on rows of 2013-04-08 to 2013-05-07; {figure}. "
-        "Trees have the best log loss."
+        "Trees have the best log loss. Trained on 500 of 2,600 rows, evenly spaced."
     )
 
 
