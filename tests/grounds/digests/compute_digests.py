@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -66,11 +66,11 @@ class Rows:
             }
         )
 
-    def rows(self, _: ModelSpec, start: datetime, end: datetime) -> pa.Table:
-        """Return the rows of a time range."""
+    def rows(self, _: ModelSpec, start: datetime, end: datetime) -> Iterator[pa.Table]:
+        """Yield the rows of a time range."""
         after = pc.greater_equal(self.moments, pa.scalar(start, self.moments.type))
         before = pc.less(self.moments, pa.scalar(end, self.moments.type))
-        return self.table.filter(pc.and_(after, before))
+        yield self.table.filter(pc.and_(after, before))
 
 
 def feature_values(kind: str, count: int) -> Values:
