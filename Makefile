@@ -37,7 +37,7 @@ $(UV): infra/locks/uv.txt
 
 # Bytecode is made once, here. Where PYTHONDONTWRITEBYTECODE is set, each of a thousand processes
 # would otherwise compile its libraries again.
-$(READY): infra/locks/dev.txt pyproject.toml $(UV)
+$(READY): infra/locks/dev.txt pyproject.toml setup.py $(UV)
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --require-hashes --compile-bytecode infra/locks/dev.txt
 	$(UV) pip install --quiet --no-deps --editable .
@@ -76,7 +76,7 @@ demo: $(READY)  ## the whole loop; ARGS=--exit ends by itself, CLUSTER=kubernete
 	$(BIN)/python -m infra.local.demo --cluster $(CLUSTER) $(ARGS)
 
 up: $(READY)  ## the whole loop for a repository by `retrain init`: make up REPO=FOLDER
-	$(BIN)/python -m infra.local.stack --repo "$(REPO)" $(ARGS)
+	$(BIN)/ratchet-laptop --repo "$(REPO)" $(ARGS)
 
 images: $(READY)  ## the services' images, by buildah; ARGS=--help lists the options
 	$(BIN)/python -m infra.images build $(ARGS)

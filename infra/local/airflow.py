@@ -23,10 +23,11 @@ from infra.local.processes import (
     stop_all,
     wait_until_answers,
 )
+from infra.local.root import ROOT
 
 _SECRET = "laptop-only-" * 8  # Airflow wants 64 bytes; nothing but this loopback server trusts it
 DONE = ("success", "failed")
-_ROOT = Path(__file__).parents[2]
+
 _AIRFLOW = (sys.executable, "-m", "airflow")
 
 
@@ -200,13 +201,13 @@ def _settings(folder: Path, mirror: Path, url: str) -> dict[str, str]:
     bundle = {
         "name": "ratchet",
         "classpath": "ratchet_bundle.MirrorBundle",
-        "kwargs": {"mirror": str(mirror), "code": str(_ROOT / "dags"), "refresh_interval": 1},
+        "kwargs": {"mirror": str(mirror), "code": str(ROOT / "dags"), "refresh_interval": 1},
     }
     return dict(
         [
             ("AIRFLOW_HOME", str(folder)),
             ("PATH", f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"),
-            ("PYTHONPATH", str(_ROOT / "infra" / "images" / "airflow")),
+            ("PYTHONPATH", str(ROOT / "infra" / "images" / "airflow")),
             option("DAG_PROCESSOR", "DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle])),
             option("DAG_PROCESSOR", "DAG_BUNDLE_STORAGE_PATH", str(folder / "bundles")),
             option("DAG_PROCESSOR", "BUNDLE_REFRESH_CHECK_INTERVAL", "1"),

@@ -226,7 +226,7 @@ class TestTheWholeLoop:
 
     def test_every_verdict_is_what_the_days_figures_say_by_the_policy(self, told: Told) -> None:
         gate = flight_policy()
-        judged = list(recorded(told.folder / "mlflow"))
+        judged = list(recorded(told.folder / "mlflow", "flight-delay"))
         assert {rule(evidence, gate) for _, evidence in judged} == {"promote", "keep"}, (
             "choose other weeks"
         )
@@ -242,7 +242,7 @@ class TestTheWholeLoop:
         gate = flight_policy()
         said = {
             verdict["challenger"]: rule(evidence, gate)
-            for verdict, evidence in recorded(told.folder / "mlflow")
+            for verdict, evidence in recorded(told.folder / "mlflow", "flight-delay")
         }
         trained = [week for week in told.summary["weeks"] if week["version"] is not None]
         assert [week["verdict"] for week in trained] == [said[week["version"]] for week in trained]

@@ -1,7 +1,7 @@
 """The README's path of a newcomer, with its own commands, on the example's houses.
 
 A repository by `retrain init` on `make up`: a retraining, a pull request, a merge, an answer of the
-gateway. Then a retraining by Airflow, an end by Ctrl-C, and a second start that goes on from there.
+gateway. Then a retraining by Airflow, and an end by Ctrl-C. The wheel's command goes on from there.
 """
 
 import json
@@ -23,6 +23,7 @@ from infra.local.airflow import DONE, Airflow
 from infra.local.stack.reviewer import Reviewer
 from infra.local.stack.web import wait_for
 from tests.e2e.test_demo import ROOT, UNSET, left_by, read_until
+from tests.grounds.wheel import installed_wheel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 MOST_SECONDS = 120
@@ -74,12 +75,10 @@ class Newcomer:
         return self.type(f'source {self.repository}/.demo/env; printf %s "${variable}"')
 
     @contextmanager
-    def make_up(self, script: str) -> Iterator[str]:
-        """Run the README's `make up`; yield what it printed; end it by Ctrl-C."""
-        ready = f"--old-file=.venv/.ready BIN={Path(sys.executable).parent}"
-        words = script.replace("make up", f"exec make {ready} up")
+    def up(self, script: str) -> Iterator[str]:
+        """Run the whole stack; yield what it printed; end it by Ctrl-C."""
         running = subprocess.Popen(
-            ["bash", "-c", words],
+            ["bash", "-c", script],
             cwd=ROOT,
             env=self.env(),
             stdout=subprocess.PIPE,
@@ -107,7 +106,8 @@ def test_a_newcomers_own_model_answers_by_the_commands_of_the_readme(tmp_path: P
     newcomer = Newcomer(tmp_path)
     begin, _, start = prepare.replace("make setup\n", "").partition("export ")
     newcomer.type(within(begin, tmp_path / "wheels"))
-    with newcomer.make_up(f"export {start}") as said:
+    ready = f"--old-file=.venv/.ready BIN={Path(sys.executable).parent}"
+    with newcomer.up(f"export {start.replace('make up', f'exec make {ready} up')}") as said:
         wait_until_proposed(newcomer, retrain)
         merge(newcomer, 1)
         [prediction] = answer_to(newcomer, ask)["predictions"]
@@ -120,7 +120,9 @@ def test_a_newcomers_own_model_answers_by_the_commands_of_the_readme(tmp_path: P
     model.write_text(model.read_text().replace("max_iter: 200", "max_iter: 100"))
     commit = f"git -C {newcomer.repository} commit --quiet --all --message 'Fewer trees'"
     newcomer.type(f"{commit}; {pull}")
-    with newcomer.make_up(f"export {start}") as said_again:
+    program = installed_wheel(tmp_path / "wheel") / "ratchet-laptop"
+    from_wheel = f"export {start}".replace("make up REPO=", f"cd /; exec {program} --repo ")
+    with newcomer.up(from_wheel) as said_again:
         assert addresses(said_again) == addresses(said)
         assert answer_to(newcomer, ask)["model_version"] == 1
         newcomer.type(push)

@@ -19,10 +19,10 @@ from typing import Any
 import yaml
 
 from infra.local.demo.clients import Clients
+from infra.local.demo.kubernetes import KubernetesLaptop
 from infra.local.demo.rows import example_rows
 from infra.local.flights import load_flights
 from infra.local.processes import Program, wait_until_answers
-from infra.local.stack.kubernetes import KubernetesLaptop
 from infra.local.stack.web import Refused, fetch, wait_for
 from promote.contract import Slot
 from promote.release.manifest import parse

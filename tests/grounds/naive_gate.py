@@ -18,10 +18,12 @@ Day = tuple[int, float, float]
 """Rows, the champion's log loss, the challenger's."""
 
 
-def recorded(mlflow: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield verdict and evidence of every judgement that the runs below MLflow's folder keep."""
+def recorded(mlflow: Path, model: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield verdict and evidence of every judgement on a model that MLflow's folder keeps."""
     for path in sorted(mlflow.glob("artifacts/*/*/artifacts/evidence/*/verdict.json")):
-        yield json.loads(path.read_text()), json.loads(path.with_name("evidence.json").read_text())
+        verdict = json.loads(path.read_text())
+        if verdict["model"] == model:
+            yield verdict, json.loads(path.with_name("evidence.json").read_text())
 
 
 def days_of(evidence: Mapping[str, Any]) -> list[Day]:

@@ -23,13 +23,13 @@ import yaml
 
 from infra.images.build import build, names, push, with_digest
 from infra.local.airflow import DONE, Airflow
+from infra.local.demo.kubernetes import PUBLIC_REPOSITORY
 from infra.local.flights import load_flights
 from infra.local.kubernetes.build import built_folder
 from infra.local.kubernetes.cluster import Cluster, start_cluster
 from infra.local.kubernetes.state import read_state
 from infra.local.processes import free_port, start, wait_until_answers
 from infra.local.s3_server import S3Server, start_s3
-from infra.local.stack.kubernetes import PUBLIC_REPOSITORY
 from infra.local.stack.laptop import MODEL
 from infra.local.stack.reviewer import REPOSITORY
 from infra.local.stack.web import fetch, wait_for

@@ -1,48 +1,16 @@
 """The wheel has all that its commands need: here it is installed apart from this checkout."""
 
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 from retrain.commands.init import template
-
-ROOT = Path(__file__).parents[2]
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-
-
-def run(*words: str | Path, cwd: Path) -> str:
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [str(word) for word in words]
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+from tests.grounds.wheel import ROOT, installed_wheel, run
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with the wheel and this environment's libraries."""
-    place = tmp_path_factory.mktemp("wheel")
-    listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT).split("\0")
-    for name in filter(None, listed):
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (place / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, place / "source" / name)
-    run(sys.executable, "-c", BUILD, place, cwd=place / "source")
-    run(sys.executable, "-m", "venv", "--without-pip", place / "venv", cwd=place)
-    python = place / "venv/bin/python"
-    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    own = Path(run(python, "-c", asked, cwd=place).strip())
-    # Python adds the folder after `own`, and does not follow the .pth of our editable checkout
-    (own / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    [wheel] = place.glob("*.whl")
-    uv = ROOT / ".uv/bin/uv"
-    run(uv, "pip", "install", "--offline", "--no-deps", "--python", python, wheel, cwd=place)
-    return place / "venv/bin"
+    return installed_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_retrain_init_of_the_wheel_writes_what_the_checkouts_does(
@@ -57,6 +25,22 @@ def test_retrain_init_of_the_wheel_writes_what_the_checkouts_does(
         if path.is_file()
     }
     assert found == template()
+
+
+def test_the_laptops_command_of_the_wheel_finds_its_own_files(
+    installed: Path, tmp_path: Path
+) -> None:
+    found = "from infra.local.root import ROOT; print(ROOT)"
+    root = Path(run(installed / "python", "-c", found, cwd=tmp_path).strip())
+    assert not root.is_relative_to(ROOT)
+    for name in (
+        "dags/retrain_dags.py",
+        "dags/ratchet_tasks/__init__.py",
+        "infra/images/airflow/ratchet_bundle.py",
+        "infra/locks/retrain.txt",
+    ):
+        assert (root / name).exists(), name
+    assert "--repo" in run(installed / "ratchet-laptop", "--help", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("command", ["retrain", "promote"])

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _laptop(cluster: str, folder: Path) -> Laptop:
     if cluster == "process":
         return Laptop(folder)
-    from infra.local.stack.kubernetes import KubernetesLaptop  # noqa: PLC0415 - the default demo needs nothing of it
+    from infra.local.demo.kubernetes import KubernetesLaptop  # noqa: PLC0415 - the default demo needs nothing of it
 
     return KubernetesLaptop(folder)
 

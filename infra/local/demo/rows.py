@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from infra.local.stack.laptop import ROOT
+from infra.local.root import ROOT
 
 
 def example_rows(warehouse: Path, *, before: date, count: int = 50) -> list[dict[str, Any]]:

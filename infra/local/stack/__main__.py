@@ -1,4 +1,4 @@
-"""`make up REPO=FOLDER`: the whole loop for a user's own repository, until Ctrl-C."""
+"""`ratchet-laptop`, the command of `make up`: the whole loop for a user's own repository."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make up REPO=FOLDER", description=__doc__)
+    parser = argparse.ArgumentParser(prog="ratchet-laptop", description=__doc__)
     parser.add_argument(
         "--repo",
         type=Path,

@@ -24,10 +24,10 @@ from infra.local.processes import (
     stop_all,
     wait_until_answers,
 )
+from infra.local.root import ROOT
 from infra.local.stack.reviewer import REPOSITORY, Reviewer
 from infra.local.stack.web import fetch, wait_for
 
-ROOT = Path(__file__).parents[3]
 MODEL = "flight-delay"
 BIN = Path(sys.executable).parent
 RULESET = ROOT / "infra" / "aws" / "ruleset.json"

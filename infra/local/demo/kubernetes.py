@@ -16,7 +16,8 @@ from typing import Any
 from infra.images.build import build, push, with_digest
 from infra.local.kubernetes.cluster import Cluster, start_cluster
 from infra.local.processes import free_port, wait_until_answers
-from infra.local.stack.laptop import MODEL, ROOT, Laptop
+from infra.local.root import ROOT
+from infra.local.stack.laptop import MODEL, Laptop
 from infra.local.stack.reviewer import REPOSITORY
 from infra.local.stack.terminal import say
 from infra.local.stack.web import wait_for
