@@ -98,7 +98,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ratchet-laptop", description=__doc__)
     parser.add_argument(
         "--repo",
-        type=Path,
+        type=_folder,
         required=True,
         help="a repository by `retrain init`; RETRAIN_SOURCES names your warehouse",
     )
@@ -106,6 +106,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--folder", type=Path, help="all state; kept for the next start (default: REPO/.demo)"
     )
     return parser.parse_args(arguments)
+
+
+def _folder(name: str) -> Path:
+    if not name:
+        raise argparse.ArgumentTypeError("name your repository, as in `make up REPO=FOLDER`")
+    return Path(name)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,14 @@ def test_without_a_source_nothing_starts_and_no_file_is_written(
     assert not (repository / ".demo").exists()
 
 
+def test_make_up_without_a_repository_does_not_take_the_working_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--repo", ""])
+    assert "as in `make up REPO=FOLDER`" in capsys.readouterr().err
+
+
 def test_a_second_stack_on_the_same_repository_is_refused(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
