@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from retrain.contract import Contract, Digest, utc_text
+import numpy as np
+
+from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS
+from retrain.contract import Contract, Digest
 from retrain.snapshot.snapshot import kept_weeks, reading_digest, spans_to_read
 from retrain.snapshot.store import PartitionStore
-from retrain.snapshot.window import Window, sliding_window, weeks_within, weeks_without_rows
+from retrain.snapshot.window import (
+    Cut,
+    GroupTimes,
+    Window,
+    cut,
+    sliding_window,
+    weeks_within,
+    weeks_without_rows,
+)
 from retrain.spec.model_file import ModelSpec
 
 
@@ -24,6 +35,8 @@ class RunPlan(Contract):
     weeks_without_rows: tuple[str, ...]
     """The last weeks that held no rows when a run read them; a later run may find some."""
     splits: str
+    """As they fall when every day has rows."""
+    warnings: tuple[str, ...]
     techniques: tuple[str, ...]
     compares: str
 
@@ -41,6 +54,7 @@ class RunPlan(Contract):
             f"splits    {self.splits}",
             *(f"trains    {technique}" for technique in self.techniques),
             f"compares  {self.compares}",
+            *(f"warning   {warning}" for warning in self.warnings),
         )
         return "\n".join(lines)
 
@@ -52,10 +66,13 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
         spec: The model.
         end: Aware; the first moment after the window.
         snapshots: The place of the snapshot store.
+
+    Raises:
+        WindowTooEmpty: A split would have no day, however many rows there are.
     """
     window, store = sliding_window(end, months=spec.window_months), PartitionStore(snapshots)
     kept = kept_weeks(spec, window, store)
-    ripe_end = utc_text(window.end - spec.label_delay)
+    expected = expected_cut(spec, window)
     return RunPlan(
         model=spec.name,
         window=str(window),
@@ -63,9 +80,8 @@ def plan_run(spec: ModelSpec, end: datetime, snapshots: str) -> RunPlan:
         reads=tuple(str(span) for span in spans_to_read(window, kept)),
         kept_weeks=tuple(week.partition.week for week in kept),
         weeks_without_rows=_empty_weeks(spec, window, store),
-        splits=f"test is the last {_days(spec.test)} days before {ripe_end},"
-        f" validation the {_days(spec.validation)} before them, train the rest;"
-        f" a {spec.columns.groups} is never divided",
+        splits=_splits(spec, expected),
+        warnings=_warnings(spec, expected),
         techniques=tuple(
             f"{name}: {technique.estimator} {technique.params or ''}".rstrip()
             for name, technique in spec.techniques.items()
@@ -90,5 +106,35 @@ def _empty_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> tupl
     return weeks_without_rows(span, with_rows, label_delay=spec.label_delay)
 
 
-def _days(length: timedelta) -> str:
-    return f"{length / timedelta(days=1):g}"
+def expected_cut(spec: ModelSpec, window: Window) -> Cut:
+    """Return the splits of a window in which each UTC day is a group with rows.
+
+    Raises:
+        WindowTooEmpty: A split would have no day.
+    """
+    days = np.arange(f"{window.start:%Y-%m-%d}", f"{window.end:%Y-%m-%d}", dtype="datetime64[D]")
+    first = days.astype("datetime64[us]")
+    last = first + np.timedelta64(1, "D") - np.timedelta64(1, "us")
+    groups = GroupTimes(days.astype(str), first, last, np.ones(len(days), np.int64))
+    lengths = {"validation": spec.validation, "test": spec.test}
+    return cut(window, groups, label_delay=spec.label_delay, **lengths)
+
+
+def _splits(spec: ModelSpec, expected: Cut) -> str:
+    parts = {"train": expected.train, "validation": expected.validation, "test": expected.test}
+    named = ", ".join(
+        f"{name} {split.groups[0]} to {split.groups[-1]} ({len(split.groups)} days)"
+        for name, split in parts.items()
+    )
+    return f"{named}, when every day has rows; a {spec.columns.groups} is never divided"
+
+
+def _warnings(spec: ModelSpec, expected: Cut) -> tuple[str, ...]:
+    """Return what the gate will refuse, whatever the rows are."""
+    days = len(expected.test.groups)
+    if days >= MIN_EFFECTIVE_GROUPS:
+        return ()
+    return (
+        f"a test of {days} days gives at most {days} groups of a day, and the gate needs rows worth"
+        f" {MIN_EFFECTIVE_GROUPS}: make `test` longer, unless a {spec.columns.groups} is shorter",
+    )
