@@ -78,7 +78,8 @@ def retrain_dag(model: dict[str, Any], file: str, links: dict[str, str]) -> DAG:
             "RATCHET_WINDOW_END": "{{ params.window_end or (dag_run.run_after | ds) }}",
             "RATCHET_REASON": "{{ params.reason }}",
         }
-        retrain = retrain_task(os.environ.get("RATCHET_TASKS", "local"), environment)
+        where = os.environ.get("RATCHET_TASKS", "local")
+        retrain = retrain_task(where, environment, model.get("resources", {}))
         promote(name, retrain.output)  # so `promote` runs after `retrain`
     return dag
 
@@ -103,7 +104,9 @@ def form() -> dict[str, Param]:
     }
 
 
-def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
+def retrain_task(
+    where: str, environment: dict[str, str], resources: dict[str, Any]
+) -> BaseOperator:
     """Return the task that retrains, here or in a pod of the cluster.
 
     Command, exit codes and time limit are the same.
@@ -112,6 +115,7 @@ def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
         where: `local` or `kubernetes`.
         environment: Its values are templates. The command reads the variables, so that no text of
             a person becomes code.
+        resources: What the model file asks for; a pod's only.
     """
     usual = {
         "task_id": "retrain",
@@ -123,7 +127,9 @@ def retrain_task(where: str, environment: dict[str, str]) -> BaseOperator:
         return RetrainHere(bash_command=RETRAIN, env=environment, append_env=True, **usual)
     if where == "kubernetes":
         # The operator of pods takes seconds to load; a laptop does not need it.
-        return import_module("ratchet_tasks.retraining_pod").retrain_pod(environment, usual)
+        return import_module("ratchet_tasks.retraining_pod").retrain_pod(
+            environment, resources, usual
+        )
     raise ValueError(f"RATCHET_TASKS is {where!r}; it should be local or kubernetes")
 
 

@@ -114,7 +114,7 @@ def expected_cut(spec: ModelSpec, window: Window) -> Cut:
     """
     days = np.arange(f"{window.start:%Y-%m-%d}", f"{window.end:%Y-%m-%d}", dtype="datetime64[D]")
     first = days.astype("datetime64[us]")
-    last = first + np.timedelta64(1, "D") - np.timedelta64(1, "us")
+    last = np.array(first + np.timedelta64(86_399_999_999, "us"), "datetime64[us]")
     groups = GroupTimes(days.astype(str), first, last, np.ones(len(days), np.int64))
     lengths = {"validation": spec.validation, "test": spec.test}
     return cut(window, groups, label_delay=spec.label_delay, **lengths)

@@ -1,12 +1,14 @@
 """The task that runs `retrain run` in a pod. Only `RATCHET_TASKS=kubernetes` loads this file.
 
 Environment: RATCHET_RETRAIN_IMAGE names retrain's image by digest. The pod runs in
-RATCHET_RETRAIN_NAMESPACE, with RATCHET_RETRAIN_CPU and RATCHET_RETRAIN_MEMORY. Its settings are the
-ConfigMap and the Secret `retrain` of that namespace.
+RATCHET_RETRAIN_NAMESPACE. RATCHET_RETRAIN_CPU and RATCHET_RETRAIN_MEMORY are for models whose file
+has no `resources`, RATCHET_RETRAIN_TOLERATIONS (JSON, a list as in a pod) for nodes with GPUs. The
+pod's settings are the ConfigMap and the Secret `retrain` of that namespace.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import Any
@@ -26,7 +28,9 @@ UNPRIVILEGED = {
 }
 
 
-def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> RetrainPod:
+def retrain_pod(
+    environment: dict[str, str], resources: dict[str, Any], usual: dict[str, Any]
+) -> RetrainPod:
     """Return the task that runs the command in a pod.
 
     The pod keeps to the restricted Pod Security Standard.
@@ -56,8 +60,9 @@ def retrain_pod(environment: dict[str, str], usual: dict[str, Any]) -> RetrainPo
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         pod_template_dict=pod_template(
-            os.environ.get("RATCHET_RETRAIN_CPU", "1"),
-            os.environ.get("RATCHET_RETRAIN_MEMORY", "4Gi"),
+            str(resources.get("cpu") or os.environ.get("RATCHET_RETRAIN_CPU", "1")),
+            resources.get("memory") or os.environ.get("RATCHET_RETRAIN_MEMORY", "4Gi"),
+            resources.get("gpu", 0),
         ),
         do_xcom_push=True,
         termination_message_policy="FallbackToLogsOnError",
@@ -111,11 +116,14 @@ def exit_code(pod: Any, container: str) -> int | None:
     return ended[0].exit_code if ended and ended[0] else None
 
 
-def pod_template(cpu: str, memory: str) -> dict[str, Any]:
+def pod_template(cpu: str, memory: str, gpus: int) -> dict[str, Any]:
     """Return what the operator's own parameters take only as classes of `kubernetes`."""
     container = {
         "name": "base",
-        "resources": {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}},
+        "resources": {
+            "requests": {"cpu": cpu, "memory": memory},
+            "limits": {"memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {}),
+        },
         "envFrom": [{"configMapRef": {"name": "retrain"}}, {"secretRef": {"name": "retrain"}}],
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - as above
     }
@@ -123,5 +131,10 @@ def pod_template(cpu: str, memory: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "spec": {"enableServiceLinks": False, "containers": [container], "volumes": [volume]},
+        "spec": {
+            "enableServiceLinks": False,
+            "containers": [container],
+            "volumes": [volume],
+            "tolerations": json.loads(os.environ.get("RATCHET_RETRAIN_TOLERATIONS", "[]")),
+        },
     }

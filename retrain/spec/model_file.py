@@ -93,6 +93,16 @@ class GatePolicy(Section):
         return digest_of_json(self.model_dump(mode="json"))
 
 
+class PodResources(Section):
+    """The `resources:` section: what the pod of a retraining asks for."""
+
+    cpu: float | None = Field(None, gt=0)
+    """Cores."""
+    memory: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Mi|Gi)$")] | None = None
+    gpu: int = Field(default=0, ge=0)
+    """Whole devices, `nvidia.com/gpu`."""
+
+
 class ServingOptions(Section):
     """The `serving:` section."""
 
@@ -141,6 +151,8 @@ class ModelFields(Section):
     output: AnswerForm | None = Field(None, exclude_if=is_unset)
     gate: GatePolicy = GatePolicy()
     serving: ServingOptions = ServingOptions()
+    resources: PodResources = PodResources()
+    """Of the pod, and part of no digest. RATCHET_RETRAIN_… stand for what is left out."""
 
     @model_validator(mode="before")
     @classmethod

@@ -61,11 +61,14 @@ print(json.dumps(found))
 """
 
 
-def parse(folder: Path, *, script: str = PARSE, **settings: str) -> Any:
+MINIMAL = "name: minimal\nowner: '@someone'\n"
+
+
+def parse(folder: Path, *, script: str = PARSE, model: str = MINIMAL, **settings: str) -> Any:
     without_models = shutil.ignore_patterns("models", "__pycache__")
     shutil.copytree(ROOT / "dags", folder / "dags", ignore=without_models, dirs_exist_ok=True)
     (folder / "dags" / "models").mkdir(exist_ok=True)
-    (folder / "dags" / "models" / "minimal.yaml").write_text("name: minimal\nowner: '@someone'\n")
+    (folder / "dags" / "models" / "minimal.yaml").write_text(model)
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RATCHET_")},
         "AIRFLOW_HOME": str(folder / "home"),
@@ -299,3 +302,24 @@ def test_the_wait_is_for_the_verdict_of_the_version_that_was_trained(tmp_path: P
     trained, skipped = parse(tmp_path, script=PROMOTE)
     assert trained == [3, ["POST", "GET", "GET"]]
     assert skipped == [3, ["POST", "GET"]]
+
+
+def test_a_models_own_resources_reach_its_pod_and_gpus_come_with_tolerations(
+    tmp_path: Path,
+) -> None:
+    tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    found = parse(
+        tmp_path,
+        model=MINIMAL + "resources: {cpu: 1.5, memory: 12Gi, gpu: 1}\n",
+        RATCHET_TASKS="kubernetes",
+        RATCHET_RETRAIN_IMAGE=IMAGE,
+        RATCHET_RETRAIN_MEMORY="6Gi",
+        RATCHET_RETRAIN_TOLERATIONS=json.dumps(tolerations),
+    )
+    pod = found["manifest"]["spec"]
+    [base] = [each for each in pod["containers"] if each["name"] == "base"]
+    assert base["resources"] == {
+        "requests": {"cpu": "1.5", "memory": "12Gi"},
+        "limits": {"memory": "12Gi", "nvidia.com/gpu": "1"},
+    }
+    assert pod["tolerations"] == tolerations

@@ -340,3 +340,11 @@ def test_what_does_not_fit_the_task_is_refused_with_its_line(text: str, sentence
     (found,) = mistakes_in(text)
     assert sentence in found
     assert re.match(r"m.yaml:\d+: ", found)
+
+
+def test_resources_of_the_pod_are_part_of_no_digest_and_quantities_of_kubernetes() -> None:
+    asked = parsed(MINIMAL + "resources: {cpu: 2, memory: 8Gi, gpu: 1}\n")
+    assert asked.plan_digest == parsed().plan_digest
+    assert (asked.resources.memory, asked.resources.gpu) == ("8Gi", 1)
+    (found,) = mistakes_in(MINIMAL + "resources: {memory: 8 GB}\n")
+    assert "`resources.memory` must match" in found
