@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,14 +28,9 @@ from infra.local.stack.users_repository import REMOTE, NotUsable, checked_reposi
 def main(arguments: list[str] | None = None) -> int:
     """Run until Ctrl-C and return 0; 1 when a program did not start, 2 for what a person mends."""
     options = _options(arguments)
-    sources = os.environ.get("RETRAIN_SOURCES", "")
     try:
         repository = checked_repository(options.repo)
-        if not sources:
-            raise NotUsable(
-                "RETRAIN_SOURCES is not set: it names your warehouse. Set it, such as"
-                """ RETRAIN_SOURCES='{"warehouse": "duckdb:////absolute/path.duckdb"}'"""
-            )
+        sources = _sources()
         folder: Path = (options.folder or repository / ".demo").absolute()
         with _alone_in(folder):
             note = send_main(repository, folder / "forge")
@@ -63,8 +60,24 @@ def _run(laptop: Laptop, note: str) -> int:
     return 0
 
 
+def _sources() -> str:
+    """Return RETRAIN_SOURCES; a fault in it would show only at the first retraining."""
+    sources = os.environ.get("RETRAIN_SOURCES", "")
+    try:
+        names = json.loads(sources)
+    except ValueError:
+        names = None
+    if not isinstance(names, dict) or not names:
+        state = "is not set" if not sources else "is no JSON with a name and an address"
+        raise NotUsable(
+            f"RETRAIN_SOURCES {state}: it names your warehouse. Set it, such as"
+            """ RETRAIN_SOURCES='{"warehouse": "duckdb:////absolute/path.duckdb"}'"""
+        )
+    return sources
+
+
 def _say_what_next(laptop: Laptop, note: str) -> None:
-    env, here = laptop.write_env(), laptop.checkout
+    env, here = shlex.quote(str(laptop.write_env())), shlex.quote(str(laptop.checkout))
     say("Everything is up:")
     say_addresses(laptop)
     if note:

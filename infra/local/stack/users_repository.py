@@ -48,11 +48,17 @@ def send_main(folder: Path, forge: Path) -> str:
         What a person should know; empty when the forge has exactly main and its working tree.
 
     Raises:
-        NotUsable: git could not push.
+        NotUsable: git could not push, or the remote's name is taken.
     """
     Repository(forge)
-    verb = "add" if _git(folder, "remote", "get-url", REMOTE).returncode else "set-url"
-    _git(folder, "remote", verb, REMOTE, str(forge))
+    found = _git(folder, "remote", "get-url", REMOTE)
+    if found.returncode != 0:
+        _git(folder, "remote", "add", REMOTE, str(forge))
+    elif found.stdout.strip() != str(forge):
+        raise NotUsable(
+            f"The remote `{REMOTE}` of {folder} leads to another place than {forge}. Remove it by"
+            f" `git -C {folder} remote remove {REMOTE}`, or rename it."
+        )
     if _has_newer_commits(folder):
         return "the laptop's main has commits that yours lacks, such as merged releases"
     pushed = _git(folder, "push", "--quiet", REMOTE, "main:main")

@@ -85,6 +85,15 @@ def test_merged_releases_of_the_laptop_are_never_overwritten(
     assert send_main(repository, forge) == ""
 
 
+def test_a_remote_of_the_users_own_with_that_name_is_not_changed(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(repository, "remote", "add", "laptop", "https://example.org/mine.git")
+    with pytest.raises(NotUsable, match="leads to another place"):
+        send_main(repository, tmp_path / "forge")
+    assert git(repository, "remote", "get-url", "laptop") == "https://example.org/mine.git"
+
+
 def test_a_change_that_is_not_committed_is_said(repository: Path, tmp_path: Path) -> None:
     (repository / "dags" / "models" / "m.yaml").write_text("name: m\n")
     note = send_main(repository, tmp_path / "forge")
@@ -105,12 +114,27 @@ def test_each_thing_that_a_repository_lacks_is_named_with_the_command_that_adds_
         checked_repository(repository)
 
 
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ("", "is not set"),
+        ("duckdb:///secret.duckdb", "is no JSON"),
+        ('["duckdb:///secret.duckdb"]', "is no JSON"),
+        ("{}", "is no JSON"),
+    ],
+)
 def test_without_a_source_nothing_starts_and_no_file_is_written(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sources: str,
+    said: str,
 ) -> None:
-    monkeypatch.delenv("RETRAIN_SOURCES", raising=False)
+    monkeypatch.setenv("RETRAIN_SOURCES", sources)
     assert main(["--repo", str(repository)]) == 2
-    assert "RETRAIN_SOURCES is not set" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"RETRAIN_SOURCES {said}" in error
+    assert "secret" not in error
     assert not (repository / ".demo").exists()
 
 
