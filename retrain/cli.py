@@ -114,6 +114,23 @@ def check(
     check_and_report(model, with_data=with_data, as_json=as_json)
 
 
+@app.command("try")
+def try_model(
+    model: ModelName,
+    end: WindowEnd,
+    sample: Annotated[
+        int, typer.Option(min=100, help="Fit on this many rows, evenly spaced.")
+    ] = 20_000,
+) -> None:
+    """Fit every technique on a sample and print its figures beside a constant's.
+
+    The command reads the whole window. It keeps nothing and does not ask MLflow.
+    """
+    from retrain.commands.trial import try_and_report
+
+    try_and_report(model, end, sample=sample)
+
+
 @app.command()
 def plan(model: ModelName, end: WindowEnd, as_json: AsJson = False) -> None:
     """Say what a run would read, train and compare.
