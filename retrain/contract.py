@@ -134,6 +134,8 @@ class Snapshot(Contract):
     validation: Split
     test: Split
     partitions: tuple[Partition, ...]
+    fixed_test: Split | None = Field(None, exclude_if=is_unset)
+    """Rows that train and validate no model of this name; None when the model file has none."""
 
     @property
     def snapshot_id(self) -> str:

@@ -6,7 +6,7 @@ tries again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from promote.contract import Kind
 from promote.evidence.scoring import Contender, UnusableModel, score, verified_model
-from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
+from promote.gate.evidence import Evidence, Faulty, FixedTestRows, Subject, evidence_of
 from promote.gate.schema_change import schema_problems
 from retrain.comparison.metrics import metric_named
 from retrain.contract import Snapshot
@@ -26,7 +26,7 @@ from retrain.model.folder import ModelFolder
 from retrain.spec.model_file import GatePolicy
 from retrain.tasks.table import TASKS
 
-SplitName = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test", "fixed_test"]
 ReadSplit = Callable[[Snapshot, SplitName, tuple[str, ...] | None], pa.Table]
 """Reads the given columns of a split; with None all columns that the query returned."""
 
@@ -64,18 +64,32 @@ def gather(
         new = verified_model(model, "challenger", challenger)
         old = None if champion is None else verified_model(model, "champion", champion)
         subject = replace(subject, kind=_kind(new, old))
-        rows = read(challenger.snapshot, "test", None)
-        return evidence_of(
-            subject,
-            TASKS[new.card.task],
-            **_columns(challenger.snapshot, policy, rows),
-            champion_scores=_constant(policy.metric, challenger.snapshot, read, rows.num_rows)
-            if old is None
-            else score("champion", old, rows),
-            challenger_scores=score("challenger", new, rows),
-            overlap_rows=_overlap_rows(challenger, champion, rows, read),
-            schema_problems=() if old is None else schema_problems(old.card.io, new.card.io),
+        contenders = (challenger,) if champion is None else (challenger, champion)
+
+        def on(split: SplitName, fair_to: Sequence[Contender]) -> Faulty | Evidence:
+            rows = read(challenger.snapshot, split, None)
+            return evidence_of(
+                subject,
+                TASKS[new.card.task],
+                **_columns(challenger.snapshot, policy, rows),
+                champion_scores=_constant(policy.metric, challenger.snapshot, read, rows.num_rows)
+                if old is None
+                else score("champion", old, rows),
+                challenger_scores=score("challenger", new, rows),
+                overlap_rows=_overlap_rows(challenger.snapshot, fair_to, rows, read),
+                schema_problems=() if old is None else schema_problems(old.card.io, new.card.io),
+            )
+
+        evidence = on("test", contenders)
+        if isinstance(evidence, Faulty) or challenger.snapshot.fixed_test is None:
+            return evidence
+        fixed = on("fixed_test", (challenger,))
+        if isinstance(fixed, Faulty):
+            return Faulty(subject, tuple(f"in the fixed test, {fault}" for fault in fixed.faults))
+        known = _overlap_rows(
+            challenger.snapshot, contenders[1:], read(challenger.snapshot, "fixed_test", None), read
         )
+        return replace(evidence, fixed_test=FixedTestRows(fixed.rows, known))
     except UnusableModel as fault:
         return Faulty(subject, (str(fault),))
 
@@ -123,13 +137,13 @@ def _constant(metric: str, snapshot: Snapshot, read: ReadSplit, rows: int) -> ND
 
 
 def _overlap_rows(
-    challenger: Contender, champion: Contender | None, rows: pa.Table, read: ReadSplit
+    snapshot: Snapshot, contenders: Sequence[Contender], rows: pa.Table, read: ReadSplit
 ) -> int:
-    """Return how many test rows are, by key, in training or validation of either model."""
-    key = challenger.snapshot.key
+    """Return how many of the snapshot's rows are, by key, in training or validation of a model."""
+    key = snapshot.key
     keys = _key_texts(rows, key)
     overlap = np.zeros(rows.num_rows, dtype=bool)
-    for contender in (challenger, champion) if champion else (challenger,):
+    for contender in contenders:
         if contender.snapshot.key != key:
             raise UnusableModel(
                 f"the rows of v{contender.version} have the key {contender.snapshot.key}, the test "

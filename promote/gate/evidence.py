@@ -73,6 +73,15 @@ class Faulty:
 
 
 @dataclass(frozen=True, eq=False)
+class FixedTestRows:
+    """The rows that the challenger's model file keeps out of every training."""
+
+    rows: JudgedRows
+    known_to_champion: int
+    """How many of them the champion was trained on, before the model file kept them out."""
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Both models' scores of the same test rows, which neither model was trained on."""
 
@@ -81,6 +90,8 @@ class Evidence:
     task: Task
     schema_problems: tuple[str, ...] = ()
     """See `schema_change.py`."""
+    fixed_test: FixedTestRows | None = None
+    """None when the challenger's model file has no fixed test."""
 
 
 def evidence_of(

@@ -1,4 +1,4 @@
-"""Guardrails and slices: figures that must not get worse by more than a limit. Pure.
+"""Guardrails, fixed test and slices: figures that must not get worse by more than a limit. Pure.
 
 Proven harm beyond the limit blocks. Proven harm within the limit warns. All figures are judged
 together (Holm 1979, "A simple sequentially rejective multiple test procedure").
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promote.contract import Reason
-from promote.gate.evidence import JudgedRows
+from promote.gate.evidence import FixedTestRows, JudgedRows
 from promote.gate.plain_columns import text_of
 from promote.gate.words import difference, metric_label, names, quoted, size
 from retrain.comparison.intervals import MIN_EFFECTIVE_GROUPS, p_value_of_harm
@@ -23,6 +23,8 @@ from retrain.contract import Comparison
 from retrain.spec.model_file import GatePolicy
 
 MISSING = "(missing)"
+FIXED_TEST = "fixed test"
+_PLACES = {"all rows": "on all rows", FIXED_TEST: "on the fixed test"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class _Limited:
     limit: float
 
 
-def judge_harm(rows: JudgedRows, policy: GatePolicy) -> Harm:
-    """Judge every guardrail and slice of the policy.
+def judge_harm(
+    rows: JudgedRows, policy: GatePolicy, fixed_test: FixedTestRows | None = None
+) -> Harm:
+    """Judge every guardrail and slice of the policy, and the fixed test.
 
     Harm is proven at `change.better_with_confidence` for a refresh too: its lower confidence is
     there to give newer rows a chance, not to overlook harm.
@@ -61,6 +65,12 @@ def judge_harm(rows: JudgedRows, policy: GatePolicy) -> Harm:
         except NotComparable as error:
             sentence = f"{metric_label(metric)} could not be judged: {error}."
             unjudged.append(Reason(rule=rule, outcome="unknown", sentence=sentence))
+    if fixed_test is not None:
+        found = _fixed_test(fixed_test, policy, confidence)
+        if isinstance(found, _Limited):
+            limited.append(found)
+        else:
+            (notes if fixed_test.known_to_champion else unjudged).append(found)
     for column in policy.slices.by:
         if column in rows.slices:
             figures, counts = _slices(rows, column, policy)
@@ -98,14 +108,13 @@ def _judged(limited: Sequence[_Limited], alpha: float) -> list[Reason]:
     return [
         _reason(item, is_blocked=blocked, is_warned=warned)
         for item, blocked, warned in zip(limited, blocks, warns, strict=True)
-        if blocked or warned or item.comparison.where == "all rows"
+        if blocked or warned or item.comparison.where in _PLACES
     ]
 
 
 def _reason(item: _Limited, *, is_blocked: bool, is_warned: bool) -> Reason:
     comparison = item.comparison
-    is_whole = comparison.where == "all rows"
-    place = "on all rows" if is_whole else f"where {quoted(comparison.where)}"
+    place = _PLACES.get(comparison.where, f"where {quoted(comparison.where)}")
     figure = f"{difference(comparison)} {place} ({comparison.rows:,} rows)"
     limit = f"the limit of {size(item.limit)}"
     if is_blocked:
@@ -115,6 +124,22 @@ def _reason(item: _Limited, *, is_blocked: bool, is_warned: bool) -> Reason:
         sentence = f"{figure}. It is proven worse, but not by more than {limit}."
         return Reason(rule=item.rule, outcome="warn", sentence=sentence)
     return Reason(rule=item.rule, outcome="pass", sentence=f"{figure}. It is not proven worse.")
+
+
+def _fixed_test(
+    fixed_test: FixedTestRows, policy: GatePolicy, confidence: float
+) -> _Limited | Reason:
+    """Return the metric on the fixed test; its limit is the worsening that a refresh may have."""
+    if known := fixed_test.known_to_champion:
+        sentence = f"not judged, because the champion was trained on {known:,} of its rows."
+        return Reason(rule=FIXED_TEST, outcome="unknown", sentence=sentence)
+    try:
+        comparison = fixed_test.rows.compare(policy.metric, confidence=confidence, where=FIXED_TEST)
+    except NotComparable as error:
+        sentence = f"the fixed test could not be judged: {error}."
+        return Reason(rule=FIXED_TEST, outcome="unknown", sentence=sentence)
+    limit = policy.refresh.worse_by_at_most * abs(comparison.champion)
+    return _Limited(FIXED_TEST, comparison, limit)
 
 
 def _no_column(column: str) -> Reason:

@@ -38,7 +38,7 @@ def judge(evidence: Faulty | Evidence, policy: GatePolicy) -> Verdict:
     except NotComparable as error:
         reasons = (_unknown("evidence", f"{error}."), *narrowings)
         return _verdict(subject, policy, "inconclusive", (), reasons)
-    harm = judge_harm(rows, policy)
+    harm = judge_harm(rows, policy, evidence.fixed_test)
     outcome, reasons = _combined(
         *decide(subject, main, policy, rows.groups_are),
         narrowings,

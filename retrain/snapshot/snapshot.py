@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pyarrow as pa
@@ -20,9 +20,17 @@ from retrain.snapshot.checks import checked_rows, group_spans, group_times, prov
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.rows_by_week import RowsByWeek, inside
 from retrain.snapshot.store import PartitionStore, ReadWeek
-from retrain.snapshot.window import Window, cut, sliding_window, week_bounds, weeks_within
+from retrain.snapshot.window import (
+    Window,
+    cut,
+    fixed_split,
+    outside_of,
+    sliding_window,
+    week_bounds,
+    weeks_within,
+)
 from retrain.sources.port import RowSource
-from retrain.spec.model_file import ModelSpec
+from retrain.spec.model_file import FixedTest, ModelSpec
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,22 +57,24 @@ def build_snapshot(
         SourceUnavailable, StoreUnavailable: Transient.
     """
     window = sliding_window(end, months=spec.window_months)
-    kept = kept_weeks(spec, window, store)
-    read = [
-        week
-        for span in spans_to_read(window, kept)
-        for week in _read_span(spec, span, source, store, window.end)
-    ]
-    weeks = sorted([*kept, *read], key=lambda week: week.partition.week)
+    weeks = _weeks(spec, window, source, store, end=window.end)
     if not weeks:
         raise WindowTooEmpty(
             f"the query {spec.query} returns no rows in the window {window};"
             " load them, or choose another --end"
         )
+    groups, fixed_test = group_times(weeks), None
+    if spec.fixed_test is not None:
+        days = _days_of(spec.fixed_test, spec, window.end)
+        near = Window(days.start, min(days.end + LOOK_BACK, window.end))
+        weeks = _joined(weeks, _weeks(spec, near, source, store, present=weeks, end=window.end))
+        around = weeks_within(_looked_at(near))
+        fixed = group_times(week for week in weeks if week.partition.week in around)
+        fixed_test, groups = fixed_split(days, fixed), outside_of(days, fixed, groups)
     prove_keys_distinct(spec, weeks)
     splits = cut(
         window,
-        group_times(weeks),
+        groups,
         label_delay=spec.label_delay,
         validation=spec.validation,
         test=spec.test,
@@ -76,7 +86,55 @@ def build_snapshot(
         validation=splits.validation,
         test=splits.test,
         partitions=tuple(week.partition for week in weeks),
+        fixed_test=fixed_test,
     )
+
+
+def _weeks(
+    spec: ModelSpec,
+    window: Window,
+    source: RowSource,
+    store: PartitionStore,
+    *,
+    end: datetime,
+    present: Sequence[ReadWeek] = (),
+) -> list[ReadWeek]:
+    """Return the weeks of a window that are not `present`, from the store or from the source.
+
+    Args:
+        spec: The model.
+        window: Which weeks.
+        source: Asked for weeks that the store lacks.
+        store: Where weeks are kept.
+        end: Of the run.
+        present: Weeks that the run has already.
+    """
+    names = {week.partition.week for week in present}
+    kept = [one for one in kept_weeks(spec, window, store) if one.partition.week not in names]
+    read = [
+        week
+        for span in spans_to_read(window, [*present, *kept])
+        for week in _read_span(spec, span, source, store, end)
+    ]
+    return _joined(kept, read)
+
+
+def _joined(some: Sequence[ReadWeek], others: Sequence[ReadWeek]) -> list[ReadWeek]:
+    return sorted([*some, *others], key=lambda week: week.partition.week)
+
+
+def _days_of(fixed_test: FixedTest, spec: ModelSpec, end: datetime) -> Window:
+    """Return the days of the fixed test, whose labels must be known before `end`."""
+    first, to = (
+        datetime(day.year, day.month, day.day, tzinfo=UTC)
+        for day in (fixed_test.first, fixed_test.to)
+    )
+    if to + spec.label_delay > end:
+        raise WindowTooEmpty(
+            f"`fixed_test` ends on {fixed_test.to}, and its labels are known {spec.label_delay}"
+            f" later; the window ends at {end:%Y-%m-%d}: choose earlier days, or a later --end"
+        )
+    return Window(first, to)
 
 
 def kept_weeks(spec: ModelSpec, window: Window, store: PartitionStore) -> list[ReadWeek]:
@@ -130,7 +188,7 @@ def read_split(snapshot: Snapshot, split: Split, columns: Sequence[str] | None =
 
     Args:
         snapshot: The manifest; where its partitions lie is in their `uri`.
-        split: One of the snapshot's three.
+        split: One of the snapshot's.
         columns: Those wanted, in this order; all when None.
 
     Raises:

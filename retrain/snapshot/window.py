@@ -198,6 +198,41 @@ def cut(
     return Cut(*splits)
 
 
+def fixed_split(span: Window, groups: GroupTimes) -> Split:
+    """Return the groups that lie whole in the days of the fixed test.
+
+    Raises:
+        WindowTooEmpty: There is none.
+    """
+    whole = (groups.first >= moment64(span.start)) & (groups.last < moment64(span.end))
+    if not whole.any():
+        raise WindowTooEmpty(
+            f"`fixed_test` would have no group: none lies whole in {span};"
+            " load its rows, or choose other days"
+        )
+    return _split(groups, whole, span.start, span.end, name="fixed_test", window=span)
+
+
+def outside_of(span: Window, fixed: GroupTimes, groups: GroupTimes) -> GroupTimes:
+    """Return the groups that have no row in the days of the fixed test.
+
+    Args:
+        span: The days.
+        fixed: The groups with rows near these days.
+        groups: Those of the window.
+    """
+    inside = _reaches_into(span, fixed)
+    keep = ~(np.isin(groups.names, fixed.names[inside]) | _reaches_into(span, groups))
+    return GroupTimes(groups.names[keep], groups.first[keep], groups.last[keep], groups.rows[keep])
+
+
+def _reaches_into(span: Window, groups: GroupTimes) -> NDArray[np.bool_]:
+    reaches: NDArray[np.bool_] = (groups.first < moment64(span.end)) & (
+        groups.last >= moment64(span.start)
+    )
+    return reaches
+
+
 def _split(
     groups: GroupTimes,
     usable: NDArray[np.bool_],

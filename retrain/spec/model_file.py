@@ -5,7 +5,7 @@ Also the digests of plan, recipe and policy.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from pydantic import (
@@ -109,6 +109,19 @@ class ServingOptions(Section):
     replicas: int = Field(default=2, ge=1)
 
 
+class FixedTest(Section):
+    """The `fixed_test:` section: days of UTC whose rows train no model; `to` is not among them."""
+
+    first: date = Field(alias="from")
+    to: date
+
+    @model_validator(mode="after")
+    def _has_a_day(self) -> FixedTest:
+        if self.first >= self.to:
+            raise ValueError(f"goes from {self.first} to {self.to}, which is not later")
+        return self
+
+
 class AnswerForm(Section, OutputForm):
     """The `output:` section: what callers read."""
 
@@ -148,6 +161,7 @@ class ModelFields(Section):
     """The task's own when the YAML names none."""
     max_training_rows: int | None = Field(None, ge=1, exclude_if=is_unset)
     """A fit of more rows takes this many of them, evenly spaced in time."""
+    fixed_test: FixedTest | None = Field(None, exclude_if=is_unset)
     output: AnswerForm | None = Field(None, exclude_if=is_unset)
     gate: GatePolicy = GatePolicy()
     serving: ServingOptions = ServingOptions()
@@ -208,6 +222,8 @@ class ModelSpec(ModelFields):
         set_only: dict[str, object] = {"output": {"name": self.output.name}} if self.output else {}
         if self.max_training_rows is not None:
             set_only["max_training_rows"] = self.max_training_rows
+        if self.fixed_test is not None:
+            set_only["fixed_test"] = [str(self.fixed_test.first), str(self.fixed_test.to)]
         return digest_of_json(
             set_only
             | {

@@ -22,7 +22,7 @@ POLICY = GatePolicy(slices=SliceRule(by=("carrier",), min_rows=20))
 START = date(2013, 7, 1)
 
 
-def a_snapshot(seed: int = 0, *, key: str = "flight_key") -> Snapshot:
+def a_snapshot(seed: int = 0, *, key: str = "flight_key", has_fixed_test: bool = False) -> Snapshot:
     def split(first: int, last: int) -> Split:
         days = [START + timedelta(days=number) for number in range(first, last)]
         start, end = (
@@ -41,6 +41,7 @@ def a_snapshot(seed: int = 0, *, key: str = "flight_key") -> Snapshot:
         validation=split(20, 24),
         test=split(24, 31),
         partitions=(),
+        fixed_test=split(-60, -50) if has_fixed_test else None,
     )
 
 
@@ -76,6 +77,7 @@ class Rows:
             "train": range(20),
             "validation": range(20, 24),
             "test": range(24, 31),
+            "fixed_test": range(40, 50),
         } | splits
         self.without: tuple[str, ...] = ()
 
@@ -369,3 +371,34 @@ def test_the_record_holds_verdict_figures_words_and_picture_even_of_a_fault(make
         files = record(evidence, judge(evidence, POLICY))
         assert set(files) == {"verdict.json", "evidence.json", "explanation.md", "intervals.png"}
         assert files["intervals.png"].startswith(b"\x89PNG")
+
+
+def test_both_models_are_scored_on_the_fixed_test(make):
+    fixed = a_snapshot(has_fixed_test=True)
+    evidence = ask(make(8, seed=1, snapshot=fixed), make(7, seed=0))
+    assert len(evidence.rows.labels) == 350
+    assert len(evidence.fixed_test.rows.labels) == 500
+    assert evidence.fixed_test.known_to_champion == 0
+    assert ask(make(9, seed=1), make(6, seed=0)).fixed_test is None
+
+
+def test_fixed_test_rows_that_the_challenger_learnt_from_are_a_fault(make):
+    fixed = a_snapshot(has_fixed_test=True)
+    rows = Rows(fixed_test=range(18, 28))
+    evidence = ask(make(8, seed=1, snapshot=fixed), make(7, seed=0), rows)
+    assert evidence.faults == (
+        "in the fixed test, 300 of 500 test rows were used to train or select a model,"
+        " so no figure on these rows is fair.",
+    )
+
+
+def test_fixed_test_rows_that_only_the_champion_learnt_from_are_counted(make):
+    fixed = a_snapshot(has_fixed_test=True)
+
+    class Older(Rows):
+        def __call__(self, snapshot, split, columns):
+            known = Rows(train=range(38, 44)) if snapshot.fixed_test is None else super()
+            return known.__call__(snapshot, split, columns)
+
+    evidence = ask(make(8, seed=1, snapshot=fixed), make(7, seed=0), Older())
+    assert evidence.fixed_test.known_to_champion == 200

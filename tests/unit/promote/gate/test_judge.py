@@ -1,11 +1,12 @@
 """The gate's rules, each on days whose mean gains are chosen for it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from promote.gate.evidence import Evidence, Faulty, Subject, evidence_of
+from promote.gate.evidence import Evidence, Faulty, FixedTestRows, Subject, evidence_of
 from promote.gate.harm import holm
 from promote.gate.judge import judge
 from promote.gate.rules import more_groups_needed, smallest_difference
@@ -458,3 +459,34 @@ def test_churn_of_a_regression_counts_moves_beyond_the_policys_amount():
     assert "10.0 % of the test rows move by more than 5; the median row moves by 0." in [
         reason.sentence for reason in verdict.reasons
     ]
+
+
+def with_fixed_test(gains, fixed_gains, *, known: int = 0) -> Evidence:
+    fixed = evidence(fixed_gains)
+    return replace(evidence(gains), fixed_test=FixedTestRows(fixed.rows, known))
+
+
+def test_harm_that_is_proven_on_the_fixed_test_blocks():
+    verdict = judge(with_fixed_test(GOOD, BAD), POLICY)
+    assert (verdict.outcome, verdict.reasons[0].rule) == ("keep", "fixed test")
+    assert "worsens by 0.024" in verdict.reasons[0].sentence
+    assert "on the fixed test (700 rows). It is proven worse by more" in verdict.reasons[0].sentence
+    assert [one.where for one in verdict.comparisons][:2] == ["all rows", "fixed test"]
+
+
+@pytest.mark.parametrize("fixed_gains", [EVEN, GOOD])
+def test_a_fixed_test_without_proven_harm_lets_a_better_model_pass(fixed_gains):
+    verdict = judge(with_fixed_test(GOOD, fixed_gains), POLICY)
+    assert verdict.outcome == "promote"
+    assert any("on the fixed test" in sentence for sentence in reasons(verdict, "pass"))
+
+
+def test_a_fixed_test_that_the_champion_was_trained_on_is_not_judged_and_says_so():
+    verdict = judge(with_fixed_test(GOOD, BAD, known=12), POLICY)
+    assert verdict.outcome == "promote"
+    assert "champion was trained on 12 of its rows" in reasons(verdict, "unknown")[0]
+
+
+def test_a_fixed_test_that_cannot_be_compared_promotes_nothing():
+    verdict = judge(with_fixed_test(GOOD, GOOD[:1]), POLICY)
+    assert (verdict.outcome, verdict.reasons[0].rule) == ("inconclusive", "fixed test")

@@ -348,3 +348,31 @@ def test_resources_of_the_pod_are_part_of_no_digest_and_quantities_of_kubernetes
     assert (asked.resources.memory, asked.resources.gpu) == ("8Gi", 1)
     (found,) = mistakes_in(MINIMAL + "resources: {memory: 8 GB}\n")
     assert "`resources.memory` must match" in found
+
+
+def test_a_fixed_test_has_days_and_is_part_of_the_plan_only_when_it_is_written() -> None:
+    fixed = parsed(MINIMAL + "fixed_test: {from: 2013-02-01, to: 2013-02-15}\n")
+    assert fixed.fixed_test is not None
+    assert str(fixed.fixed_test.to) == "2013-02-15"
+    assert fixed.plan_digest != parsed().plan_digest
+    sampled = parsed(MINIMAL + "max_training_rows: 2_000_000\n")
+    assert sampled.max_training_rows == 2_000_000
+    assert sampled.plan_digest != parsed().plan_digest
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fixed_test: {from: 2013-02-15, to: 2013-02-15}",
+        "fixed_test: {from: 2013-02-01}",
+        "fixed_test: {from: yesterday, to: 2013-02-15}",
+        "fixed_test: 2013-02-01",
+        "max_training_rows: 0",
+        "max_training_rows: 2e6",
+        "max_training_rows: many",
+    ],
+)
+def test_impossible_rows_of_a_test_or_a_fit_are_mistakes_with_their_line(line: str) -> None:
+    (mistake,) = mistakes_in(MINIMAL + line + "\n")
+    number = len(MINIMAL.splitlines()) + 1
+    assert mistake.startswith(f"m.yaml:{number}: `{line.partition(':')[0]}")
