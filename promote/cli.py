@@ -107,20 +107,37 @@ def explain(
 
 
 @app.command()
-def judge(
+def judge(  # noqa: PLR0917 - Typer passes by keyword
     model: Model,
     as_json: AsJson = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 0 on promote, 3 on keep, 4 on inconclusive.")
     ] = False,
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local", help="Ask MLflow and the model file only: needs PROMOTE_TRACKING_URL alone."
+        ),
+    ] = False,
+    against: Annotated[
+        int | None,
+        typer.Option(help="With --local: the version to beat; the constant when left out."),
+    ] = None,
+    models: Annotated[
+        Path, typer.Option(help="With --local: the folder of the model files.")
+    ] = Path("dags/models"),
 ) -> None:
     """Judge the challenger and keep nothing.
 
-    The challenger is judged against main's release, by main's policy.
+    The challenger is judged against main's release, by main's policy. With --local it is judged
+    against the constant or a version, by the policy of the model file in a folder.
     """
     from promote.commands import judge as command
 
-    command.run(model, as_json=as_json, strict=strict)
+    if local:
+        command.run_local(model, models, against=against, as_json=as_json, strict=strict)
+    else:
+        command.run(model, as_json=as_json, strict=strict)
 
 
 @app.command()

@@ -63,16 +63,28 @@ def _cluster(place: str) -> str:
         ) from None
 
 
+_CONFIG = SettingsConfigDict(
+    env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
+)
 Settings = TypeVar("Settings", bound=BaseSettings)
 TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
+
+
+class MlflowSettings(BaseSettings):
+    """MLflow alone: all that `promote judge --local` needs."""
+
+    model_config = _CONFIG
+
+    tracking_url: TrackingAddress
+    """MLflow's root."""
+    public_tracking_url: TrackingAddress = ""
+    """MLflow's root as a person's browser reaches it; empty means `tracking_url`."""
 
 
 class ForgeSettings(BaseSettings):
     """The forge alone: all that `promote mirror` needs."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = _CONFIG
 
     forge_url: Annotated[str, AfterValidator(plain_address)] = "https://api.github.com"
     """REST root; on the laptop `http://127.0.0.1:<port>/api/v3`."""
@@ -84,13 +96,9 @@ class ForgeSettings(BaseSettings):
     """One call to forge or cluster; longer is an outage."""
 
 
-class PromoteSettings(ForgeSettings):
+class PromoteSettings(ForgeSettings, MlflowSettings):
     """One promote service per environment. Defaults are for production; the laptop sets its own."""
 
-    tracking_url: TrackingAddress
-    """MLflow's root."""
-    public_tracking_url: TrackingAddress = ""
-    """MLflow's root as a person's browser reaches it; empty means `tracking_url`."""
     environment: str = Field(default="production", pattern=r"^[a-z0-9-]+$")
     images: Annotated[str, AfterValidator(_images)]
     """The image registry: `https://<host>[/prefix]`, or
@@ -179,11 +187,21 @@ def read_forge_settings() -> ForgeSettings:
     Raises:
         SettingsRefused: As of `read_settings`.
     """
-    others = PromoteSettings.model_fields.keys() - ForgeSettings.model_fields.keys()
-    return _read(ForgeSettings, *(f"PROMOTE_{name.upper()}" for name in others))
+    return _read(ForgeSettings)
 
 
-def _read(kind: type[Settings], *not_asked: str) -> Settings:
+def read_mlflow_settings() -> MlflowSettings:
+    """Return the settings of a command that needs MLflow alone; it may have all of promote's.
+
+    Raises:
+        SettingsRefused: As of `read_settings`.
+    """
+    return _read(MlflowSettings)
+
+
+def _read(kind: type[Settings]) -> Settings:
     tokens = ("MLFLOW_TRACKING_TOKEN", "AWS_SESSION_TOKEN")
+    others = PromoteSettings.model_fields.keys() - kind.model_fields.keys()
+    not_asked = {f"PROMOTE_{name.upper()}" for name in others}
     given = {name: value for name, value in os.environ.items() if name not in not_asked}
     return settings_from(kind, given, prefix="PROMOTE_", library_tokens=tokens)

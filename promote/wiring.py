@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from promote.forge.port import Forge
 from promote.forge.status_memory import StatusMemory
 from promote.loop.observer import Parts
-from promote.settings import ForgeSettings, PromoteSettings
+from promote.registry.port import ModelRegistry
+from promote.settings import ForgeSettings, MlflowSettings, PromoteSettings
 
 if TYPE_CHECKING:
     from promote.forge.mirror import Mirror
@@ -24,6 +25,14 @@ def open_forge(settings: PromoteSettings) -> Forge:
     """Return the forge alone. Nothing is asked yet."""
     forge: Forge = import_module("promote.forge.github").GitHubForge.from_settings(settings)
     return forge
+
+
+def open_registry(settings: MlflowSettings) -> ModelRegistry:
+    """Return MLflow alone. Nothing is asked yet."""
+    registry: ModelRegistry = import_module("promote.registry.mlflow").open_model_registry(
+        settings.tracking_url, public_url=settings.public_tracking_url
+    )
+    return registry
 
 
 def open_mirror(settings: ForgeSettings, folder: Path) -> Mirror:
@@ -49,7 +58,6 @@ def open_parts(settings: PromoteSettings) -> Parts:
     """
     cluster = import_module("promote.cluster.kubernetes")
     images = import_module("promote.images.opening")
-    registry = import_module("promote.registry.mlflow")
     return Parts(
         forge=open_forge(settings),
         rollout=cluster.KubernetesRollout(
@@ -57,9 +65,7 @@ def open_parts(settings: PromoteSettings) -> Parts:
             namespace=settings.namespace,
             timeout_seconds=settings.request_timeout_seconds,
         ),
-        registry=registry.open_model_registry(
-            settings.tracking_url, public_url=settings.public_tracking_url
-        ),
+        registry=open_registry(settings),
         images=images.open_image_registry(
             settings.images,
             base_image=settings.base_image,

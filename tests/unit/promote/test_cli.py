@@ -279,3 +279,40 @@ def test_explaining_a_version_that_is_not_there_says_which_there_are(world: Worl
     done = promote("explain", "flight-delay", "99")
     assert done.exit_code == 1
     assert done.output == "flight-delay has no version 99. Its newest versions: 1.\n"
+
+
+def test_judge_local_needs_mlflow_and_the_model_file_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SETTINGS.keys() - {"PROMOTE_TRACKING_URL"}:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(wiring, "open_parts", lambda _: pytest.fail("asked for the other parts"))
+    monkeypatch.setattr(wiring, "open_registry", lambda _: world.registry)
+    models = str(ROOT / "dags" / "models")
+    world.register()
+    first = promote("judge", MODEL, "--local", "--models", models)
+    assert first.exit_code == 0, first.output
+    world.register("keep")
+    again = promote("judge", MODEL, "--local", "--strict", "--against", "1", "--models", models)
+    assert again.exit_code == 3
+    assert world.judge.asked == [(1, None), (2, 1)]
+    assert not world.registry.acts
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nobody-knows"], "no YAML in"),
+        ([MODEL, "--against", "99"], "has no version 99"),
+    ],
+)
+def test_judge_local_says_what_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr(wiring, "open_registry", lambda _: world.registry)
+    world.register()
+    models = str(ROOT / "dags" / "models")
+    done = promote("judge", *words, "--local", "--models", models)
+    assert done.exit_code != 0
+    assert sentence in done.output
+    assert "Traceback" not in done.output
