@@ -187,8 +187,7 @@ def _stored(
     spec: ModelSpec, snapshot: Snapshot, sample: int | None, folder: Path
 ) -> dict[str, StoredRows]:
     """Write each split's rows into files, with the columns that training needs."""
-    names = [*(feature.name for feature in spec.features), snapshot.label, snapshot.groups]
-    columns = list(dict.fromkeys(names))
+    columns = spec.training_columns
 
     def store(name: str, *splits: Split, sample: int | None = None) -> StoredRows:
         return store_rows(

@@ -61,10 +61,10 @@ def _window(spec: ModelSpec, end: datetime, settings: Settings, sample: int) -> 
 
 
 def _rows(spec: ModelSpec, snapshot: Snapshot, sample: int) -> dict[str, pa.Table]:
-    names = [*(feature.name for feature in spec.features), snapshot.label, snapshot.groups]
-    columns = list(dict.fromkeys(names))
     splits = {"train": snapshot.train, "validation": snapshot.validation, "test": snapshot.test}
-    rows = {name: read_split(snapshot, split, columns) for name, split in splits.items()}
+    rows = {
+        name: read_split(snapshot, split, spec.training_columns) for name, split in splits.items()
+    }
     return {**rows, "train": evenly_spaced(rows["train"], sample)}
 
 

@@ -154,6 +154,7 @@ def _fit(
         spec.features,
         spec.task,
         spec.columns.label,
+        spec.columns.weight,
         spec.answer,
         rows,
         held_out,

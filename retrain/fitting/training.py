@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from inspect import signature
 from multiprocessing import forkserver
 from typing import TypeVar
 
@@ -43,6 +44,8 @@ class Fit:
     features: tuple[Feature, ...]
     task: TaskName
     label: str
+    weight: str | None
+    """The column that says how much a row counts in the fit; None: all alike."""
     answer: Output
     """What the network must answer."""
     train: pa.Table | StoredRows
@@ -98,7 +101,7 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
     with threadpool_limits(1):  # more threads add in another order: other bytes, another digest
         frame = to_frame(features, train)
         require_room(pipeline, frame)
-        pipeline.fit(frame, labels)
+        pipeline.fit(frame, labels, **weights_of(train, task.weight, pipeline[-1]))
     content = to_onnx(pipeline, features)
     program = loaded(content, features, task.answer)
     parity = check_parity(learnt, pipeline, program, features, held_out)
@@ -115,6 +118,28 @@ def _fit(task: Fit, started: float) -> Fitted | Ineligible:
         parity.largest_difference,
         seconds,
     )
+
+
+def weights_of(rows: pa.Table, column: str | None, estimator: object) -> dict[str, Floats]:
+    """Return the weights as an argument of the pipeline's fit; nothing without a column.
+
+    Raises:
+        TrainingError: The estimator takes no weights, or no fit can use these.
+    """
+    if column is None:
+        return {}
+    if "sample_weight" not in signature(estimator.fit).parameters:  # type: ignore[attr-defined]  # an estimator
+        raise TrainingError(
+            f"{type(estimator).__name__} takes no weights, and `columns.weight` is {column};"
+            " name another estimator, or leave the weight out"
+        )
+    weights = rows.column(column).cast(pa.float64()).to_numpy()
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise TrainingError(
+            f"the weight {column} must be finite, at least 0, and above 0 somewhere; it reaches"
+            f" from {weights.min():g} to {weights.max():g}"
+        )
+    return {"estimator__sample_weight": weights}
 
 
 def labels_of(rows: pa.Table, label: str, *, task: TaskName, split: str = "train") -> Labels:

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrain.errors import BadColumn, DuplicateKeys, MissingColumn
-from retrain.snapshot.canonical_rows import MOMENT, in_canonical_types
+from retrain.snapshot.canonical_rows import MOMENT, TYPE_NAMES, in_canonical_types
 from retrain.snapshot.partitions import read_partition
 from retrain.snapshot.store import GroupSpan, ReadWeek
 from retrain.snapshot.window import GroupTimes, moment64
 from retrain.spec.model_file import Columns, ModelSpec
+
+_TYPES = {name: kind for kind, name in TYPE_NAMES.items()}
 
 
 def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
@@ -41,9 +43,11 @@ def checked_rows(spec: ModelSpec, table: pa.Table) -> pa.Table:
     allowed = {
         columns.key: ("key", (pa.string(), pa.int64())),
         columns.event_time: ("event_time", (MOMENT,)),
-        columns.label: ("label", (pa.bool_(), pa.int64())),
+        columns.label: ("label", tuple(_TYPES[name] for name in spec.the_task.label_types)),
         columns.groups: ("groups", (pa.string(), pa.int64(), pa.bool_(), pa.date32())),
     }
+    if columns.weight is not None:
+        allowed[columns.weight] = ("weight", (pa.int64(), pa.float64()))
     for name, (part, types) in allowed.items():
         column = rows.column(name)
         if column.type not in types:

@@ -81,7 +81,7 @@ def build_snapshot(
     )
     return Snapshot(
         query_digest=spec.query_digest,
-        **spec.columns.model_dump(),
+        **spec.columns.model_dump(exclude={"weight"}),
         train=splits.train,
         validation=splits.validation,
         test=splits.test,

@@ -49,6 +49,8 @@ class Columns(Section):
     event_time: ColumnName
     label: ColumnName
     groups: ColumnName
+    weight: ColumnName | None = Field(None, exclude_if=is_unset)
+    """How much each training row counts in the fit. Metrics count every row alike."""
 
 
 class RefreshRule(Section):
@@ -196,6 +198,13 @@ class ModelSpec(ModelFields):
     def answer(self) -> Output:
         """What the model answers, and where its network gives the answer."""
         return self.the_task.output(self.columns.label, self.output)
+
+    @property
+    def training_columns(self) -> list[str]:
+        """The columns that training needs, each once."""
+        columns = self.columns
+        names = [feature.name for feature in self.features] + [columns.label, columns.groups]
+        return list(dict.fromkeys([*names, columns.weight] if columns.weight else names))
 
     @property
     def recorded_metrics(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from retrain.tasks.task import (
     EstimatorKind,
     Floats,
     Labels,
+    LabelType,
     OutputForm,
     Parameters,
     PictureName,
@@ -30,6 +31,7 @@ class BinaryClassification:
 
     name: TaskName = "binary_classification"
     estimator_kind: EstimatorKind = "classifier"
+    label_types: tuple[LabelType, ...] = ("boolean", "integer")
     metrics: tuple[str, ...] = ("log_loss", "brier", "accuracy", "roc_auc", "average_precision")
     default_metric: str = "log_loss"
     takes: frozenset[str] = frozenset({"probabilities", "order"})

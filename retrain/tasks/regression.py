@@ -17,6 +17,7 @@ from retrain.tasks.task import (
     EstimatorKind,
     Floats,
     Labels,
+    LabelType,
     OutputForm,
     Parameters,
     PictureName,
@@ -29,6 +30,7 @@ class Regression:
 
     name: TaskName = "regression"
     estimator_kind: EstimatorKind = "regressor"
+    label_types: tuple[LabelType, ...] = ("integer", "number")
     metrics: tuple[str, ...] = ("mae", "rmse")
     default_metric: str = "mae"
     takes: frozenset[str] = frozenset({"numbers"})

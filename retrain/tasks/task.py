@@ -19,6 +19,7 @@ Labels = NDArray[Any]
 """int64 1 or 0, or float64 numbers, as the task reads them; shape [N]."""
 Parameters = dict[str, bool | int | float | str | None]
 EstimatorKind = Literal["classifier", "regressor"]
+LabelType = Literal["boolean", "integer", "number"]
 PictureName = Literal[
     "roc", "precision_recall", "calibration", "predicted_against_true", "residuals_by_group"
 ]
@@ -52,6 +53,10 @@ class Task(Protocol):
     @property
     def estimator_kind(self) -> EstimatorKind:
         """Which of scikit-learn's estimators can learn the task."""
+
+    @property
+    def label_types(self) -> tuple[LabelType, ...]:
+        """The canonical types that the label's column may have."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

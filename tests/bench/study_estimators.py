@@ -68,7 +68,7 @@ def try_one(kind: EstimatorKind, path: str, needed: dict[str, Any], answer: Any)
     label = "late" if kind == "classifier" else "delay"
     technique = Technique.model_construct(estimator=path, params=needed)
     output = task.output(label, OutputForm(name="answer"))
-    given = (task.name, label, output, rows(TRAIN_ROWS, 0), rows(HELD_OUT_ROWS, 1), 7)
+    given = (task.name, label, None, output, rows(TRAIN_ROWS, 0), rows(HELD_OUT_ROWS, 1), 7)
     answer.send(fit(Fit("one", technique, FEATURES, *given)))
 
 

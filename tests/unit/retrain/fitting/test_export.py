@@ -251,7 +251,7 @@ from retrain.tasks.binary import BINARY
 for technique in (TREES, LOGISTIC):
     train, held_out = make_rows(3000), make_rows(600, seed=1)
     answer = BINARY.output("late", None)
-    given = Fit("t", technique, FEATURES, BINARY.name, "late", answer, train, held_out, 7)
+    given = Fit("t", technique, FEATURES, BINARY.name, "late", None, answer, train, held_out, 7)
     print(digest_of_bytes(fit(given).network))
 """
 

@@ -34,6 +34,7 @@ def task(name: str, technique: Technique, **changes) -> Fit:
             "name": name,
             "technique": technique,
             "task": BINARY.name,
+            "weight": None,
             "answer": BINARY.output("late", None),
             "features": FEATURES,
             "label": "late",
@@ -204,6 +205,7 @@ def test_a_regression_is_fitted_exported_and_scored_in_the_labels_unit(estimator
         FEATURES,
         REGRESSION.name,
         "delay",
+        None,
         minutes,
         with_delays(TRAIN),
         with_delays(HELD_OUT),
@@ -220,3 +222,56 @@ def test_an_estimator_of_another_task_is_not_eligible_and_says_why():
     found = fit(replace(task("logistic", LOGISTIC), task=REGRESSION.name))
     assert isinstance(found, Ineligible)
     assert "LogisticRegression is no regressor" in found.reason
+
+
+def with_weights(rows: pa.Table, weights) -> pa.Table:
+    return rows.append_column("weight", pa.array(weights))
+
+
+def test_weights_count_in_the_fit():
+    """Rows of weight 0 are as if they were not there."""
+    carriers = np.array([name or "" for name in TRAIN.column("carrier").to_pylist()])
+    kept = TRAIN.filter(pa.array(carriers != "B6"))
+    plain = replace(task("logistic", LOGISTIC), train=kept)
+    weighted = replace(
+        task("logistic", LOGISTIC),
+        train=with_weights(TRAIN, (carriers != "B6").astype(float)),
+        weight="weight",
+    )
+    found, expected = fit(weighted), fit(plain)
+    assert isinstance(found, Fitted), found
+    assert isinstance(expected, Fitted)
+    others = np.array([name != "B6" for name in HELD_OUT.column("carrier").to_pylist()])
+    assert np.abs(found.scores - expected.scores)[others].max() < 0.02  # the scale saw all rows
+    alike = replace(weighted, train=with_weights(TRAIN, np.ones(TRAIN.num_rows)))
+    assert np.abs(fit(alike).scores - fit(task("logistic", LOGISTIC)).scores).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (np.zeros(TRAIN.num_rows), "above 0 somewhere"),
+        (np.full(TRAIN.num_rows, -1.0), "at least 0"),
+        (np.full(TRAIN.num_rows, np.nan), "must be finite"),
+    ],
+)
+def test_weights_that_no_fit_can_use_are_refused(weights, sentence):
+    found = fit(
+        replace(task("logistic", LOGISTIC), train=with_weights(TRAIN, weights), weight="weight")
+    )
+    assert isinstance(found, Ineligible)
+    assert sentence in found.reason
+
+
+def test_an_estimator_without_weights_is_named():
+    network = Technique(estimator="sklearn.linear_model.LassoLarsIC")
+    given = replace(
+        task("one", network),
+        task=REGRESSION.name,
+        answer=REGRESSION.output("late", OutputForm(name="late")),
+        train=with_weights(TRAIN, np.ones(TRAIN.num_rows)),
+        weight="weight",
+    )
+    found = fit(given)
+    assert isinstance(found, Ineligible)
+    assert "LassoLarsIC takes no weights, and `columns.weight` is weight" in found.reason

@@ -376,3 +376,12 @@ def test_impossible_rows_of_a_test_or_a_fit_are_mistakes_with_their_line(line: s
     (mistake,) = mistakes_in(MINIMAL + line + "\n")
     number = len(MINIMAL.splitlines()) + 1
     assert mistake.startswith(f"m.yaml:{number}: `{line.partition(':')[0]}")
+
+
+def test_a_weight_is_a_column_of_training_and_of_the_plan_only_when_it_is_named() -> None:
+    weighted = parsed(MINIMAL.replace("groups: day", "groups: day, weight: paid"))
+    assert weighted.training_columns[-1] == "paid"
+    assert "weight" not in parsed().columns.model_dump()
+    assert weighted.plan_digest != parsed().plan_digest
+    (found,) = mistakes_in(MINIMAL.replace("groups: day", "groups: day, weight: carrier"))
+    assert "`features.carrier` is the weight of the rows" in found
