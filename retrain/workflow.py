@@ -26,6 +26,7 @@ from retrain.runs.port import FinishedRun, Runs
 from retrain.runs.record import behind_sentence, rows_read, technique_record, window_record
 from retrain.settings import Settings
 from retrain.snapshot.files import folder_error
+from retrain.snapshot.rows_page import rows_page
 from retrain.snapshot.snapshot import build_snapshot, is_unchanged, split_weeks
 from retrain.snapshot.store import PartitionStore
 from retrain.snapshot.window import sliding_window, weeks_without_rows
@@ -105,8 +106,10 @@ def run_window(
             weeks_without_rows=behind,
             stored=stored,
         )
+        last = runs.last_snapshot(spec.plan_digest)  # before the training, which would be lost
+        page = rows_page(window.run_name, snapshot, spec.features, last[1] if last else None)
         trained = train(window, champion=champion, workers=settings.workers, say=progress)
-        run = _record(runs, window, trained, started)
+        run = _record(runs, window, trained, started, page)
     progress(f"recorded in MLflow ({_since(started)})")
     version = runs.register(run.run_id, title=spec.title) if is_to_register else None
     ended: Outcome = "registered" if version else "not_registered"
@@ -208,7 +211,9 @@ def _stored(
     return stored
 
 
-def _record(runs: Runs, window: WindowRun, trained: Trained, started: float) -> FinishedRun:
+def _record(
+    runs: Runs, window: WindowRun, trained: Trained, started: float, page: str
+) -> FinishedRun:
     """Write the run. When a twin with the same identity finished first, return the twin."""
     now = time.time()
     children = [
@@ -217,6 +222,7 @@ def _record(runs: Runs, window: WindowRun, trained: Trained, started: float) -> 
     ]
     with _scratch_folder() as folder:
         write_artifacts(folder, window, trained)
+        (folder / "rows.html").write_text(page, encoding="utf-8")
         parent = window_record(
             window,
             trained.card,

@@ -214,6 +214,16 @@ def test_a_bound_that_the_rows_do_not_reach_changes_no_row(settings):
     assert "trained_on" not in record.tags
 
 
+def test_a_run_has_a_page_about_its_rows_beside_those_of_the_last_one(settings):
+    runs = FakeRuns()
+    run(settings, runs)
+    load(settings, make_rows(140, days=7, first_day=END, seed=4))
+    run(settings, runs, end=END + WEEK)
+    first, second = (files["rows.html"].decode() for *_, files in runs.runs)
+    assert "There is no earlier run" in first
+    assert "Compared with" in second
+
+
 def test_no_rows_stay_in_the_scratch_folder(settings, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
