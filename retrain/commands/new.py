@@ -19,6 +19,9 @@ from retrain.snapshot.files import folder_error
 from retrain.snapshot.profile import ColumnProfile, profile_of
 from retrain.spec.first_file import FeatureLine, first_file
 from retrain.spec.model_file import Columns, ModelSpec
+from retrain.tasks.binary import BINARY
+from retrain.tasks.regression import REGRESSION
+from retrain.tasks.task import Task
 from retrain.wiring import open_source
 
 SOME_ROWS = 100_000
@@ -64,6 +67,7 @@ def write_first_file(name: str, query: Path, *, source: str, owner: str, named: 
             _refuse(f"no column of {query} can be a feature: {'; '.join(left_out)}")
         text = first_file(
             name,
+            _task_of(profiles, columns.label),
             owner=owner,
             source=source,
             columns=columns,
@@ -114,7 +118,7 @@ def _provisional(name: str, source: str, query: str, query_text: str) -> ModelSp
     return ModelSpec(
         name=name,
         owner="-",
-        task="binary_classification",
+        task=BINARY.name,
         source=source,
         query=query,
         query_text=query_text,
@@ -147,6 +151,12 @@ def _is_flag(profile: ColumnProfile) -> bool:
         1,
         2,
     )
+
+
+def _task_of(profiles: Sequence[ColumnProfile], label: str) -> Task:
+    """Return the task that a label can be learnt by."""
+    [profile] = [each for each in profiles if each.name == label]
+    return BINARY if _is_flag(profile) else REGRESSION
 
 
 def _chosen(

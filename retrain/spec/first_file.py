@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from retrain.contract import FeatureType
 from retrain.spec.model_file import Columns
+from retrain.tasks.task import Task
 
 _FIRST_HOUR, _HOURS = 3, 6
 _TITLE = "what the model answers, in one sentence for callers and reviewers"
+_OUTPUT = "what callers read; add its unit, such as `unit: minute`"
 _DELAY = "how long after the event time is every label known? such as `1 day`. Guessing it leaks"
 
 
@@ -51,6 +53,7 @@ def schedule_of(name: str) -> str:
 
 def first_file(
     name: str,
+    task: Task,
     *,
     owner: str,
     source: str,
@@ -62,6 +65,7 @@ def first_file(
 
     Args:
         name: The model's; also the name of the SQL file.
+        task: What the label can be learnt by.
         owner: Who is asked to review.
         source: A name of RETRAIN_SOURCES.
         columns: The parts that columns play.
@@ -74,7 +78,12 @@ def first_file(
         f"name: {name}",
         f'title: ""  # {_TITLE}',
         f"owner: {json.dumps(owner)}  # asked to review",
-        "task: binary_classification",
+        f"task: {task.name}",
+        *(
+            [f"output: {{name: {columns.label}}}  # {_OUTPUT}"]
+            if task.problem_with_output(None)
+            else []
+        ),
         f'schedule: "{schedule_of(name)}"  # UTC; a time of its own, from the name',
         f"source: {source}",
         f"query: {name}.sql",

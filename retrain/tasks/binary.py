@@ -91,6 +91,12 @@ class BinaryClassification:
             )
         return values.astype(np.int64)
 
+    def problem_with_values(self, lowest: float, highest: float) -> str | None:
+        """Return why labels in this range do not fit, as the end of a sentence."""
+        if {lowest, highest} <= {0.0, 1.0}:
+            return None
+        return f"must be true or false, or 1 or 0; it goes from {lowest:g} to {highest:g}"
+
     def difference(
         self,
         answers: Sequence[NDArray[Any]],

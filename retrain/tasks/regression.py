@@ -100,6 +100,12 @@ class Regression:
             )
         return values.astype(np.float64)
 
+    def problem_with_values(self, lowest: float, highest: float) -> str | None:
+        """Return why labels in this range do not fit, as the end of a sentence."""
+        if np.isfinite(lowest) and np.isfinite(highest):
+            return None
+        return f"must be finite; it goes from {lowest:g} to {highest:g}"
+
     def difference(
         self, answers: Sequence[NDArray[Any]], estimator: Any, frame: Any, *, ordinary: int
     ) -> Difference:

@@ -112,6 +112,9 @@ class Task(Protocol):
             TrainingError: A label is missing, or no model can learn from these labels.
         """
 
+    def problem_with_values(self, lowest: float, highest: float) -> str | None:
+        """Return why labels from `lowest` to `highest` do not fit, as the end of a sentence."""
+
     def difference(
         self, answers: Sequence[NDArray[Any]], estimator: Any, frame: Any, *, ordinary: int
     ) -> Difference:

@@ -162,3 +162,14 @@ def test_schedules_spread_over_the_morning_and_are_always_the_same() -> None:
     assert {int(time.split()[1]) for time in times} == set(range(3, 9))
     assert all(time.endswith(" * * MON") and 0 <= int(time.split()[0]) < 60 for time in times)
     assert schedule_of("flight-delay") == schedule_of("flight-delay")
+
+
+def test_a_number_as_label_makes_a_regression_with_an_output(folder: Path) -> None:
+    ask(folder, 'SELECT id, "at", day, late, coalesce(size, 1) * 2.5 AS price, size FROM things')
+    assert new("--label price").exit_code == 0
+    answered(folder)
+    spec = load_model(folder / "models", "small")
+    assert (spec.task, spec.answer.name, spec.gate.metric) == ("regression", "price", "mae")
+    assert "late" in {feature.name for feature in spec.features}
+    checked = runner.invoke(app, ["check", "small", "--data"])
+    assert checked.stdout.startswith("small: no mistakes"), checked.output

@@ -118,3 +118,20 @@ def test_very_many_categories_are_a_warning() -> None:
     table = table.set_column(table.column_names.index("colour"), "colour", names)
     (found,) = warnings_about_rows(spec, in_canonical_types(table))
     assert found == "`features.colour`: 1,600 categories are very many for one-hot columns"
+
+
+def test_a_regressions_label_may_be_any_finite_number() -> None:
+    spec = spec_with().model_copy(update={"task": "regression"})
+    found = [
+        list(mistakes_in_rows(spec, rows(late=cells)))
+        for cells in (
+            [0.5, 2.5, -7.0, 4.0] * 2,
+            [1.0, float("inf")] * 4,
+            [3.0] * 8,
+        )
+    ]
+    assert found == [
+        [],
+        ["the label `late` must be finite; it goes from 1 to inf"],
+        ["the label `late` is 3.0 in all 8 rows"],
+    ]
