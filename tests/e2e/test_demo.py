@@ -266,6 +266,12 @@ class TestTheWholeLoop:
         assert first["image_digest"] == last["image_digest"]
         assert first["pull_request"] < last["pull_request"]
 
+    def test_the_second_model_a_regression_is_released_and_answers_minutes(
+        self, told: Told
+    ) -> None:
+        assert "arrival-delay v1: mean absolute error improves by" in told.output
+        assert re.search(r"the gateway answers a flight with \{'delay': -?\d+\.\d+\}", told.output)
+
     def test_every_command_of_ask_ratchet_answers(self, told: Told) -> None:
         expected = {
             "retrain run": (0, "Nothing was trained"),

@@ -131,6 +131,10 @@ def test_a_newcomers_own_model_answers_by_the_commands_of_the_readme(tmp_path: P
         assert addresses(said_again) == addresses(said)
         assert answer_to(newcomer, ask)["model_version"] == 1
         newcomer.type(push)
+        tips = newcomer.type(
+            f"cd {newcomer.repository}; git rev-parse main; git -C .demo/forge rev-parse main"
+        )
+        assert len(set(tips.split())) == 1
         status = newcomer.type(f"source {newcomer.repository}/.demo/env; promote status")
         assert "serving   v1" in status
     assert left_by(newcomer.repository) == []

@@ -61,7 +61,7 @@ class Story:
             with self.summary.step(f"A week later: rows before {end} have arrived"):
                 self._load_until(end)
                 self._one_week(end)
-        second = second_model.begin(self._airflow, end)
+        second = second_model.begin(self._airflow, self.first_week)
         self._same_week_again(end)
         self._quiet_week(end + timedelta(days=7))
         with self.summary.step("A second model, a regression: how many minutes late?"):
