@@ -23,10 +23,12 @@ from typing import Any
 import yaml
 from airflow.sdk import DAG, BaseOperator, Param, Variable, get_parsing_context, task
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.timetables.trigger import CronTriggerTimetable
 from ratchet_tasks.promotion import promote
 from ratchet_tasks.retraining import RETRAIN, UNCHANGED, RetrainHere
 
 MODELS = Path(__file__).parent / "models"
+EVERY_WEEK = "0 6 * * MON"
 LABEL = "before {{ params.window_end or (dag_run.run_after | ds) }}"
 """What Airflow's list of task instances shows of `retrain`, in the column Map Index."""
 
@@ -60,7 +62,7 @@ def retrain_dag(model: dict[str, Any], file: str, links: dict[str, str]) -> DAG:
         dag_display_name=f"Retrain {name}",
         description=model.get("title", ""),
         doc_md=DOC.format(name=name, title=model.get("title") or name, file=file, **links),
-        schedule=model.get("schedule", "0 6 * * MON"),
+        schedule=model.get("schedule", EVERY_WEEK),
         # Neither catchup nor start_date: a DAG that is switched on waits for its next due time.
         catchup=False,
         max_active_runs=1,
@@ -171,6 +173,8 @@ def _dag_of(path: Path, links: dict[str, str]) -> DAG:
         model = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
         if model["name"] != path.stem:
             raise ValueError(f"has the name {model['name']!r}; rename it to {model['name']}.yaml")
+        # Airflow would check the schedule later, and hide the DAGs of all models.
+        CronTriggerTimetable(model.get("schedule", EVERY_WEEK), timezone="UTC").validate()
         return retrain_dag(model, path.name, links)
     except Exception as fault:  # noqa: BLE001 - one model's file must not hide the others
         return broken_dag(path, fault)

@@ -133,6 +133,9 @@ def parsed(airflow_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     (folder / "models" / "torn.yaml").write_text("name: [")
     (folder / "models" / "latin.yaml").write_bytes(b"name: latin\nowner: '@someone'\ntitle: \xe4\n")
     (folder / "models" / "ownerless.yaml").write_text("name: ownerless\n")
+    (folder / "models" / "never.yaml").write_text(
+        "name: never\nowner: '@someone'\nschedule: '0 6 * * XYZ'\n"
+    )
     (folder / "models" / "old_name.yaml").write_text("name: old-name\nowner: '@someone'\n")
     return parse(folder, airflow_env)
 
@@ -151,6 +154,8 @@ def test_a_torn_or_ownerless_model_file_shows_itself_and_hides_no_other(parsed: 
     assert broken | {"retrain-minimal"} <= set(parsed["dags"])
     assert "torn.yaml" in parsed["dags"]["broken-torn"]["doc"]
     assert "owner" in parsed["dags"]["broken-ownerless"]["doc"]
+    assert "xyz" in parsed["dags"]["broken-never"]["doc"]
+    assert "retrain-never" not in parsed["dags"]
     assert "rename it to old-name.yaml" in parsed["dags"]["broken-old_name"]["doc"]
     assert "retrain-old-name" not in parsed["dags"]
 
