@@ -66,7 +66,10 @@ def measure() -> list[dict[str, object]]:
 
 
 def compared(rows: int) -> dict[str, object]:
-    """Return both sides; they must register the same model."""
+    """Return both sides, and whether they register the same model.
+
+    71b018a, between the two, made the thresholds of boosted trees exact: bytes may differ.
+    """
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), rows)
         old = Path(folder) / "before"
@@ -76,14 +79,14 @@ def compared(rows: int) -> dict[str, object]:
         finally:
             _git("worktree", "remove", "--force", str(old))
         after = retrain(ROOT, folder, SPEC)
-    if before.pop("model") != after.pop("model"):
-        raise AssertionError("today's code registers another model than that of before")
+    is_same = before.pop("model") == after.pop("model")
     return {
         "name": f"memory of a retrain of {rows:,} rows, before / now",
         "ratio": round(before["gigabytes"] / after["gigabytes"], 2),
         "goal": None,
         "before": before,
         "now": after,
+        "same_model": is_same,
     }
 
 
