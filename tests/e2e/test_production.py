@@ -58,7 +58,7 @@ def test_a_week_is_retrained_in_a_pod_and_judged_by_a_pod(production: Production
     assert challenger.version == 1
     assert list((production.folder / "s3/buckets" / SNAPSHOTS / "weekly/partitions").iterdir())
     wait_until_no_pod_is_left(production)
-    status = production.promote("status")
+    status = production.promote("status", MODEL)
     assert status.startswith(f"{MODEL} in production\n")
     assert "state     v1 " in status
     assert "the constant" in production.promote("explain", MODEL, "1")
