@@ -103,15 +103,22 @@ def check(
     with_data: Annotated[
         bool, typer.Option("--data", help="Also run the query, and compare its rows with the YAML.")
     ] = False,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            help="With --data: read the whole window before this day, twice, instead of some rows."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Report all mistakes of the YAML with file and line.
 
-    Without --data the command reads the YAML and the SQL file only.
+    Without --data the command reads the YAML and the SQL file only. With --data --end it also says
+    whether the query is repeatable, whether the test has enough groups, and what a constant scores.
     """
     from retrain.commands.check import check_and_report
 
-    check_and_report(model, with_data=with_data, as_json=as_json)
+    check_and_report(model, with_data=with_data or end is not None, end=end, as_json=as_json)
 
 
 @app.command("try")

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -91,14 +92,14 @@ def test_check_with_data_runs_the_query(models: Path) -> None:
     assert "keys of the column `id` name more than one row" in done.stderr
     (models / "small.sql").write_text("SELECT id, day, late, size, colour FROM things")
     done = runner.invoke(app, ["check", "--data"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "small.sql does not return `at`, which the YAML names" in done.stderr
 
 
 def test_check_with_data_finds_a_slice_by_a_column_that_the_query_lacks(models: Path) -> None:
     (models / "small.yaml").write_text(f"{SMALL_MODEL}gate: {{slices: {{by: [shape]}}}}\n")
     done = runner.invoke(app, ["check", "--data"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "`gate.slices.by` names `shape`, which small.sql does not return" in done.stderr
 
 
@@ -158,3 +159,48 @@ def test_the_schema_is_printed_as_json() -> None:
     assert json.loads(runner.invoke(app, ["schema"]).stdout) == json.loads(
         json.dumps(published_schema())
     )
+
+
+END = ("--data", "--end", "2013-07-08")
+
+
+def test_a_whole_window_says_its_rows_and_what_a_constant_scores(models: Path) -> None:
+    done = runner.invoke(app, ["check", *END])
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(
+        r"small: no mistakes, [\d,]+ rows, of them [\d,]+ test rows;"
+        r" a constant scores the log loss 0\.\d{4} on them\n",
+        done.stdout,
+    )
+    assert not list(models.parent.glob("store/*"))
+
+
+def test_a_query_that_is_not_repeatable_is_found_by_reading_twice(models: Path) -> None:
+    (models / "small.sql").write_text("SELECT * REPLACE (random() AS size) FROM things")
+    done = runner.invoke(app, ["check", *END])
+    assert done.exit_code == 2
+    assert "the query is not repeatable. Leave out random()" in done.stderr
+
+
+def test_too_few_groups_for_the_gate_are_said_before_a_run(models: Path) -> None:
+    text = SMALL_MODEL + ("" if "test:" in SMALL_MODEL else "test: 3 days\n")
+    (models / "small.yaml").write_text(re.sub(r"(?m)^test: .*$", "test: 3 days", text))
+    done = runner.invoke(app, ["check", *END])
+    assert "the 3 groups of the test are worth 3.0 of equal size, and the gate needs 5" in (
+        done.stderr
+    )
+
+
+def test_one_models_rows_do_not_hide_another_models_mistakes(models: Path) -> None:
+    for name, query in (("other", "SELECT id FROM things"), ("third", "SELECT * FROM nowhere")):
+        text = SMALL_MODEL.replace("name: small", f"name: {name}").replace(
+            "small.sql", f"{name}.sql"
+        )
+        (models / f"{name}.yaml").write_text(text)
+        (models / f"{name}.sql").write_text(query)
+    for words in (["--data"], list(END)):
+        done = runner.invoke(app, ["check", *words])
+        assert done.exit_code == 2
+        assert "other: other.sql does not return" in done.stderr or "event time" in done.stderr
+        assert "third: the source `warehouse` refuses third.sql" in done.stderr
+        assert "small: no mistakes" in done.stdout
