@@ -10,6 +10,7 @@ page that processes share counts once. Mapped files count, although the system m
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -150,15 +151,20 @@ def _git(*words: str) -> None:
     subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True)
 
 
-def main(rows: int, most: int | None = None) -> None:
+def main() -> None:
     """Print the figures of so many rows."""
-    if most is None:
-        print(json.dumps(compared(rows)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("most", type=int, nargs="?", help="max_training_rows; now's side alone")
+    options = parser.parse_args()
+    if options.most is None:
+        print(json.dumps(compared(options.rows)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder), rows)
-        print(json.dumps(retrain(ROOT, folder, f"{SPEC}max_training_rows: {most}\n")))
+        generate(Path(folder), options.rows)
+        bounded = f"{SPEC}max_training_rows: {options.most}\n"
+        print(json.dumps(retrain(ROOT, folder, bounded)))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
