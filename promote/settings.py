@@ -66,7 +66,7 @@ def _cluster(place: str) -> str:
 _CONFIG = SettingsConfigDict(
     env_prefix="PROMOTE_", frozen=True, extra="forbid", hide_input_in_errors=True
 )
-Settings = TypeVar("Settings", bound=BaseSettings)
+_Kind = TypeVar("_Kind", bound=BaseSettings)
 TrackingAddress = Annotated[str, AfterValidator(_tracking_address)]
 
 
@@ -199,7 +199,7 @@ def read_mlflow_settings() -> MlflowSettings:
     return _read(MlflowSettings)
 
 
-def _read(kind: type[Settings]) -> Settings:
+def _read(kind: type[_Kind]) -> _Kind:
     tokens = ("MLFLOW_TRACKING_TOKEN", "AWS_SESSION_TOKEN")
     others = PromoteSettings.model_fields.keys() - kind.model_fields.keys()
     not_asked = {f"PROMOTE_{name.upper()}" for name in others}
