@@ -54,7 +54,14 @@ def promotion(
     champion = registry.version(observation.model, now.version) if now else None
     recipe = _recipe(challenger, champion, registry) + _trained_on(challenger)
     links = _links(challenger, champion, verdict, registry)
-    text = body(verdict, owner=spec.owner, recipe=recipe, links=links, release=release)
+    text = body(
+        verdict,
+        owner=spec.owner,
+        recipe=recipe,
+        commits=_commits(challenger, spec, observation.main),
+        links=links,
+        release=release,
+    )
     heading = title(verdict)
     return Proposal(NewBranch(name, observation.main, files, f"{heading}\n"), heading, text)
 
@@ -95,6 +102,23 @@ def _trained_on(challenger: ModelVersion) -> str:
     """Return the end of the recipe's sentence when the model was fitted on a sample."""
     sampled = challenger.tags.get("trained_on")
     return f". Trained on {sampled}" if sampled else ""
+
+
+def _commits(challenger: ModelVersion, spec: ModelSpec, main: str) -> str:
+    """Return which commit was trained and which commit's policy judged.
+
+    The recipe is that of the training commit. main may have moved on meanwhile.
+    """
+    trained = challenger.tags.get("git_revision", "unknown")
+    sentence = f"trained from `{trained[:12]}`; judged by the policy of main at `{main[:12]}`"
+    technique = challenger.technique
+    now = spec.recipe_digest(technique) if technique in spec.techniques else None
+    if now == challenger.recipe_digest:
+        return sentence
+    return (
+        f"{sentence}. **main's recipe differs from the trained one**: the model file or its query"
+        " was changed after this training, and the next run trains the new recipe"
+    )
 
 
 def _recipe(

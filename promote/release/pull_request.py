@@ -17,7 +17,13 @@ def title(verdict: Verdict) -> str:
 
 
 def body(
-    verdict: Verdict, *, owner: str, recipe: str, links: Sequence[tuple[str, str]], release: Release
+    verdict: Verdict,
+    *,
+    owner: str,
+    recipe: str,
+    commits: str,
+    links: Sequence[tuple[str, str]],
+    release: Release,
 ) -> str:
     """Return a promotion's body, under 80 lines; a long table loses its last rows.
 
@@ -25,6 +31,7 @@ def body(
         verdict: The gate's.
         owner: The team or person to ask for a review, as `@team`.
         recipe: What changed in the recipe since the champion, as a sentence.
+        commits: Which commit was trained and which judged, as a sentence.
         links: Pages for the reviewer, as (label, URL).
         release: What a merge would release.
     """
@@ -33,6 +40,7 @@ def body(
     tail = [
         "",
         f"- **Recipe**: {recipe}",
+        f"- **Commits**: {commits}",
         "- **Pages**: " + " · ".join(f"[{label}]({url})" for label, url in links),
         f"- **Ships**: `{release.image}` · verdict `{release.verdict_digest}`",
         f"- **Undo** after the merge: {undo}",

@@ -156,8 +156,8 @@ class World:
             Parts(self.forge, self.rollout, self.registry, self.images, clock=lambda: self.at)
         ).look(MODEL)
 
-    def register(self, outcome: Outcome = "promote") -> int:
-        """Retrain registers the next challenger."""
+    def register(self, outcome: Outcome = "promote", **changed: str) -> int:
+        """Retrain registers the next challenger; `changed` are tags of its version."""
         number = len(self.registry._versions) + 1
         folder = model_folder(number)
         tags = {
@@ -165,6 +165,7 @@ class World:
             "snapshot_id": digest_of_bytes(f"snapshot {number}".encode()),
             "recipe_digest": digest_of_bytes(b"recipe"),
             "technique": "boosted_trees",
+            **changed,
         }
         self.judge.told[number] = outcome
         return self.registry.register(MODEL, folder, snapshot=b"{}", tags=tags).version

@@ -23,6 +23,7 @@ from promote.images.image import build_image
 from promote.images.names import image_tag
 from promote.loop.lifecycle import decide
 from promote.loop.observation import Observation
+from promote.loop.policy import read_policy
 from promote.loop.reconciler import Reconciler
 from promote.loop.step import Act
 from promote.release.history import ROLLOUT_CONTEXT
@@ -112,6 +113,22 @@ def test_the_next_promotion_changes_one_file_and_its_branch_names_the_commit_it_
     assert pull.branch.startswith(f"ratchet/flight-delay/production/v2-over-{base_commit}-by-")
     assert list(world.forge.difference(world.forge.head(), pull.head).files) == [PATH]
     assert "**Recipe**: unchanged since v1" in world.forge.bodies[pull.number]
+
+
+def test_the_pull_request_names_both_commits_and_says_when_mains_recipe_is_another() -> None:
+    for is_mains in (True, False):
+        world = World()
+        spec = read_policy(world.forge, MODEL, world.forge.head())
+        recipe = spec.recipe_digest("boosted_trees") if is_mains else "sha256:" + "5" * 64
+        world.register(recipe_digest=recipe, git_revision="c0ffee" * 6 + "abcd")
+        main = world.forge.head()
+
+        world.reconciler().reconcile(MODEL)
+
+        text = world.forge.bodies[world.open_pull().pull.number]
+        both = f"trained from `c0ffeec0ffee`; judged by the policy of main at `{main[:12]}`"
+        assert both in text
+        assert ("main's recipe differs from the trained one" in text) is not is_mains
 
 
 @pytest.mark.parametrize("outcome", ["keep", "inconclusive"])

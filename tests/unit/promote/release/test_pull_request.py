@@ -59,6 +59,7 @@ def test_a_body_is_under_80_lines_and_ends_with_how_to_undo_it(comparisons: int)
         verdict(comparisons),
         owner="@acme/ml-platform",
         recipe="unchanged since v7",
+        commits="trained from `abc`; judged by main",
         links=[("run of v8", "http://mlflow.test/run")],
         release=RELEASE,
     )
