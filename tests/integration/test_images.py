@@ -252,7 +252,7 @@ def test_the_gateway_is_alive_with_a_read_only_root(tmp_path: Path) -> None:
     ("name", "command"),
     [
         ("promote", ["promote", "--help"]),
-        ("retrain", ["retrain", "check"]),
+        ("retrain", ["retrain", "schema"]),
         ("dags", ["airflow", "version"]),
         ("mlflow", ["mlflow", "--version"]),
     ],
