@@ -136,7 +136,11 @@ class KubernetesLaptop(Laptop):
         pods = json.loads(
             self.running.kubectl("get", "pods", "--namespace=models", "--output=json")
         )["items"]
-        return {pod["spec"]["containers"][0]["image"] for pod in pods}
+        return {
+            pod["spec"]["containers"][0]["image"]
+            for pod in pods
+            if pod["metadata"]["name"].startswith(f"server-{MODEL}-")
+        }
 
     def _gateway(self) -> str | None:
         services = self.running.kubectl(
