@@ -164,8 +164,8 @@ class Ground:
 def ground(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("killed")
     files = {
-        "dags/models/flight-delay.yaml": SPEC.replace(b"flight-delay", MODEL.encode()),
-        "dags/models/flight-delay.sql": b"select 1\n",
+        f"dags/models/{MODEL}.yaml": SPEC.replace(b"flight-delay", MODEL.encode()),
+        f"dags/models/{MODEL}.sql": b"select 1\n",
     }
     forge, url, _, token = start_forge(folder / "forge", files=files)
     cluster = Cluster()
